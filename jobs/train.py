@@ -1,0 +1,69 @@
+"""Train a model: read, check, lay out, train, publish. Runs under spark-submit and under plain python."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+
+from wals_spark.command_line import parse_config, run
+from wals_spark.events import HalfIteration, as_jsonl
+from wals_spark.manifest import manifest, new_version_name
+from wals_spark.progress import progress
+from wals_spark.spark import blocking, publishing, ratings, training
+from wals_spark.spark.session import open_session
+from wals_spark.spark.storage import Storage
+
+logger = logging.getLogger("wals_spark")
+
+
+def main() -> None:
+    """Train as the command line says."""
+    config = parse_config("Train weighted ALS on interactions and write the factor tables.")
+    created = datetime.now(timezone.utc)
+    version = config.output.version or new_version_name(created)
+    with open_session("wals_spark train") as spark:
+        storage = Storage(spark, config.output.path)
+        with publishing.new_version(storage, version) as folder:
+            checked = ratings.check(ratings.read(spark, config.input), config.input)
+            blocks = blocking.lay_out(
+                spark,
+                checked.table,
+                rows=checked.rows,
+                duplicates=config.input.duplicates,
+                work=storage.path(folder, publishing.WORK),
+                user_blocks=config.train.user_blocks,
+                item_blocks=config.train.item_blocks,
+            )
+            with progress(2 * config.train.max_iter) as show:
+
+                def report(events: list[HalfIteration]) -> None:
+                    storage.write_text(as_jsonl(events), folder, publishing.EVENTS)
+                    show(events[-1])
+
+                trained = training.train(
+                    spark.sparkContext, blocks.users, blocks.items, config.train, config.objective(), report
+                )
+            for side, table in ((trained.users, "user_factors"), (trained.items, "item_factors")):
+                path = storage.path(folder, table)
+                publishing.write_factors(spark, side.laid_out, side.factors, path)
+            text = manifest(
+                version=version,
+                created=created,
+                config=config,
+                counts={
+                    "users": blocks.users.rows,
+                    "items": blocks.items.rows,
+                    "observations": blocks.observations,
+                    "duplicates_merged": blocks.merged,
+                    "rows_dropped": checked.dropped,
+                },
+                last=trained.events[-1],
+                stopped_by=trained.stopped_by,
+                spark_version=spark.version,
+            )
+            publishing.publish(storage, folder, text, current=version if config.output.publish else None)
+            logger.info("model %s is complete: %s", version, storage.path(folder))
+
+
+if __name__ == "__main__":
+    run(main)

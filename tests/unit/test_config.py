@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from wals_spark.config import Config, describe_settings, load_config
+from wals_spark.errors import ConfigError
+
+PATHS = ["input.path=in", "output.path=out"]
+
+
+def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
+    file = tmp_path / "train.toml"
+    file.write_text('[input]\npath = "a"\noptions = { sep = ";" }\n[train]\nrank = 5\nseed = 3\n[output]\npath = "b"\n')
+    config = load_config(file, ["train.rank=7", "input.options.header=true", "output.publish=false"])
+    assert (config.train.rank, config.train.seed, config.train.max_iter) == (7, 3, Config().train.max_iter)
+    assert config.input.options == {"sep": ";", "header": "true"}
+    assert config.output.publish is False
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.rnak=3", r"unknown setting train\.rnak; did you mean rank\?"),
+        ("trian.rank=3", r"unknown setting trian; did you mean train\?"),
+        ("train.rank=ten", r"train\.rank: expected `int`"),
+        ("train.rank=0", r"train\.rank: expected `int` >= 1"),
+        ("train.reg_param=-1", r"train\.reg_param: expected `float` >= 0"),
+        ("train.reg_param=nan", r"train\.reg_param"),
+        ("train.reg_param=inf", r"train\.reg_param = inf: a finite number"),
+        ("confidence.function=cubic", r"confidence\.function: invalid enum value 'cubic'; one of constant, linear"),
+        ("output.version=../escape", r"output\.version"),
+        ("input.duplicates=last", r"input\.duplicates = last needs input\.timestamp"),
+        ("input.item=user", r"one column is named twice"),
+        ("input.path=", r"input\.path is not set"),
+        ("output.path=", r"output\.path is not set"),
+        ("rank=3", r"--set takes section\.key=value"),
+        ("train.rank", r"--set takes section\.key=value"),
+        ("input.path.deep=1", r"path is a setting, not a section"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(override, message):
+    with pytest.raises(ConfigError, match=message) as refused:
+        load_config(None, [*PATHS, override])
+    assert refused.value.exit_code == 2
+
+
+def test_a_missing_or_broken_file_is_refused_by_name(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*nowhere\.toml"):
+        load_config(tmp_path / "nowhere.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[train\nrank=1")
+    with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML"):
+        load_config(broken)
+
+
+def test_the_help_names_every_setting_with_its_default():
+    text = describe_settings()
+    for section, settings in Config().as_dict().items():
+        for key in settings:
+            assert f"{section}.{key} = " in text
+
+
+def test_every_default_is_finite_and_survives_a_round_trip():
+    config = load_config(None, PATHS)
+    assert all(
+        math.isfinite(v) for section in config.as_dict().values() for v in section.values() if isinstance(v, float)
+    )
+    overrides = [
+        f"{section}.{key}={str(value).lower() if isinstance(value, bool) else value}"
+        for section, settings in config.as_dict().items()
+        for key, value in settings.items()
+        if not isinstance(value, dict)
+    ]
+    assert load_config(None, overrides) == config

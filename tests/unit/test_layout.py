@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from local_training import lay_out
+
+from wals_spark.layout import lay_out_columns, lay_out_rows
+
+ids = st.one_of(
+    st.lists(st.tuples(st.text(min_size=1, max_size=4), st.text(min_size=1, max_size=3)), min_size=1, max_size=40),
+    st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(0, 6)), min_size=1, max_size=40),
+)
+
+
+def reconstruct(solved, fixed):
+    """The matrix that a side's in-blocks and the other side's out-blocks hold together."""
+    entries = {}
+    for block, in_block in enumerate(solved.in_blocks):
+        received = []
+        for source, out_block in enumerate(fixed.out_blocks):
+            rows = fixed.ids[source].take(pa.array(out_block[block])).to_pylist() if block in out_block else []
+            if in_block.n_rows:
+                assert len(rows) == in_block.offsets[source + 1] - in_block.offsets[source]
+            received += rows
+        row_ids = solved.ids[block].to_pylist()
+        assert len(row_ids) == in_block.n_rows
+        for row, row_id in enumerate(row_ids):
+            for at in range(in_block.indptr[row], in_block.indptr[row + 1]):
+                entries[row_id, received[in_block.positions[at]]] = in_block.ratings[at]
+    return entries
+
+
+@given(ids, st.integers(1, 5), st.integers(1, 5))
+def test_both_sides_hold_the_same_matrix_and_send_only_what_is_needed(pairs, user_blocks, item_blocks):
+    users, items = zip(*pairs, strict=True)
+    ratings = np.arange(1, len(pairs) + 1, dtype=np.float64)
+    expected: dict = {}
+    for pair, rating in zip(pairs, ratings, strict=True):
+        expected[pair] = expected.get(pair, 0.0) + rating
+    user_side, item_side, duplicates = lay_out(
+        users, items, ratings, user_blocks=user_blocks, item_blocks=item_blocks
+    )
+    assert reconstruct(user_side, item_side) == expected
+    assert {(u, i): r for (i, u), r in reconstruct(item_side, user_side).items()} == expected
+    assert duplicates.rows == len(pairs) - len(expected)
+    needed = sum(len({i for v, i in expected if v in set(ids.to_pylist())}) for ids in user_side.ids)
+    assert sum(len(rows) for out in item_side.out_blocks for rows in out.values()) == needed
+
+
+def test_the_example_of_the_blocks_module_is_laid_out_as_it_says():
+    layout = lay_out_rows(
+        pa.chunked_array([["bob", "ann", "bob", "ann"]]),
+        pa.chunked_array([["i4", "i7", "i1", "i1"]]),
+        np.array([0, 1, 0, 0], dtype=np.int32),
+        np.ones(4),
+        n_column_blocks=2,
+    )
+    assert layout.ids.to_pylist() == ["ann", "bob"]
+    assert layout.in_block.indptr.tolist() == [0, 2, 4]
+    assert layout.in_block.positions.tolist() == [0, 2, 0, 1]
+    assert layout.in_block.offsets.tolist() == [0, 2, 3]
+    item_block_0 = lay_out_columns({0: layout.columns[0]}, n_row_blocks=1)
+    assert item_block_0.ids.to_pylist() == ["i1", "i4"]
+    assert item_block_0.out_block[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("sum", 10.0), ("max", 5.0), ("last", 3.0), ("refuse", 10.0)]
+)
+def test_several_ratings_of_one_pair_become_one(policy, expected):
+    user_side, _, duplicates = lay_out(
+        ["u", "u", "u", "v"], ["i", "i", "i", "i"], [5.0, 3.0, 2.0, 7.0],
+        duplicates=policy, timestamps=[1.0, 9.0, 9.0, 0.0],
+    )  # fmt: skip
+    assert user_side.in_blocks[0].ratings.tolist() == [expected, 7.0]
+    assert duplicates == (2, (("u", "i"),))
+
+
+@given(st.permutations(range(12)))
+def test_merged_duplicates_do_not_depend_on_the_order_of_arrival(order):
+    ratings = np.array([0.1, 0.7, 1e-9, 3.3, 1e7, 2.2, 0.1, 0.3, 1e-3, 5.0, 0.9, 1.1])
+    order = np.array(order)
+    merged = [
+        lay_out(["u"] * 12, ["i"] * 12, ratings[o])[0].in_blocks[0].ratings.tobytes()
+        for o in (np.arange(12), order)
+    ]
+    assert merged[0] == merged[1]
+
+
+def test_ids_of_zero_and_of_64_bits_keep_their_value():
+    extreme = [0, -1, 2**63 - 1, -(2**63)]
+    user_side, item_side, _ = lay_out(extreme, extreme[::-1], np.ones(4), user_blocks=2, item_blocks=2)
+    assert sorted(i for ids in user_side.ids for i in ids.to_pylist()) == sorted(extreme)
+    assert sorted(i for ids in item_side.ids for i in ids.to_pylist()) == sorted(extreme)

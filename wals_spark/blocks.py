@@ -1,0 +1,106 @@
+"""In-blocks and out-blocks: who needs whose factors, laid out once before the first iteration.
+
+Users and items are hashed into blocks. Take two user blocks and two item blocks, and let user block 0 hold the
+users ann (who has i1, i7) and bob (who has i1, i4), with i1 and i4 in item block 0 and i7 in item block 1:
+
+    in-block of user block 0        indptr     [0, 2, 4]       ann has two observations, bob two
+                                    positions  [0, 2, 0, 1]    into the rows received: i1, i4 | i7
+                                    offsets    [0, 2, 3]       rows 0–1 come from item block 0, row 2 from block 1
+    out-block of item block 0       to user block 0 send i1, i4 (and no other item it may hold)
+
+so a half-iteration ships each needed row of factors once to each block that needs it, and finds it there by
+position. `layout.py` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from wals_spark.pieces import Piece, cut, join
+
+IN_BLOCK = ("indptr", "positions", "ratings", "offsets")
+_DTYPES = {"indptr": np.int64, "positions": np.int32, "ratings": np.float32, "offsets": np.int64}
+
+
+@dataclass(frozen=True)
+class InBlock:
+    """The observations of a block's rows, in CSR form.
+
+    Attributes
+    ----------
+    indptr : int64, shape (n_rows + 1,)
+    positions : int32, shape (n_observed,)
+        Of the other side's rows, among those this block receives.
+    ratings : float32, shape (n_observed,)
+    offsets : int64, shape (n_sources + 1,)
+        Where the rows received from each source block begin.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int32]
+    ratings: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that this block solves."""
+        return max(0, len(self.indptr) - 1)
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Observations of each row, shape (n_rows,)."""
+        return np.diff(self.indptr)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Cut for travel; `from_pieces` is the way back."""
+        for name in IN_BLOCK:
+            yield from cut(name, getattr(self, name))
+
+    @classmethod
+    def from_pieces(cls, pieces: dict[str, dict[int, list[Piece]]]) -> InBlock:
+        """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
+        return cls(*(join(pieces.get(name, {}).get(0, ()), _DTYPES[name]) for name in IN_BLOCK))
+
+
+OutBlock = dict[int, npt.NDArray[np.int32]]
+"""Destination block → the rows of this block that it needs, ascending."""
+
+
+def out_block_pieces(out_block: OutBlock) -> Iterator[Piece]:
+    """Cut an out-block for travel."""
+    for destination, rows in out_block.items():
+        yield from cut("out", rows, peer=destination)
+
+
+def out_block_from_pieces(pieces: dict[str, dict[int, list[Piece]]]) -> OutBlock:
+    """Put an out-block together from `by_name_and_peer`."""
+    return {peer: join(parts, np.int32) for peer, parts in sorted(pieces.get("out", {}).items())}
+
+
+def received_rows(
+    pieces: dict[str, dict[int, list[Piece]]], in_block: InBlock, rank: int
+) -> npt.NDArray[np.float32]:
+    """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, rank).
+
+    Raises
+    ------
+    ValueError
+        If a source block sent another number of rows than the in-block was laid out for.
+    """
+    if not in_block.n_rows:
+        return np.empty((0, rank), dtype=np.float32)
+    received = np.empty((int(in_block.offsets[-1]), rank), dtype=np.float32)
+    filled = 0
+    for source, parts in pieces.get("received", {}).items():
+        for part in parts:
+            rows = np.frombuffer(part.payload, dtype=np.float32).reshape(-1, rank)
+            begin = int(in_block.offsets[source]) + part.start
+            received[begin : begin + len(rows)] = rows
+            filled += len(rows)
+    if filled != len(received):
+        raise ValueError(f"received {filled} rows of factors where {len(received)} were expected")
+    return received

@@ -1,0 +1,56 @@
+"""Many small symmetric positive definite systems solved at once, in NumPy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def cholesky_solve(lhs: Array, rhs: Array) -> Array:
+    """Solve ``lhs[b] x = rhs[b]`` for every b: factor ``L Lᵀ``, then substitute forwards and backwards.
+
+    NumPy has no triangular solver; going through the columns of all systems of the batch together costs less
+    than half of what a general solve per system does (docs/adr/0003).
+
+    Parameters
+    ----------
+    lhs : shape (n, f, f)
+    rhs : shape (n, f)
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a system is not positive definite beyond rounding; `first_indefinite` says which.
+    """
+    lower = _factor(lhs)
+    rank = rhs.shape[1]
+    x: Array = rhs.copy()
+    for k in range(rank):
+        x[:, k] -= np.einsum("bj,bj->b", lower[:, k, :k], x[:, :k])
+        x[:, k] /= lower[:, k, k]
+    for k in reversed(range(rank)):
+        x[:, k] /= lower[:, k, k]
+        x[:, :k] -= lower[:, k, :k] * x[:, k, None]
+    return x
+
+
+def first_indefinite(lhs: Array) -> int:
+    """The number of the first system of a batch that `cholesky_solve` cannot solve, or -1."""
+    for number, matrix in enumerate(lhs):
+        try:
+            _factor(matrix[None])
+        except np.linalg.LinAlgError:
+            return number
+    return -1
+
+
+def _factor(lhs: Array) -> Array:
+    """``L`` of ``lhs = L Lᵀ``; a pivot that is all rounding error is refused: its solution would be noise."""
+    lower = np.linalg.cholesky(lhs)
+    pivots = np.einsum("bkk->bk", lower) ** 2
+    noise = lhs.shape[1] * np.finfo(np.float64).eps * np.einsum("bkk->bk", lhs)
+    if not (pivots > noise).all():
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+    return lower

@@ -1,0 +1,189 @@
+"""Every setting, with its default, its meaning and its limits: the one place that states them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_args
+
+import msgspec
+from msgspec import Meta
+
+from wals_spark.confidence import Confidence
+from wals_spark.errors import ConfigError
+from wals_spark.objective import Objective
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Input(_Section, frozen=True, kw_only=True):
+    """Where the interactions are and how to read them."""
+
+    path: Annotated[str, Meta(description="File, folder or URL of the interactions; a table's name with format = table.")] = ""
+    format: Annotated[str, Meta(description="Anything spark.read has: parquet, csv, json, orc, delta, ...; or table.", min_length=1)] = "parquet"
+    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header and sep for csv.")] = {}
+    user: Annotated[str, Meta(description="Column of user ids: string or integer.", min_length=1)] = "user"
+    item: Annotated[str, Meta(description="Column of item ids: string or integer.", min_length=1)] = "item"
+    rating: Annotated[str, Meta(description="Column of ratings (counts, hours, stars, ...); empty: 1 for every row.")] = "rating"
+    timestamp: Annotated[str, Meta(description="Column of times: a timestamp, a date or a number; only duplicates = last needs it.")] = ""
+    duplicates: Annotated[Literal["sum", "last", "max", "refuse"], Meta(description="What several rows of one (user, item) pair become; last is by timestamp.")] = "sum"
+    bad_rows: Annotated[Literal["refuse", "drop"], Meta(description="Rows with a null or empty id or an unusable rating: refuse the input, or drop and count them.")] = "refuse"
+    nonpositive: Annotated[Literal["bad", "unobserved", "dislike"], Meta(description="A rating <= 0 is a bad row; or as if it were not there; or a stated dislike (target 0 with the confidence of its magnitude).")] = "bad"
+
+
+class ConfidenceSettings(_Section, frozen=True, kw_only=True):
+    """How much an observed rating r weighs against an unobserved pair's 1."""
+
+    function: Annotated[Literal["constant", "linear", "log", "sqrt"], Meta(description="c(r) = 1 + alpha (constant), 1 + alpha r (linear), 1 + alpha ln(1 + r/epsilon) (log), 1 + alpha sqrt(r) (sqrt).")] = "log"
+    alpha: Annotated[float, Meta(description="Weight of the rating in the confidence.", ge=0)] = 10.0
+    epsilon: Annotated[float, Meta(description="Scale of the logarithm: ratings far below it count linearly.", gt=0)] = 1.0
+
+
+class Train(_Section, frozen=True, kw_only=True):
+    """The model and how it is found."""
+
+    rank: Annotated[int, Meta(description="Number of factors.", ge=1, le=4096)] = 64
+    max_iter: Annotated[int, Meta(description="Iterations; each solves both sides once.", ge=1)] = 15
+    tol: Annotated[float, Meta(description="Stop when an iteration lowers the loss by less than this share; 0: never.", ge=0, lt=1)] = 0.0
+    solver: Annotated[Literal["cholesky"], Meta(description="How a row's normal equations are solved: cholesky is exact.")] = "cholesky"
+    reg_param: Annotated[float, Meta(description="Regularisation, lambda.", ge=0)] = 1.0
+    reg_scaling: Annotated[Literal["plain", "count"], Meta(description="lambda for every row alike (plain), or times the row's number of observations (count: ALS-WR, as MLlib does).")] = "count"
+    start_scale: Annotated[float, Meta(description="Factors start from N(0, start_scale / sqrt(rank)).", gt=0)] = 1.0
+    first_side: Annotated[Literal["users", "items"], Meta(description="The side an iteration solves first; with items, users come last and are the exact fold-in of the items.")] = "items"
+    seed: Annotated[int, Meta(description="Seed of the start; a row's start depends on seed, side and id alone.")] = 0
+    user_blocks: Annotated[int, Meta(description="Blocks of users; 0: chosen from the data and the cluster.", ge=0)] = 0
+    item_blocks: Annotated[int, Meta(description="Blocks of items; 0: chosen from the data and the cluster.", ge=0)] = 0
+
+
+class Output(_Section, frozen=True, kw_only=True):
+    """Where the model goes."""
+
+    path: Annotated[str, Meta(description="Folder or URL of all versions of the model.")] = ""
+    version: Annotated[str, Meta(description="Name of this version; empty: the time in UTC.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")] = ""
+    publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """All settings of a training run."""
+
+    input: Input = Input()
+    confidence: ConfidenceSettings = ConfidenceSettings()
+    train: Train = Train()
+    output: Output = Output()
+
+    def objective(self) -> Objective:
+        """The settings that say what is minimised, as executors get them."""
+        chosen = self.confidence
+        return Objective(
+            confidence=Confidence(chosen.function, chosen.alpha, chosen.epsilon),
+            reg_param=self.train.reg_param,
+            reg_scaling=self.train.reg_scaling,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and values, for a manifest."""
+        return cast("dict[str, Any]", msgspec.to_builtins(self))
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read settings from a TOML file, then apply ``section.key=value`` overrides in order.
+
+    Raises
+    ------
+    ConfigError
+        With the file and the key at fault, and what would be accepted.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _apply(values, override)
+    try:
+        config = msgspec.convert(values, Config, strict=False)  # not strict: an override is text
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explained(error, path)) from error
+    _check_together(config)
+    return config
+
+
+def describe_settings() -> str:
+    """One line for each setting, `section.key = default` and its meaning, for ``--help``."""
+    lines = []
+    for section in msgspec.structs.fields(Config):
+        lines.append(f"[{section.name}] {(section.type.__doc__ or '').strip()}")
+        for info in msgspec.structs.fields(section.type):
+            meta = next(m for m in info.type.__metadata__ if isinstance(m, Meta))
+            default = info.default if info.default is not msgspec.NODEFAULT else {}
+            lines.append(f"  {section.name}.{info.name} = {_as_toml(default)}")
+            lines.append(f"      {meta.description}")
+    return "\n".join(lines)
+
+
+def _as_toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or len(path) < 2 or not all(path):
+        raise ConfigError(f"--set takes section.key=value, not {override!r}")
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {name} is a setting, not a section")
+    values[path[-1]] = value.strip()
+
+
+def _explained(error: msgspec.ValidationError, path: str | Path | None) -> str:
+    """msgspec's message in the words of this file's keys, with the nearest known key."""
+    found = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
+    what, where = (found["what"], found["where"] or "") if found else (str(error), "")
+    source = f"configuration {path}" if path is not None else "configuration"
+    unknown = re.search(r"unknown field `(.*)`", what)
+    if unknown:
+        section = next((f.type for f in msgspec.structs.fields(Config) if f.name == where), Config)
+        known = [f.name for f in msgspec.structs.fields(section)]
+        near = difflib.get_close_matches(unknown[1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{source}: unknown setting {where + '.' if where else ''}{unknown[1]}; {hint}"
+    if what.startswith("Invalid enum value"):
+        section_name, _, key = where.partition(".")
+        section = next(f.type for f in msgspec.structs.fields(Config) if f.name == section_name)
+        literal = get_args(next(f.type for f in msgspec.structs.fields(section) if f.name == key))[0]
+        what += f"; one of {', '.join(get_args(literal))}"
+    return f"{source}: {where or 'top level'}: {what[:1].lower()}{what[1:]}"
+
+
+def _check_together(config: Config) -> None:
+    """Refuse what each setting allows and their combination does not."""
+    for name, section in config.as_dict().items():
+        for key, value in section.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{name}.{key} = {value}: a finite number is needed")
+    if not config.input.path:
+        raise ConfigError("input.path is not set: name the interactions to train on")
+    if not config.output.path:
+        raise ConfigError("output.path is not set: name the folder that holds the model's versions")
+    if config.input.duplicates == "last" and not config.input.timestamp:
+        raise ConfigError("input.duplicates = last needs input.timestamp: name the column of times")
+    columns = [config.input.user, config.input.item, config.input.rating, config.input.timestamp]
+    named = [column for column in columns if column]
+    if len(set(named)) < len(named):
+        raise ConfigError(f"input: one column is named twice among user, item, rating, timestamp: {named}")

@@ -1,0 +1,51 @@
+"""The record of one half-iteration, as `events.jsonl` holds it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from wals_spark.objective import Loss
+
+
+@dataclass(frozen=True)
+class HalfIteration:
+    """What happened in a half-iteration.
+
+    ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is exact, of the factors at its end.
+    """
+
+    number: int
+    planned: int
+    side: str
+    rows: int
+    seconds: float
+    loss: Loss
+
+    @property
+    def iteration(self) -> int:
+        """The iteration it belongs to, from 1."""
+        return (self.number + 1) // 2
+
+    def as_json(self) -> str:
+        """One line of `events.jsonl`."""
+        loss = self.loss
+        record = {
+            "event": "half_iteration",
+            "half_iteration": self.number,
+            "planned": self.planned,
+            "iteration": self.iteration,
+            "side": self.side,
+            "rows": self.rows,
+            "seconds": round(self.seconds, 4),
+            "loss": loss.total,
+            "observed": loss.observed,
+            "unobserved": loss.unobserved,
+            "penalty": loss.penalty,
+        }
+        return json.dumps(record)
+
+
+def as_jsonl(events: list[HalfIteration]) -> str:
+    """All records, a line each."""
+    return "".join(f"{event.as_json()}\n" for event in events)

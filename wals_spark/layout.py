@@ -1,0 +1,241 @@
+"""From interactions to in-blocks and out-blocks, one block at a time.
+
+The user side is laid out from the interactions themselves (`lay_out_rows`), the item side from what the user
+blocks know of it (`lay_out_columns`): raw ids cross the network once, and duplicates are merged in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from wals_spark.blocks import InBlock, OutBlock
+from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids
+
+DUPLICATES = ("sum", "last", "max", "refuse")
+COLUMNS = ("column_ids", "column_counts", "column_positions", "column_ratings")
+_DTYPES = {"column_counts": np.int64, "column_positions": np.int32, "column_ratings": np.float32}
+
+Ints = npt.NDArray[np.integer[Any]]
+
+
+class Columns(NamedTuple):
+    """What one row block knows of one column block: its part of the matrix, column by column.
+
+    ``ids`` are the columns' ids, ascending; ``counts`` the observations of each; ``positions`` (into the rows
+    that the row block will send) and ``ratings`` lie column after column.
+    """
+
+    ids: pa.Array
+    counts: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int32]
+    ratings: npt.NDArray[np.float32]
+
+    def pieces(self, destination: int) -> Iterator[Piece]:
+        """Cut for travel to column block ``destination``."""
+        yield from cut_ids("column_ids", self.ids, peer=destination)
+        yield from cut("column_counts", self.counts, peer=destination)
+        yield from cut("column_positions", self.positions, peer=destination)
+        yield from cut("column_ratings", self.ratings, peer=destination)
+
+    @classmethod
+    def by_source(cls, pieces: Iterable[Piece]) -> dict[int, Columns]:
+        """Put together what arrived, by the row block it came from (``peer``)."""
+        found = by_name_and_peer(pieces)
+        return {
+            source: cls(
+                join_ids(parts),
+                *(join(found.get(name, {}).get(source, ()), _DTYPES[name]) for name in COLUMNS[1:]),
+            )
+            for source, parts in sorted(found.get("column_ids", {}).items())
+        }
+
+
+class Duplicates(NamedTuple):
+    """Rows beyond the first of their (user, item) pair, and up to five such pairs."""
+
+    rows: int
+    examples: tuple[tuple[Any, Any], ...]
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """A laid-out block of the side that the interactions were shuffled by."""
+
+    ids: pa.Array
+    in_block: InBlock
+    out_block: OutBlock
+    columns: dict[int, Columns]
+    duplicates: Duplicates
+
+
+@dataclass(frozen=True)
+class ColumnLayout:
+    """A laid-out block of the other side."""
+
+    ids: pa.Array
+    in_block: InBlock
+    out_block: OutBlock
+
+
+def lay_out_rows(
+    rows: pa.ChunkedArray,
+    columns: pa.ChunkedArray,
+    column_blocks: npt.NDArray[np.int32],
+    ratings: npt.NDArray[np.float64],
+    *,
+    n_column_blocks: int,
+    duplicates: str = "sum",
+    timestamps: npt.NDArray[np.float64] | None = None,
+) -> RowLayout:
+    """Lay out one block of rows from its interactions, in any order.
+
+    Parameters
+    ----------
+    rows, columns : pa.ChunkedArray, shape (n_interactions,)
+        Ids, strings or integers, none null.
+    column_blocks : int32, shape (n_interactions,)
+        The block of each interaction's column.
+    duplicates : str
+        What several ratings of one pair become: their ``sum``, the ``last`` by timestamp (the greatest of
+        several at one moment), or their ``max``. ``refuse`` sums, and leaves the judgement to who reads
+        `RowLayout.duplicates`.
+    """
+    row_codes, row_ids = _encode(rows)
+    column_codes, column_ids = _encode(columns)
+    block_of_column = np.empty(len(column_ids), dtype=np.int32)
+    block_of_column[column_codes] = column_blocks
+    # Received rows lie by source block, then by id: ids are ascending already, so a stable sort is enough.
+    by_block = np.argsort(block_of_column, kind="stable")
+    place = np.empty(len(by_block), dtype=np.int64)
+    place[by_block] = np.arange(len(by_block))
+    offsets = np.searchsorted(block_of_column[by_block], np.arange(n_column_blocks + 1)).astype(np.int64)
+    column_ids = column_ids.take(pa.array(by_block))
+
+    pair = row_codes * max(1, len(column_ids)) + place[column_codes]
+    pair, merged_ratings, repeated = _merge_duplicates(pair, ratings, timestamps, duplicates)
+    row, position = np.divmod(pair, max(1, len(column_ids)))
+    examples = [divmod(int(p), max(1, len(column_ids))) for p in repeated[:5]]
+
+    in_block = InBlock(
+        indptr=np.searchsorted(row, np.arange(len(row_ids) + 1)).astype(np.int64),
+        positions=position.astype(np.int32),
+        ratings=merged_ratings.astype(np.float32),
+        offsets=offsets,
+    )
+    out_block, transposed = _transpose(row, in_block, column_ids, len(row_ids))
+    return RowLayout(
+        ids=row_ids,
+        in_block=in_block,
+        out_block=out_block,
+        columns=transposed,
+        duplicates=Duplicates(
+            rows=len(ratings) - len(merged_ratings),
+            examples=tuple((row_ids[r].as_py(), column_ids[c].as_py()) for r, c in examples),
+        ),
+    )
+
+
+def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> ColumnLayout:
+    """Lay out one block of columns from what each row block sent of it.
+
+    The rows it will receive are, from each row block in turn, those that have an observation here.
+    """
+    sources = sorted(columns)
+    if not sources:
+        return ColumnLayout(pa.nulls(0), InBlock.from_pieces({}), {})
+    codes, ids = _encode(pa.chunked_array([columns[source].ids for source in sources]))
+    lengths = [len(columns[source].ids) for source in sources]
+    out_block = {
+        source: part.astype(np.int32)
+        for source, part in zip(sources, np.split(codes, np.cumsum(lengths)[:-1]), strict=True)
+    }
+    received = np.zeros(n_row_blocks, dtype=np.int64)
+    for source in sources:
+        received[source] = int(columns[source].positions.max()) + 1
+    offsets = np.concatenate([[0], np.cumsum(received)])
+
+    column = np.concatenate([np.repeat(out_block[s], columns[s].counts) for s in sources])
+    positions = np.concatenate([columns[s].positions + offsets[s] for s in sources])
+    ratings = np.concatenate([columns[s].ratings for s in sources])
+    order = np.argsort(column, kind="stable")  # by column, then by source block, then by position
+    in_block = InBlock(
+        indptr=np.searchsorted(column[order], np.arange(len(ids) + 1)).astype(np.int64),
+        positions=positions[order].astype(np.int32),
+        ratings=ratings[order],
+        offsets=offsets,
+    )
+    return ColumnLayout(ids, in_block, out_block)
+
+
+def _encode(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    """The distinct ids in ascending order, and each entry's place among them."""
+    encoded = ids.dictionary_encode()
+    if not encoded.num_chunks:
+        return np.empty(0, dtype=np.int64), pa.nulls(0)
+    distinct = encoded.chunk(encoded.num_chunks - 1).dictionary  # one hash table served all chunks
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    order = pc.sort_indices(distinct).to_numpy()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place[codes], distinct.take(pa.array(order))
+
+
+def _merge_duplicates(
+    pair: Ints, ratings: npt.NDArray[np.float64], timestamps: npt.NDArray[np.float64] | None, policy: str
+) -> tuple[Ints, npt.NDArray[np.float64], Ints]:
+    """Distinct pairs ascending, one rating for each, and the pairs that came more than once.
+
+    A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits.
+    """
+    order = np.argsort(pair, kind="stable")
+    pair_sorted = pair[order]
+    is_first = np.ones(len(pair), dtype=bool)
+    is_first[1:] = pair_sorted[1:] != pair_sorted[:-1]
+    if is_first.all():
+        return pair_sorted, ratings[order], pair_sorted[:0]
+    if policy == "last" and timestamps is not None:
+        order = np.lexsort((ratings, timestamps, pair))
+    else:
+        order = np.lexsort((ratings, pair))
+    firsts = np.flatnonzero(is_first)
+    run_lengths = np.diff(np.append(firsts, len(pair)))
+    if policy in ("last", "max"):
+        merged = ratings[order][firsts + run_lengths - 1]
+    else:
+        merged = np.add.reduceat(ratings[order], firsts)
+    distinct = pair_sorted[firsts]
+    return distinct, merged, distinct[run_lengths > 1]
+
+
+def _transpose(
+    row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int
+) -> tuple[OutBlock, dict[int, Columns]]:
+    """For each column block: the rows it needs, and this block's part of the matrix column by column."""
+    out_block: OutBlock = {}
+    transposed: dict[int, Columns] = {}
+    by_column = np.argsort(in_block.positions, kind="stable")  # by column, then by row
+    column = in_block.positions[by_column]
+    row, ratings = row[by_column], in_block.ratings[by_column]
+    bounds = np.searchsorted(column, in_block.offsets)
+    place = np.empty(n_rows, dtype=np.int32)
+    for block, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        if begin == end:
+            continue
+        first, last = in_block.offsets[block], in_block.offsets[block + 1]
+        needed = np.unique(row[begin:end])
+        place[needed] = np.arange(len(needed), dtype=np.int32)
+        out_block[block] = needed.astype(np.int32)
+        transposed[block] = Columns(
+            ids=column_ids.slice(first, last - first),
+            counts=np.bincount(column[begin:end] - first, minlength=last - first).astype(np.int64),
+            positions=place[row[begin:end]],
+            ratings=ratings[begin:end],
+        )
+    return out_block, transposed

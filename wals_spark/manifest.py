@@ -1,0 +1,58 @@
+"""The manifest: the file whose presence makes a folder a model, and what it says."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import datetime, timezone
+from typing import Any
+
+import wals_spark
+from wals_spark.config import Config
+from wals_spark.events import HalfIteration
+
+FORMAT_VERSION = 1
+
+
+def new_version_name(now: datetime) -> str:
+    """The default name of a version: its time in UTC, which sorts as it reads."""
+    return now.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+
+
+def manifest(
+    *,
+    version: str,
+    created: datetime,
+    config: Config,
+    counts: dict[str, int],
+    last: HalfIteration,
+    stopped_by: str,
+    spark_version: str,
+) -> str:
+    """What a reader needs to trust and to use the factor tables, as JSON.
+
+    ``counts`` are of users, items, observations, duplicates merged and rows dropped.
+    """
+    document: dict[str, Any] = {
+        "format": "wals_spark model",
+        "format_version": FORMAT_VERSION,
+        "version": version,
+        "created": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
+        "tables": {
+            side: {"path": side, "rows": counts[name], "columns": ["id", "features"]}
+            for side, name in (("user_factors", "users"), ("item_factors", "items"))
+        },
+        "rank": config.train.rank,
+        "counts": counts,
+        "loss": {"total": last.loss.total, **last.loss._asdict()},
+        "half_iterations": last.number,
+        "stopped_by": stopped_by,
+        "solved_last": last.side,
+        "settings": config.as_dict(),
+        "written_by": {
+            "wals_spark": wals_spark.__version__,
+            "spark": spark_version,
+            "python": platform.python_version(),
+        },
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,79 @@
+"""Arrays cut into pieces small enough to travel, and put together again.
+
+Everything that crosses the network or a file between two tasks is a `Piece`. A piece holds at most
+`PIECE_BYTES` of payload (never less than one row), which bounds two things that are easy to get wrong:
+
+* PySpark's `partitionBy` collects the first 100 records of a task by destination before it writes them,
+  each destination as one record: 100 pieces of 2 MiB stay below the 256 MiB a record may have.
+* Spark's Parquet writer looks at the size of a row group only after 100 rows: 200 MiB, not gigabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+PIECE_BYTES = 2 * 1024 * 1024
+
+Array = npt.NDArray[Any]
+
+
+class Piece(NamedTuple):
+    """A run of rows of a named array.
+
+    ``peer`` is the block at the other end (the source of received rows, the destination of sent ones; 0 where
+    there is none), ``start`` the first row's index in the whole array, ``payload`` the rows' bytes.
+    """
+
+    name: str
+    peer: int
+    start: int
+    payload: bytes
+
+
+def cut(name: str, array: Array, *, peer: int = 0, piece_bytes: int = PIECE_BYTES) -> Iterator[Piece]:
+    """Cut ``array`` along its first axis; an empty array gives no piece."""
+    row_bytes = max(1, array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
+    step = max(1, piece_bytes // row_bytes)
+    for start in range(0, len(array), step):
+        yield Piece(name, peer, start, np.ascontiguousarray(array[start : start + step]).tobytes())
+
+
+def join(pieces: Iterable[Piece], dtype: npt.DTypeLike) -> Array:
+    """Put pieces of one flat array together, in the order of ``start`` whatever order they came in."""
+    parts = sorted(pieces, key=lambda piece: piece.start)
+    if not parts:
+        return np.empty(0, dtype=dtype)
+    return np.concatenate([np.frombuffer(part.payload, dtype=dtype) for part in parts])
+
+
+def cut_ids(name: str, ids: pa.Array, *, peer: int = 0, piece_bytes: int = PIECE_BYTES) -> Iterator[Piece]:
+    """Cut an Arrow array of ids; each payload is an Arrow IPC stream, so that the type travels too."""
+    step = max(1, piece_bytes * len(ids) // max(1, ids.nbytes)) if len(ids) else 1
+    for start in range(0, len(ids), step):
+        batch = pa.record_batch([ids.slice(start, step)], names=["id"])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        yield Piece(name, peer, start, sink.getvalue().to_pybytes())
+
+
+def join_ids(pieces: Iterable[Piece]) -> pa.Array:
+    """Put pieces of one array of ids together; without any piece, an empty array of type null."""
+    parts = sorted(pieces, key=lambda piece: piece.start)
+    if not parts:
+        return pa.nulls(0)
+    tables = [pa.ipc.open_stream(part.payload).read_all() for part in parts]
+    return pa.concat_tables(tables).column("id").combine_chunks()
+
+
+def by_name_and_peer(pieces: Iterable[Piece]) -> dict[str, dict[int, list[Piece]]]:
+    """Sort a task's pieces into ``{name: {peer: pieces}}``."""
+    sorted_pieces: dict[str, dict[int, list[Piece]]] = {}
+    for piece in pieces:
+        sorted_pieces.setdefault(piece.name, {}).setdefault(piece.peer, []).append(piece)
+    return sorted_pieces

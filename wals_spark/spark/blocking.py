@@ -1,0 +1,223 @@
+"""Interactions laid out as in-blocks and out-blocks of both sides, and kept as files before the first iteration.
+
+Users are shuffled to their blocks once; each user block is laid out where it lands, and tells every item block
+its part of the matrix. What both have become is written below the model's folder and read from there ever
+after: a task that Spark repeats sees the same rows, whatever has happened to the source since.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from wals_spark.blocks import IN_BLOCK, out_block_pieces
+from wals_spark.errors import InputError
+from wals_spark.layout import COLUMNS, Columns, Duplicates, lay_out_columns, lay_out_rows
+from wals_spark.pieces import Piece, cut_ids, join_ids
+from wals_spark.spark.rdd import Keyed, by_block
+
+_ROWS_A_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core a half-iteration
+_SCHEMA = "kind string, block int, name string, peer int, start long, payload binary"
+_KIND = {**dict.fromkeys(IN_BLOCK, "in"), "out": "out", "ids": "ids", **dict.fromkeys(COLUMNS, "columns")}
+
+
+@dataclass(frozen=True)
+class BlockedSide:
+    """One side's blocks on storage.
+
+    ``name`` is ``users`` or ``items``, ``rows`` how many there are of them, ``id_type`` the caller's own.
+    """
+
+    spark: SparkSession
+    name: str
+    path: str
+    n_blocks: int
+    rows: int
+    id_type: T.DataType
+
+    def pieces(self, kind: str) -> Keyed:
+        """The pieces of one kind (in, out, ids), each block's in its own partition."""
+        rows = _read(self.spark, self.path, kind).rdd
+        return by_block(rows.mapPartitions(_to_own_block), self.n_blocks)
+
+    def id_of(self, block: int, row: int) -> Any:
+        """The id of one row, for a message that has to name it."""
+        rows = _read(self.spark, self.path, "ids").where((F.col("block") == block) & (F.col("start") <= row))
+        found = rows.orderBy(F.col("start").desc()).first()
+        if found is None:
+            return None
+        piece = next(_to_own_block([found]))[1]
+        return join_ids([piece])[row - piece.start].as_py()
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Both sides, laid out; ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs."""
+
+    users: BlockedSide
+    items: BlockedSide
+    observations: int
+    merged: int
+
+
+def lay_out(
+    spark: SparkSession,
+    ratings: DataFrame,
+    *,
+    rows: int,
+    duplicates: str,
+    work: str,
+    user_blocks: int = 0,
+    item_blocks: int = 0,
+) -> Blocks:
+    """Lay out clean interactions (user, item, rating[, timestamp]) as files below ``work``.
+
+    Runs two Spark jobs and reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster.
+
+    Raises
+    ------
+    InputError
+        If duplicates are refused and there are any: how many, and up to five of the pairs.
+    """
+    automatic = max(spark.sparkContext.defaultParallelism, -(-rows // _ROWS_A_BLOCK))
+    n_users, n_items = user_blocks or automatic, item_blocks or automatic
+
+    spark.sparkContext.setJobDescription("lay out user blocks")
+    routed = ratings.withColumn("item_block", F.pmod(F.hash("item"), F.lit(n_items)).cast("int"))
+    # Spark's own hash partitioning makes the blocks; the number is computed again to travel with the rows.
+    routed = routed.repartition(n_users, "user")
+    routed = routed.withColumn("user_block", F.pmod(F.hash("user"), F.lit(n_users)).cast("int"))
+    task = partial(_lay_out_user_block, n_item_blocks=n_items, duplicates=duplicates)
+    _write(routed.mapInArrow(task, _SCHEMA), f"{work}/users")
+    summaries = _summaries(spark, f"{work}/users")
+    found = Duplicates(
+        sum(s["duplicates"] for s in summaries), tuple(pair for s in summaries for pair in s["examples"])
+    )
+    if duplicates == "refuse" and found.rows:
+        examples = ", ".join(str(tuple(pair)) for pair in found.examples[:5])
+        raise InputError(
+            f"{found.rows} rows repeat a (user, item) pair, such as {examples}; "
+            "set input.duplicates to sum, last or max to merge them"
+        )
+
+    spark.sparkContext.setJobDescription("lay out item blocks")
+    columns = _read(spark, f"{work}/users", "columns").rdd.mapPartitions(_to_peer_block)
+    laid_out = by_block(columns, n_items).mapPartitionsWithIndex(
+        partial(_lay_out_item_block, n_user_blocks=n_users)
+    )
+    _write(spark.createDataFrame(laid_out, _SCHEMA, verifySchema=False), f"{work}/items")
+    item_rows = sum(s["rows"] for s in _summaries(spark, f"{work}/items"))
+
+    types = ratings.schema
+    return Blocks(
+        users=BlockedSide(
+            spark, "users", f"{work}/users", n_users, sum(s["rows"] for s in summaries), types["user"].dataType
+        ),
+        items=BlockedSide(spark, "items", f"{work}/items", n_items, item_rows, types["item"].dataType),
+        observations=sum(s["observations"] for s in summaries),
+        merged=found.rows,
+    )
+
+
+_Record = tuple[str, int, str, int, int, bytes]
+
+
+def _lay_out_user_block(
+    batches: Iterable[pa.RecordBatch], *, n_item_blocks: int, duplicates: str
+) -> Iterator[pa.RecordBatch]:
+    """On an executor: one partition of interactions becomes the pieces of one user block."""
+    received = list(batches)
+    if not any(batch.num_rows for batch in received):
+        return
+    table = pa.Table.from_batches(received)
+    blocks = table["user_block"].unique().to_pylist()
+    if len(blocks) != 1:
+        raise RuntimeError(f"one partition holds the user blocks {blocks}: Spark did not partition as asked")
+    layout = lay_out_rows(
+        table["user"],
+        table["item"],
+        table["item_block"].to_numpy(),
+        table["rating"].to_numpy(),
+        n_column_blocks=n_item_blocks,
+        duplicates=duplicates,
+        timestamps=table["timestamp"].to_numpy() if "timestamp" in table.column_names else None,
+    )
+    summary = {
+        "rows": len(layout.ids),
+        "observations": len(layout.in_block.positions),
+        "duplicates": layout.duplicates.rows,
+        "examples": layout.duplicates.examples,
+    }
+    schema = pa.schema(
+        [
+            ("kind", pa.string()),
+            ("block", pa.int32()),
+            ("name", pa.string()),
+            ("peer", pa.int32()),
+            ("start", pa.int64()),
+            ("payload", pa.binary()),
+        ]
+    )
+    for record in _records(blocks[0], layout, summary):
+        yield pa.RecordBatch.from_arrays(
+            [pa.array([value], type=field.type) for value, field in zip(record, schema, strict=True)],
+            schema=schema,
+        )
+    for destination, columns in layout.columns.items():
+        for piece in columns.pieces(destination):
+            record = ("columns", blocks[0], *piece)
+            yield pa.RecordBatch.from_arrays(
+                [pa.array([value], type=field.type) for value, field in zip(record, schema, strict=True)],
+                schema=schema,
+            )
+
+
+def _lay_out_item_block(
+    block: int, received: Iterable[tuple[int, Piece]], *, n_user_blocks: int
+) -> Iterator[_Record]:
+    """On an executor: what the user blocks know of one item block becomes its pieces."""
+    layout = lay_out_columns(Columns.by_source(piece for _, piece in received), n_row_blocks=n_user_blocks)
+    return _records(block, layout, {"rows": len(layout.ids)})
+
+
+def _records(block: int, layout: Any, summary: dict[str, Any]) -> Iterator[_Record]:
+    yield ("summary", block, "summary", 0, 0, json.dumps(summary).encode())
+    for kind, pieces in (
+        ("in", layout.in_block.pieces()),
+        ("out", out_block_pieces(layout.out_block)),
+        ("ids", cut_ids("ids", layout.ids)),
+    ):
+        for piece in pieces:
+            yield (kind, block, *piece)
+
+
+def _write(records: DataFrame, path: str) -> None:
+    records.write.mode("overwrite").partitionBy("kind").parquet(path)
+
+
+def _read(spark: SparkSession, path: str, kind: str) -> DataFrame:
+    """The records of one kind; only their files are read."""
+    return spark.read.schema(_SCHEMA).parquet(f"{path}/kind={kind}").drop("kind")
+
+
+def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:
+    """One small record a block, in the order of the blocks."""
+    rows = _read(spark, path, "summary").orderBy("block").collect()
+    return [json.loads(bytes(row["payload"])) for row in rows]
+
+
+def _to_own_block(rows: Iterable[Any]) -> Iterator[tuple[int, Piece]]:
+    return ((row.block, Piece(row.name, row.peer, row.start, bytes(row.payload))) for row in rows)
+
+
+def _to_peer_block(rows: Iterable[Any]) -> Iterator[tuple[int, Piece]]:
+    """Address a piece to its destination, and let it say where it comes from."""
+    return ((row.peer, Piece(row.name, row.block, row.start, bytes(row.payload))) for row in rows)

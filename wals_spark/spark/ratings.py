@@ -1,0 +1,167 @@
+"""Interactions read from anywhere, checked, and brought into one shape: user, item, rating[, timestamp]."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from wals_spark.config import Input
+from wals_spark.errors import InputError
+
+logger = logging.getLogger("wals_spark")
+
+_INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
+_MAX_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Clean interactions, not yet merged: columns user, item, rating (double) and, where asked, timestamp (double)."""
+
+    table: DataFrame
+    rows: int
+    dropped: int
+
+
+def read(spark: SparkSession, settings: Input) -> DataFrame:
+    """The raw table that the settings name.
+
+    Raises
+    ------
+    InputError
+        If there is no such path, table or format, or it cannot be opened.
+    """
+    where = f"input.path = {settings.path} (format {settings.format})"
+    try:
+        if settings.format == "table":
+            return spark.table(settings.path)
+        return spark.read.format(settings.format).options(**settings.options).load(settings.path)
+    except AnalysisException as error:
+        raise InputError(f"{where} cannot be read: {_first_line(error)}") from error
+    except Exception as error:  # a format whose jar is missing, a path without a file system: the JVM's own errors
+        raise InputError(f"{where} cannot be read: {_first_line(error)}") from error
+
+
+def check(raw: DataFrame, settings: Input) -> Ratings:
+    """Bring the interactions into shape and judge them, in one pass over the data.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or of the wrong type; if there are no rows, or none that can be used; if there are
+        bad rows and the settings do not drop them. It names the counts by reason, and up to five rows each.
+    """
+    shaped = _shaped(raw, settings).withColumn("reason", _reason(settings))
+    by_reason = {row["reason"]: row["count"] for row in shaped.groupBy("reason").count().collect()}
+    good = by_reason.pop(None, 0)
+    unobserved = by_reason.pop(_UNOBSERVED, 0)
+    bad = sum(by_reason.values())
+    if not good + unobserved + bad:
+        raise InputError(f"input.path = {settings.path} holds no rows")
+    if bad:
+        message = "; ".join(_with_examples(shaped, reason, count) for reason, count in sorted(by_reason.items()))
+        if settings.bad_rows == "refuse":
+            raise InputError(
+                f"{bad} of {good + unobserved + bad} rows of input.path = {settings.path} cannot be used: {message}. "
+                "Mend them, or set input.bad_rows = drop to train on the rest"
+            )
+        logger.warning("dropped %d bad rows: %s", bad, message)
+    if unobserved:
+        logger.info("left out %d rows with a rating of zero or below (input.nonpositive = unobserved)", unobserved)
+    if not good:
+        raise InputError(f"nothing is left of input.path = {settings.path} after dropping {bad + unobserved} rows")
+    return Ratings(shaped.where(F.col("reason").isNull()).drop("reason"), good, bad + unobserved)
+
+
+_UNOBSERVED = "unobserved"
+
+
+def _shaped(raw: DataFrame, settings: Input) -> DataFrame:
+    """The columns under their own names and types; what cannot be converted becomes null."""
+    columns = {"user": _id_column(raw, "user", settings.user), "item": _id_column(raw, "item", settings.item)}
+    if settings.rating:
+        _require(raw, "rating", settings.rating)
+        columns["rating"] = _as_double(raw, settings.rating)
+    else:
+        columns["rating"] = F.lit(1.0)
+    if settings.duplicates == "last":
+        _require(raw, "timestamp", settings.timestamp)
+        columns["timestamp"] = _as_seconds(raw, settings.timestamp)
+    return raw.select(*(column.alias(name) for name, column in columns.items()))
+
+
+def _require(raw: DataFrame, role: str, name: str) -> T.DataType:
+    if name not in raw.columns:
+        raise InputError(
+            f"input.{role} = {name}: there is no such column; the input has {', '.join(raw.columns) or 'none'}"
+        )
+    return raw.schema[name].dataType
+
+
+def _id_column(raw: DataFrame, role: str, name: str) -> Column:
+    found = _require(raw, role, name)
+    if not isinstance(found, (T.StringType, *_INTEGERS)):
+        raise InputError(
+            f"input.{role} = {name} is of type {found.simpleString()}: ids are strings or integers up to 64 bits; "
+            "cast the column in the source"
+        )
+    return _column(name)
+
+
+def _column(name: str) -> Column:
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _as_double(raw: DataFrame, name: str) -> Column:
+    found = raw.schema[name].dataType
+    if not isinstance(found, (T.NumericType, T.StringType, T.BooleanType)):
+        raise InputError(f"column {name} is of type {found.simpleString()}: a number is needed")
+    quoted = name.replace("`", "``")
+    return F.expr(f"try_cast(`{quoted}` as double)")  # text that is no number becomes null, not an error
+
+
+def _as_seconds(raw: DataFrame, name: str) -> Column:
+    found = raw.schema[name].dataType
+    if isinstance(found, T.TimestampType):
+        return F.unix_micros(_column(name)) / F.lit(1e6)
+    if isinstance(found, (T.DateType, T.TimestampNTZType)):
+        return F.unix_micros(_column(name).cast("timestamp")) / F.lit(1e6)
+    number = _as_double(raw, name)
+    if isinstance(found, T.StringType):
+        quoted = name.replace("`", "``")
+        return F.coalesce(number, F.expr(f"unix_micros(try_cast(`{quoted}` as timestamp)) / 1e6"))
+    return number
+
+
+def _reason(settings: Input) -> Column:
+    """Why a row cannot be used, or null for a good one."""
+    rating = F.col("rating")
+    reason = F.when(F.lit(False), F.lit(None).cast("string"))
+    for name in ("user", "item"):
+        reason = reason.when(F.col(name).isNull(), F.lit(f"null {name} id"))
+        reason = reason.when(F.col(name).cast("string") == "", F.lit(f"empty {name} id"))
+    reason = reason.when(rating.isNull(), F.lit("rating null or not a number"))
+    reason = reason.when(F.isnan(rating) | rating.isin(float("inf"), float("-inf")), F.lit("rating not finite"))
+    if settings.duplicates == "last":
+        timestamp = F.col("timestamp")
+        reason = reason.when(timestamp.isNull() | F.isnan(timestamp), F.lit("no timestamp"))
+    if settings.nonpositive == "bad":
+        reason = reason.when(rating <= 0, F.lit("rating zero or below (see input.nonpositive)"))
+    elif settings.nonpositive == "unobserved":
+        reason = reason.when(rating <= 0, F.lit(_UNOBSERVED))
+    return reason
+
+
+def _with_examples(shaped: DataFrame, reason: str, count: int) -> str:
+    rows = shaped.where(F.col("reason") == reason).drop("reason").limit(_MAX_EXAMPLES).collect()
+    examples = ", ".join(str(tuple(row)) for row in rows)
+    return f"{count} x {reason}, such as {examples}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,70 @@
+"""The Spark session of a job: the same job under spark-submit and under plain python."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+import wals_spark
+
+# One BLAS thread a task: Spark runs a task per core, and a BLAS that takes all cores for each of them is slower.
+_ONE_THREAD = {
+    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+}
+
+
+@contextmanager
+def open_session(app_name: str) -> Iterator[SparkSession]:
+    """Start Spark, give the session, stop Spark.
+
+    Under ``spark-submit`` the cluster's settings stand. Under plain ``python`` the job runs on ``local[*]`` with
+    the workers on this very Python. Executors are sent this package, so it need not be installed on them.
+    """
+    builder = SparkSession.builder.appName(app_name)
+    if not started_by_spark_submit():
+        os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+        builder = builder.master("local[*]")
+        builder = builder.config("spark.driver.memory", f"{_local_memory_mib()}m")
+        builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
+        builder = builder.config("spark.ui.showConsoleProgress", "false")
+    for name, value in _ONE_THREAD.items():
+        builder = builder.config(f"spark.executorEnv.{name}", os.environ.get(name, value))
+    spark = builder.getOrCreate()
+    try:
+        # Interactions reach Python in Arrow batches; with Spark's 10,000 rows a batch, a third of the time is per batch.
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "200000")
+        _send_package(spark)
+        yield spark
+    finally:
+        spark.stop()
+
+
+def started_by_spark_submit() -> bool:
+    """Whether a launcher outside this process has made the JVM and its settings."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _local_memory_mib() -> int:
+    """Half of the machine's memory: in local mode the driver's JVM is the whole cluster, and Spark's default is 1 GiB."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1024, total // 2 // 2**20)
+
+
+def _send_package(spark: SparkSession) -> None:
+    """Give every executor this package's code, the version the driver runs, unless they share its files."""
+    folder = Path(wals_spark.__file__).parent
+    if spark.sparkContext.master.startswith("local[") or not folder.is_dir():
+        return  # workers see the driver's files; or the package came in a --py-files archive and is there already
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = Path(scratch) / "wals_spark.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+            for source in sorted(folder.rglob("*.py")):
+                zipped.write(source, source.relative_to(folder.parent))
+        spark.sparkContext.addPyFile(str(archive))

@@ -1,0 +1,283 @@
+"""Half-iterations over blocks: send factors, solve rows, add up the loss; nothing per user or item on the driver."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from py4j.protocol import Py4JJavaError
+from pyspark import Accumulator, Broadcast, SparkContext
+from pyspark.sql import types as T
+
+from wals_spark.config import Train
+from wals_spark.errors import TrainingError
+from wals_spark.events import HalfIteration
+from wals_spark.gramian import merged
+from wals_spark.half_iteration import BlockSummary
+from wals_spark.objective import Loss, Objective
+from wals_spark.spark.rdd import Keyed, by_block, compute, free_shuffles, kept, side_by_side
+from wals_spark.spark.tasks import (
+    HalfIterationTask,
+    MergedSummaries,
+    Summaries,
+    send_block,
+    solve_block,
+    start_block,
+)
+
+logger = logging.getLogger("wals_spark")
+
+Matrix = npt.NDArray[np.float64]
+
+_ATTEMPTS = 3
+# An exact solve cannot raise the loss; storing its rows as float32 costs the square of 6e-8 of it, adding up 1e-12.
+_RISE_TOLERANCE = 1e-9
+
+
+class LaidOutSide(Protocol):
+    """What training needs of a side that has been laid out (`blocking.BlockedSide`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def n_blocks(self) -> int: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def id_type(self) -> T.DataType: ...
+
+    def pieces(self, kind: str) -> Keyed: ...
+
+    def id_of(self, block: int, row: int) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side in training: its blocks, kept in memory, and its factors as they stand.
+
+    ``gramian`` (rank, rank) and ``penalty`` are of these factors. ``solved_with`` is the broadcast they were solved
+    with: Spark sends it along with every task that reads them, so it lives as long as they do.
+    """
+
+    laid_out: LaidOutSide
+    in_blocks: Keyed
+    out_blocks: Keyed
+    factors: Keyed | None
+    gramian: Matrix
+    penalty: float = 0.0
+    solved_with: Broadcast[Matrix] | None = None
+
+    def free(self) -> None:
+        """Let Spark drop all that is kept of this side."""
+        self.in_blocks.unpersist()
+        self.out_blocks.unpersist()
+        self.free_factors()
+
+    def free_factors(self) -> None:
+        """Let Spark drop the factors and what they were solved with."""
+        if self.factors is not None:
+            self.factors.unpersist()
+        if self.solved_with is not None:
+            self.solved_with.destroy()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome: both sides with their factors, what happened, and why it ended (``max_iter`` or ``tol``)."""
+
+    users: Side
+    items: Side
+    events: list[HalfIteration]
+    stopped_by: str
+
+    def free(self) -> None:
+        """Let Spark drop the factors and blocks."""
+        self.users.free()
+        self.items.free()
+
+
+def train(
+    sc: SparkContext,
+    users: LaidOutSide,
+    items: LaidOutSide,
+    settings: Train,
+    objective: Objective,
+    report: Callable[[list[HalfIteration]], None],
+) -> Trained:
+    """Train from the start until ``max_iter`` or ``tol``; ``report`` is given all events so far after each
+    half-iteration.
+
+    Factors are kept on the executors without their history, so that the 200th iteration runs as the tenth did. If
+    an executor is lost with factors nobody else has, training begins again from the blocks, which are on storage,
+    and finds the same model.
+
+    Raises
+    ------
+    TrainingError
+        If the loss rises or a row has no finite solution: which half-iteration, and which id.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        training = _Training(sc, settings, objective, report)
+        try:
+            return training.run(users, items)
+        except Py4JJavaError as error:
+            training.free()
+            if "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND" not in str(error) or attempt == _ATTEMPTS:
+                raise
+            logger.warning(
+                "factors were lost with an executor; training begins again from the blocks (attempt %d of %d)",
+                attempt + 1,
+                _ATTEMPTS,
+            )
+        except BaseException:
+            training.free()
+            raise
+    raise AssertionError("unreachable")
+
+
+class _Training:
+    """One attempt, from the start to the end."""
+
+    def __init__(
+        self,
+        sc: SparkContext,
+        settings: Train,
+        objective: Objective,
+        report: Callable[[list[HalfIteration]], None],
+    ) -> None:
+        self.sc = sc
+        self.settings = settings
+        self.objective = objective
+        self.report = report
+        self.planned = 2 * settings.max_iter
+        self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
+        self.sides: dict[str, Side] = {}
+
+    def run(self, users: LaidOutSide, items: LaidOutSide) -> Trained:
+        self.sides = {"users": self._opened(users), "items": self._opened(items)}
+        first = self.settings.first_side
+        second = "items" if first == "users" else "users"
+        self._start(second)
+        events: list[HalfIteration] = []
+        stopped_by = "max_iter"
+        for number in range(1, self.planned + 1):
+            solved, fixed = (first, second) if number % 2 else (second, first)
+            events.append(self._half_iteration(number, solved, fixed, events))
+            self.report(events)
+            if number % 2 == 0 and self._gain_is_small(events):
+                stopped_by = "tol"
+                break
+        return Trained(self.sides["users"], self.sides["items"], events, stopped_by)
+
+    def free(self) -> None:
+        for side in self.sides.values():
+            side.free()
+
+    def _opened(self, laid_out: LaidOutSide) -> Side:
+        rank = self.settings.rank
+        in_blocks, out_blocks = kept(laid_out.pieces("in")), kept(laid_out.pieces("out"))
+        return Side(laid_out, in_blocks, out_blocks, factors=None, gramian=np.zeros((rank, rank)))
+
+    def _start(self, name: str) -> None:
+        """Give a side the factors that the first half-iteration holds fixed."""
+        side, settings = self.sides[name], self.settings
+        self.sc.setJobDescription(f"start: draw {name}")
+        start = partial(
+            start_block, task=self._task(0), side=name, seed=settings.seed, scale=settings.start_scale
+        )
+        pieces = side_by_side(side.laid_out.pieces("ids"), side.in_blocks)
+        self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
+
+    def _half_iteration(
+        self, number: int, solved: str, fixed: str, events: list[HalfIteration]
+    ) -> HalfIteration:
+        began = time.perf_counter()
+        sides = self.sides
+        rank = self.settings.rank
+        self.sc.setJobDescription(f"half-iteration {number}/{self.planned}: solve {solved}")
+        gramian = self.sc.broadcast(sides[fixed].gramian)
+        factors = sides[fixed].factors
+        assert factors is not None
+        sent = side_by_side(sides[fixed].out_blocks, factors).mapPartitionsWithIndex(
+            partial(send_block, rank=rank)
+        )
+        received = by_block(sent, sides[solved].laid_out.n_blocks)
+        solve = partial(solve_block, task=self._task(number), gramian=gramian)
+        pieces = side_by_side(sides[solved].in_blocks, received)
+        parts = self._replace_factors(
+            solved, pieces.mapPartitionsWithIndex(solve, preservesPartitioning=True), number, gramian
+        )
+        free_shuffles(received)
+
+        loss = Loss(
+            observed=sum(parts[block].observed for block in sorted(parts)),
+            unobserved=self.objective.unobserved_weight
+            * float(np.vdot(sides[solved].gramian, sides[fixed].gramian)),
+            penalty=sides["users"].penalty + sides["items"].penalty,
+        )
+        rows = sum(part.rows for part in parts.values())
+        event = HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss)
+        self._refuse_rising_loss(event, events)
+        return event
+
+    def _task(self, number: int) -> HalfIterationTask:
+        return HalfIterationTask(number, self.settings.rank, self.objective, self.summaries)
+
+    def _replace_factors(
+        self, name: str, factors: Keyed, number: int, solved_with: Broadcast[Matrix] | None = None
+    ) -> dict[int, BlockSummary]:
+        """Compute new factors of a side, cut off their history, and free the old ones."""
+        kept(factors).localCheckpoint()
+        compute(factors)
+        parts = {block: part for (n, block), part in self.summaries.value.items() if n == number}
+        self.summaries.value = {}
+        old = self.sides[name]
+        self.sides[name] = replace(
+            old,
+            factors=factors,
+            gramian=merged({block: part.gramian for block, part in parts.items()}, self.settings.rank),
+            penalty=sum(parts[block].penalty for block in sorted(parts)),
+            solved_with=solved_with,
+        )
+        old.free_factors()
+        self._refuse_unsolved(name, number, parts)
+        return parts
+
+    def _refuse_unsolved(self, name: str, number: int, parts: dict[int, BlockSummary]) -> None:
+        for block, part in sorted(parts.items()):
+            if part.failed_row >= 0:
+                bad_id = self.sides[name].laid_out.id_of(block, part.failed_row)
+                raise TrainingError(
+                    f"half-iteration {number}/{self.planned}: {name[:-1]} {bad_id!r} cannot be solved: "
+                    f"{part.failure}. Raise train.reg_param, or look for extreme ratings of it"
+                )
+
+    def _refuse_rising_loss(self, event: HalfIteration, before: list[HalfIteration]) -> None:
+        if not before:
+            return
+        risen = event.loss.total - before[-1].loss.total
+        if not risen <= _RISE_TOLERANCE * _magnitude(before[-1].loss):
+            raise TrainingError(
+                f"half-iteration {event.number}/{event.planned}: solving {event.side} raised the loss by {risen:.6g} "
+                f"to {event.loss.total:.6g}, which an exact solver cannot do. The numbers are out of float64's "
+                "range (look at the ratings and train.reg_param), or this is a bug: please report it"
+            )
+
+    def _gain_is_small(self, events: list[HalfIteration]) -> bool:
+        if self.settings.tol == 0 or len(events) < 4:
+            return False
+        before, now = events[-3].loss.total, events[-1].loss.total
+        return before - now < self.settings.tol * abs(before)
+
+
+def _magnitude(loss: Loss) -> float:
+    return abs(loss.observed) + abs(loss.unobserved) + abs(loss.penalty)
