@@ -67,7 +67,7 @@ def write_factors(spark: SparkSession, side: LaidOutSide, factors: Keyed, path: 
         If the table holds another number of rows than the side has.
     """
     schema = T.StructType(
-        [T.StructField("id", side.id_type, False), T.StructField("features", T.ArrayType(T.FloatType(), False), False)]
+        [T.StructField("id", side.id_type, False), T.StructField("features", T.ArrayType(T.FloatType()), False)]
     )
     tables = side_by_side(side.pieces("ids"), factors).mapPartitions(_table_of_block)
     packed = spark.createDataFrame(tables, "packed binary", verifySchema=False)

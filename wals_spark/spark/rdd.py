@@ -34,13 +34,19 @@ def side_by_side(*parts: Keyed) -> Keyed:
 
 
 def kept(pieces: Keyed) -> Keyed:
-    """Keep what is computed, in memory and beyond it on disk, until `unpersist`."""
+    """Keep what is computed, in memory and beyond it on disk, until `free`."""
     return pieces.persist(StorageLevel.MEMORY_AND_DISK)
 
 
 def compute(pieces: RDD[Any]) -> None:
     """Compute (and keep) every partition, without sending anything through Python for it."""
     pieces._jrdd.count()  # type: ignore[attr-defined]
+
+
+def free(pieces: RDD[Any]) -> None:
+    """Drop what is kept. (`unpersist` does the same and warns each time that a cut-off history is gone: it is.)"""
+    pieces.ctx._jsc.sc().unpersistRDD(pieces.id(), False)  # type: ignore[attr-defined]
+    pieces.is_cached = False
 
 
 def free_shuffles(pieces: RDD[Any]) -> None:

@@ -21,16 +21,16 @@ _ONE_THREAD = {
 
 
 @contextmanager
-def open_session(app_name: str) -> Iterator[SparkSession]:
+def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[SparkSession]:
     """Start Spark, give the session, stop Spark.
 
-    Under ``spark-submit`` the cluster's settings stand. Under plain ``python`` the job runs on ``local[*]`` with
-    the workers on this very Python. Executors are sent this package, so it need not be installed on them.
+    Under ``spark-submit`` the cluster's settings stand. Under plain ``python`` the job runs on ``local_master``
+    with the workers on this very Python. Executors are sent this package, so it need not be installed on them.
     """
     builder = SparkSession.builder.appName(app_name)
     if not started_by_spark_submit():
         os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-        builder = builder.master("local[*]")
+        builder = builder.master(local_master)
         builder = builder.config("spark.driver.memory", f"{_local_memory_mib()}m")
         builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
         builder = builder.config("spark.ui.showConsoleProgress", "false")

@@ -16,12 +16,13 @@ from pyspark import Accumulator, Broadcast, SparkContext
 from pyspark.sql import types as T
 
 from wals_spark.config import Train
+from wals_spark.convergence import gain_is_small, refuse_rising_loss
 from wals_spark.errors import TrainingError
 from wals_spark.events import HalfIteration
 from wals_spark.gramian import merged
 from wals_spark.half_iteration import BlockSummary
 from wals_spark.objective import Loss, Objective
-from wals_spark.spark.rdd import Keyed, by_block, compute, free_shuffles, kept, side_by_side
+from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side
 from wals_spark.spark.tasks import (
     HalfIterationTask,
     MergedSummaries,
@@ -36,8 +37,6 @@ logger = logging.getLogger("wals_spark")
 Matrix = npt.NDArray[np.float64]
 
 _ATTEMPTS = 3
-# An exact solve cannot raise the loss; storing its rows as float32 costs the square of 6e-8 of it, adding up 1e-12.
-_RISE_TOLERANCE = 1e-9
 
 
 class LaidOutSide(Protocol):
@@ -78,14 +77,14 @@ class Side:
 
     def free(self) -> None:
         """Let Spark drop all that is kept of this side."""
-        self.in_blocks.unpersist()
-        self.out_blocks.unpersist()
+        free(self.in_blocks)
+        free(self.out_blocks)
         self.free_factors()
 
     def free_factors(self) -> None:
         """Let Spark drop the factors and what they were solved with."""
         if self.factors is not None:
-            self.factors.unpersist()
+            free(self.factors)
         if self.solved_with is not None:
             self.solved_with.destroy()
 
@@ -171,9 +170,10 @@ class _Training:
         stopped_by = "max_iter"
         for number in range(1, self.planned + 1):
             solved, fixed = (first, second) if number % 2 else (second, first)
-            events.append(self._half_iteration(number, solved, fixed, events))
+            events.append(self._half_iteration(number, solved, fixed))
+            refuse_rising_loss(events)
             self.report(events)
-            if number % 2 == 0 and self._gain_is_small(events):
+            if gain_is_small(events, self.settings.tol):
                 stopped_by = "tol"
                 break
         return Trained(self.sides["users"], self.sides["items"], events, stopped_by)
@@ -197,9 +197,7 @@ class _Training:
         pieces = side_by_side(side.laid_out.pieces("ids"), side.in_blocks)
         self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
 
-    def _half_iteration(
-        self, number: int, solved: str, fixed: str, events: list[HalfIteration]
-    ) -> HalfIteration:
+    def _half_iteration(self, number: int, solved: str, fixed: str) -> HalfIteration:
         began = time.perf_counter()
         sides = self.sides
         rank = self.settings.rank
@@ -225,9 +223,7 @@ class _Training:
             penalty=sides["users"].penalty + sides["items"].penalty,
         )
         rows = sum(part.rows for part in parts.values())
-        event = HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss)
-        self._refuse_rising_loss(event, events)
-        return event
+        return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss)
 
     def _task(self, number: int) -> HalfIterationTask:
         return HalfIterationTask(number, self.settings.rank, self.objective, self.summaries)
@@ -260,24 +256,3 @@ class _Training:
                     f"half-iteration {number}/{self.planned}: {name[:-1]} {bad_id!r} cannot be solved: "
                     f"{part.failure}. Raise train.reg_param, or look for extreme ratings of it"
                 )
-
-    def _refuse_rising_loss(self, event: HalfIteration, before: list[HalfIteration]) -> None:
-        if not before:
-            return
-        risen = event.loss.total - before[-1].loss.total
-        if not risen <= _RISE_TOLERANCE * _magnitude(before[-1].loss):
-            raise TrainingError(
-                f"half-iteration {event.number}/{event.planned}: solving {event.side} raised the loss by {risen:.6g} "
-                f"to {event.loss.total:.6g}, which an exact solver cannot do. The numbers are out of float64's "
-                "range (look at the ratings and train.reg_param), or this is a bug: please report it"
-            )
-
-    def _gain_is_small(self, events: list[HalfIteration]) -> bool:
-        if self.settings.tol == 0 or len(events) < 4:
-            return False
-        before, now = events[-3].loss.total, events[-1].loss.total
-        return before - now < self.settings.tol * abs(before)
-
-
-def _magnitude(loss: Loss) -> float:
-    return abs(loss.observed) + abs(loss.unobserved) + abs(loss.penalty)

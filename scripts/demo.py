@@ -1,0 +1,138 @@
+"""The demo: make a listening history, train on it with the main job, and look at what came out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from wals_spark.planted import Listening, planted_listening
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path("build/demo")
+TOP = 10
+LISTENER = "Rosa García"
+
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Run all of it from the root of the checkout."""
+    began = time.monotonic()
+    history = planted_listening()
+    write_interactions(history)
+    command = ["jobs/train.py", "--config", "conf/demo.toml"]
+    console.print(f"\n[bold]Training[/]: python {' '.join(command)}\n")
+    status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
+    if status:
+        sys.exit(status)
+    version = (ROOT / FOLDER / "model/CURRENT").read_text().strip()
+    model = FOLDER / "model/versions" / version
+    manifest = json.loads((ROOT / model / "manifest.json").read_text())
+    users, x = read_factors(model / "user_factors")
+    items, y = read_factors(model / "item_factors")
+
+    show_recall(history, users, x, items, y)
+    show_listener(history, users, x, items, y)
+    console.print(f"\n[bold]The model[/] ({manifest['counts']['users']} users, {manifest['counts']['items']} items, "
+                  f"rank {manifest['rank']}, loss {manifest['loss']['total']:,.1f}) is in")  # fmt: skip
+    console.print(f"  {model}/user_factors, item_factors   Parquet: id, features")
+    console.print(f"  {model}/manifest.json                what it is;  events.jsonl  how the loss fell")
+    console.print(f"  {FOLDER}/model/CURRENT                                  names the version to serve")
+    console.print(f"\nDone in {time.monotonic() - began:.0f} s. Next: your own data, with conf/train.toml.\n")
+
+
+def write_interactions(history: Listening) -> None:
+    """The pairs that are not held out, as CSV: something to open and look at."""
+    path = ROOT / FOLDER / "interactions.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = ~history.held_out
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["listener", "album", "plays"])
+        writer.writerows(zip(history.users[kept], history.items[kept], history.plays[kept], strict=True))
+    console.print(
+        f"[bold]Data[/]: {kept.sum():,} rows of who played which album how often, {len(set(history.users))} listeners "
+        f"with two planted tastes each, in {FOLDER}/interactions.csv; {history.held_out.sum():,} more held out"
+    )
+
+
+def read_factors(path: Path) -> tuple[dict[str, int], npt.NDArray[np.float32]]:
+    """A factor table as {id: row} and matrix; any program that reads Parquet can do this."""
+    table = pq.read_table(ROOT / path)
+    features = table["features"].combine_chunks().flatten().to_numpy()
+    return {name: row for row, name in enumerate(table["id"].to_pylist())}, features.reshape(len(table), -1)
+
+
+def top_unseen(
+    scores: npt.NDArray[np.floating], seen: npt.NDArray[np.intp], top: int = TOP
+) -> npt.NDArray[np.intp]:
+    """The highest-scored items but for those seen, best first."""
+    scores = scores.copy()
+    scores[seen] = -np.inf
+    return np.argsort(-scores, kind="stable")[:top]
+
+
+def show_recall(
+    history: Listening,
+    users: dict[str, int],
+    x: npt.NDArray[np.float32],
+    items: dict[str, int],
+    y: npt.NDArray[np.float32],
+) -> None:
+    """Recall@10 on the held-out pairs (hits over the smaller of 10 and the number held out), and popularity's."""
+    item_rows = np.array([items.get(item, -1) for item in history.items])
+    usable = item_rows >= 0
+    popularity = np.bincount(item_rows[~history.held_out & usable], minlength=len(items)).astype(np.float64)
+    recalls: dict[str, list[float]] = {"wals_spark": [], "popularity": []}
+    for user, row in users.items():
+        own = (history.users == user) & usable
+        seen, wanted = item_rows[own & ~history.held_out], item_rows[own & history.held_out]
+        if not len(wanted):
+            continue
+        for name, scores in (("wals_spark", y @ x[row]), ("popularity", popularity)):
+            hits = np.isin(top_unseen(scores, seen), wanted).sum()
+            recalls[name].append(hits / min(TOP, len(wanted)))
+    table = Table(title=f"\nHeld-out albums among the {TOP} recommended", title_style="bold", title_justify="left")
+    table.add_column("")
+    table.add_column(f"Recall@{TOP}", justify="right")
+    for name, values in recalls.items():
+        table.add_row(name, f"{np.mean(values):.3f}")
+    console.print(table)
+
+
+def show_listener(
+    history: Listening,
+    users: dict[str, int],
+    x: npt.NDArray[np.float32],
+    items: dict[str, int],
+    y: npt.NDArray[np.float32],
+) -> None:
+    """One listener's history and recommendations, side by side."""
+    names = list(items)
+    own = history.users == LISTENER
+    played = np.flatnonzero(own & ~history.held_out)
+    held_out = set(history.items[own & history.held_out])
+    seen = np.array([items[item] for item in history.items[played]])
+    recommended = [names[i] for i in top_unseen(y @ x[users[LISTENER]], seen)]
+    favourites = history.items[played[np.argsort(-history.plays[played], kind="stable")]]
+    table = Table(title=f"\n{LISTENER}", title_style="bold", title_justify="left")
+    table.add_column("played most")
+    table.add_column("recommended")
+    table.add_column("held out")
+    for favourite, item in zip(favourites[:TOP], recommended, strict=False):
+        table.add_row(favourite, item, "yes" if item in held_out else "")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wals_spark.blocks import InBlock, out_block_from_pieces
+from wals_spark.errors import InputError
+from wals_spark.pieces import PIECE_BYTES, by_name_and_peer, join_ids
+from wals_spark.spark.blocking import lay_out
+
+RNG = np.random.default_rng(0)
+PAIRS = sorted({(f"user {u}", int(i)) for u, i in zip(RNG.integers(40, size=300), RNG.zipf(1.5, size=300), strict=True)})
+
+
+def ratings_of(spark, pairs, ratings=None, schema="user string, item long, rating double"):
+    ratings = ratings or [float(n + 1) for n in range(len(pairs))]
+    return spark.createDataFrame([(*pair, r) for pair, r in zip(pairs, ratings, strict=True)], schema)
+
+
+def laid_out(spark, tmp_path, table, **changes):
+    options = {"rows": 1, "duplicates": "sum", "work": str(tmp_path / "work"), **changes}
+    return lay_out(spark, table, **options)
+
+
+def collected(side):
+    """By block: ids, in-block, out-block."""
+    found: dict = {block: [] for block in range(side.n_blocks)}
+    for kind in ("ids", "in", "out"):
+        for block, pieces in enumerate(side.pieces(kind).glom().collect()):
+            assert {key for key, _ in pieces} <= {block}
+            found[block] += [piece for _, piece in pieces]
+    sorted_pieces = {block: by_name_and_peer(pieces) for block, pieces in found.items()}
+    return {
+        block: (
+            join_ids(pieces.get("ids", {}).get(0, ())).to_pylist(),
+            InBlock.from_pieces(pieces),
+            out_block_from_pieces(pieces),
+        )
+        for block, pieces in sorted_pieces.items()
+    }
+
+
+def matrix(solved, fixed):
+    entries = {}
+    for block, (ids, in_block, _) in solved.items():
+        received = [other[r] for other, _, out in fixed.values() for r in out.get(block, ())]
+        for row, row_id in enumerate(ids):
+            for at in range(in_block.indptr[row], in_block.indptr[row + 1]):
+                entries[row_id, received[in_block.positions[at]]] = float(in_block.ratings[at])
+    return entries
+
+
+@pytest.mark.parametrize(("user_blocks", "item_blocks"), [(1, 1), (3, 7), (64, 50)])
+def test_both_sides_hold_the_interactions_in_any_number_of_blocks(spark, tmp_path, user_blocks, item_blocks):
+    table = ratings_of(spark, PAIRS)
+    blocks = laid_out(spark, tmp_path, table, user_blocks=user_blocks, item_blocks=item_blocks)
+    users, items = collected(blocks.users), collected(blocks.items)
+    expected = {pair: float(n + 1) for n, pair in enumerate(PAIRS)}
+    assert matrix(users, items) == expected
+    assert {(u, i): r for (i, u), r in matrix(items, users).items()} == expected
+    assert blocks.users.rows == len({u for u, _ in PAIRS})
+    assert blocks.items.rows == len({i for _, i in PAIRS})
+    assert (blocks.observations, blocks.merged) == (len(PAIRS), 0)
+
+
+def test_blocks_are_chosen_from_the_cores_and_the_rows(spark, tmp_path):
+    table = ratings_of(spark, PAIRS)
+    assert laid_out(spark, tmp_path, table, rows=100).users.n_blocks == 2  # local[2]
+    assert laid_out(spark, tmp_path, table, rows=30_000_001).items.n_blocks == 7
+
+
+def test_once_laid_out_the_source_is_not_needed(spark, tmp_path):
+    source = tmp_path / "source"
+    ratings_of(spark, PAIRS).write.parquet(str(source))
+    blocks = laid_out(spark, tmp_path, spark.read.parquet(str(source)))
+    for file in source.iterdir():
+        file.unlink()
+    assert len(matrix(collected(blocks.users), collected(blocks.items))) == len(PAIRS)
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("sum", 6.0), ("max", 4.0), ("last", 2.0)])
+def test_repeated_pairs_are_merged_by_policy_and_counted(spark, tmp_path, policy, expected):
+    rows = [("u", 1, 4.0, 10.0), ("u", 1, 2.0, 20.0), ("u", 2, 1.0, 0.0)]
+    table = spark.createDataFrame(rows, "user string, item long, rating double, timestamp double")
+    blocks = laid_out(spark, tmp_path, table, duplicates=policy)
+    assert matrix(collected(blocks.users), collected(blocks.items)) == {("u", 1): expected, ("u", 2): 1.0}
+    assert (blocks.observations, blocks.merged) == (2, 1)
+
+
+def test_repeated_pairs_are_refused_with_examples_where_asked(spark, tmp_path):
+    table = ratings_of(spark, [("u", 1)] * 3 + [("ü", 2**63 - 1)] * 2)
+    with pytest.raises(InputError, match=r"3 rows repeat a \(user, item\) pair, such as .*\('ü', 9223372036854775807\)"):
+        laid_out(spark, tmp_path, table, duplicates="refuse")
+
+
+def test_a_row_can_be_named_from_its_block_and_number(spark, tmp_path):
+    blocks = laid_out(spark, tmp_path, ratings_of(spark, PAIRS), user_blocks=3)
+    for block, (ids, _, _) in collected(blocks.users).items():
+        assert blocks.users.id_of(block, len(ids) - 1) == ids[-1]
+
+
+def test_no_piece_is_larger_than_a_piece_may_be(spark, tmp_path):
+    # One user with 600,000 items, and each of those with one user: 2.4 MB of positions for the one row.
+    table = spark.range(600_000).selectExpr("'u' user", "id item", "1d rating")
+    blocks = laid_out(spark, tmp_path, table, user_blocks=1, item_blocks=1)
+    sizes = blocks.users.pieces("in").map(lambda keyed: (keyed[1].name, len(keyed[1].payload))).collect()
+    assert sorted(size for name, size in sizes if name == "positions") == [2_400_000 - PIECE_BYTES, PIECE_BYTES]

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from wals_spark.config import load_config
+from wals_spark.errors import ConfigError, TrainingError
+from wals_spark.events import HalfIteration
+from wals_spark.manifest import manifest, new_version_name
+from wals_spark.objective import Loss
+from wals_spark.pieces import PIECE_BYTES, cut
+from wals_spark.spark.blocking import lay_out
+from wals_spark.spark.publishing import new_version, publish, write_factors
+from wals_spark.spark.rdd import by_block
+from wals_spark.spark.storage import Storage
+
+IDS = {"string": ["", "ä", "日本", "0", "x" * 300], "bigint": [0, -1, 2**63 - 1, 5, 6], "int": [0, -1, 2**31 - 1, 5, 6]}
+
+
+@pytest.fixture
+def storage(spark, tmp_path):
+    return Storage(spark, str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("id_type", list(IDS))
+def test_factor_tables_are_read_back_with_pyarrow_alone(spark, tmp_path, id_type):
+    rows = [(i, "item", 1.0) for i in IDS[id_type]]
+    table = spark.createDataFrame(rows, f"user {id_type}, item string, rating double")
+    blocks = lay_out(spark, table, rows=5, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=1)
+    by_id = {i: np.array([n, n + 0.25, -n], dtype=np.float32) for n, i in enumerate(IDS[id_type])}
+
+    def factors_of(block, pieces):
+        from wals_spark.pieces import join_ids
+
+        ids = join_ids([piece for _, piece in pieces]).to_pylist()
+        return ((block, piece) for piece in cut("factors", np.array([by_id[i] for i in ids], dtype=np.float32)))
+
+    factors = by_block(blocks.users.pieces("ids").mapPartitionsWithIndex(factors_of), 3)
+    write_factors(spark, blocks.users, factors, str(tmp_path / "user_factors"))
+    read = pq.read_table(tmp_path / "user_factors")
+    assert [str(read.schema.field(name).type) for name in ("id", "features")] == [
+        {"string": "string", "bigint": "int64", "int": "int32"}[id_type], "list<element: float>",
+    ]  # fmt: skip
+    found = dict(zip(read["id"].to_pylist(), read["features"].to_pylist(), strict=True))
+    assert found == {i: row.tolist() for i, row in by_id.items()}
+
+
+def test_a_table_larger_than_a_piece_is_written_whole_and_a_short_one_is_refused(spark, tmp_path):
+    n, rank = 70_000, 16  # 4.5 MB of factors
+    assert n * rank * 4 > 2 * PIECE_BYTES
+    table = spark.range(n).selectExpr("id user", "0L item", "1d rating")
+    blocks = lay_out(spark, table, rows=n, duplicates="sum", work=str(tmp_path / "w"), user_blocks=1, item_blocks=1)
+    values = np.arange(n * rank, dtype=np.float32).reshape(n, rank)
+    pieces = [(0, piece) for piece in cut("factors", values)]
+    whole = by_block(spark.sparkContext.parallelize(pieces, 2), 1)
+    write_factors(spark, blocks.users, whole, str(tmp_path / "user_factors"))
+    read = pq.read_table(tmp_path / "user_factors")
+    assert read["id"].to_pylist() == list(range(n))
+    np.testing.assert_array_equal(read["features"].combine_chunks().flatten().to_numpy(), values.ravel())
+    short = by_block(spark.sparkContext.parallelize(pieces[:1], 1), 1)
+    ids = blocks.users.pieces("ids").mapValues(lambda piece: piece)
+    with pytest.raises(Exception, match="zip"):
+        write_factors(spark, blocks.users, short, str(tmp_path / "short"))
+    assert ids is not None
+
+
+def test_a_version_that_is_a_model_stays_and_debris_of_a_dead_run_goes(storage, tmp_path):
+    with new_version(storage, "v1") as folder:
+        storage.write_text("debris", folder, "_work", "x")
+        storage.write_text("debris", folder, "user_factors", "part-0")
+    assert not (tmp_path / "model/versions/v1/_work").exists()
+    with new_version(storage, "v1") as folder:
+        assert not (tmp_path / "model/versions/v1/user_factors").exists()
+        publish(storage, folder, "{}", current="v1")
+    assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
+    with pytest.raises(ConfigError, match=r"output\.version = v1: .* is a complete model and stays"):
+        with new_version(storage, "v1"):
+            pass
+    assert (tmp_path / "model/versions/v1/manifest.json").exists()
+
+
+def test_a_failed_run_leaves_no_model_and_no_work_files_and_the_served_version_stays(storage, tmp_path):
+    with new_version(storage, "good") as folder:
+        publish(storage, folder, "{}", current="good")
+    with pytest.raises(RuntimeError), new_version(storage, "bad") as folder:
+        storage.write_text("x", folder, "_work", "x")
+        storage.write_text("{}", folder, "events.jsonl")
+        raise RuntimeError
+    assert [path.name for path in (tmp_path / "model/versions/bad").iterdir()] == ["events.jsonl"]
+    assert (tmp_path / "model/CURRENT").read_text() == "good\n"
+
+
+def test_a_version_can_be_complete_without_being_served(storage, tmp_path):
+    with new_version(storage, "candidate") as folder:
+        publish(storage, folder, "{}", current=None)
+    assert not (tmp_path / "model/CURRENT").exists()
+
+
+def test_the_manifest_says_what_a_reader_needs():
+    text = manifest(
+        version="v1",
+        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        config=load_config(None, ["input.path=a", "output.path=b", "train.rank=8"]),
+        counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
+        last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
+        stopped_by="max_iter",
+        spark_version="4.0",
+    )
+    document = json.loads(text)
+    assert document["tables"]["user_factors"] == {"path": "user_factors", "rows": 3, "columns": ["id", "features"]}
+    assert document["loss"] == {"total": 6.0, "observed": 3.0, "unobserved": 2.0, "penalty": 1.0}
+    assert document["settings"]["train"]["rank"] == 8
+    assert (document["format_version"], document["created"]) == (1, "2026-01-02T03:04:05+00:00")
+
+
+def test_default_versions_sort_by_time():
+    times = [datetime(2026, month, 2, 3, 4, 5, tzinfo=timezone.utc) for month in (1, 2, 11)]
+    names = [new_version_name(time) for time in times]
+    assert names == sorted(names)
+    assert names[0] == "20260102T030405Z"

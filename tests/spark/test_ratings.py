@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import functions as F
+
+from wals_spark.config import Input
+from wals_spark.errors import InputError
+from wals_spark.spark.ratings import check, read
+
+GOOD = [("ann", "i1", 2.0), ("bob", "i2", 0.5)]
+SCHEMA = "user string, item string, rating double"
+
+
+def settings(**changes):
+    return Input(**{"path": "somewhere", **changes})
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "json", "orc", "csv"])
+def test_any_format_of_spark_is_read(spark, tmp_path, file_format):
+    path = str(tmp_path / "interactions")
+    spark.createDataFrame(GOOD, SCHEMA).write.format(file_format).options(header="true").save(path)
+    chosen = settings(path=path, format=file_format, options={"header": "true"} if file_format == "csv" else {})
+    checked = check(read(spark, chosen), chosen)
+    assert_df_equality(
+        checked.table, spark.createDataFrame(GOOD, SCHEMA), ignore_row_order=True, ignore_nullable=True
+    )
+    assert (checked.rows, checked.dropped) == (2, 0)
+
+
+def test_a_catalog_table_is_read(spark):
+    spark.createDataFrame(GOOD, SCHEMA).createOrReplaceTempView("interactions")
+    chosen = settings(path="interactions", format="table")
+    assert check(read(spark, chosen), chosen).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "file_format"),
+    [("/nowhere/at/all", "parquet"), ("nosuch_table", "table"), ("x", "nosuchformat"), ("nofs://a/b", "csv")],
+)
+def test_what_is_not_there_is_refused_by_name(spark, path, file_format):
+    with pytest.raises(InputError, match=rf"input\.path = {path} \(format {file_format}\) cannot be read") as refused:
+        read(spark, settings(path=path, format=file_format))
+    assert refused.value.exit_code == 3
+    assert "\n" not in str(refused.value)
+
+
+def test_own_column_names_are_used_even_strange_ones(spark):
+    table = spark.createDataFrame([("ann", 7, "3.2466e+05")], ["who.is", "it`em", "how many"])
+    chosen = settings(user="who.is", item="it`em", rating="how many")
+    row = check(table, chosen).table.collect()[0]
+    assert row.asDict() == {"user": "ann", "item": 7, "rating": 324660.0}
+
+
+def test_without_a_rating_column_every_row_counts_one(spark):
+    chosen = settings(rating="")
+    table = check(spark.createDataFrame([("ann", "i1")], "user string, item string"), chosen).table
+    assert table.collect()[0]["rating"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("role", "columns"), [("user", "item string, rating double"), ("rating", "user string, item string")]
+)
+def test_a_missing_column_is_refused_with_those_there_are(spark, role, columns):
+    with pytest.raises(InputError, match=rf"input\.{role} = {role}: there is no such column; the input has"):
+        check(spark.createDataFrame([], columns), settings())
+
+
+@pytest.mark.parametrize("kind", ["double", "date", "array<int>", "decimal(10,0)", "boolean"])
+def test_ids_that_are_neither_strings_nor_integers_are_refused(spark, kind):
+    table = spark.createDataFrame(GOOD, SCHEMA).withColumn("user", F.lit(None).cast(kind))
+    with pytest.raises(InputError, match=r"input\.user = user is of type .*ids are strings or integers"):
+        check(table, settings())
+
+
+BAD = [
+    (None, "i1", "1"),
+    ("", "i1", "1"),
+    ("ann", None, "1"),
+    ("ann", "", "1"),
+    ("ann", "i1", None),
+    ("ann", "i1", "many"),
+    ("ann", "i1", "NaN"),
+    ("ann", "i1", "-Infinity"),
+    ("ann", "i1", "0"),
+    ("ann", "i1", "-2"),
+]
+
+
+def test_bad_rows_are_refused_with_counts_by_reason_and_examples(spark):
+    rows = BAD + [("u", "i", "0")] * 20 + [("good", "i1", "1")]
+    table = spark.createDataFrame(rows, "user string, item string, rating string")
+    with pytest.raises(InputError) as refused:
+        check(table, settings())
+    message = str(refused.value)
+    assert message.startswith("30 of 31 rows of input.path = somewhere cannot be used: ")
+    for reason in (
+        "1 x null user id, such as (None, 'i1', 1.0)",
+        "1 x empty user id, such as ('', 'i1', 1.0)",
+        "1 x null item id",
+        "1 x empty item id",
+        "2 x rating null or not a number",
+        "2 x rating not finite",
+        "22 x rating zero or below (see input.nonpositive), such as ",
+    ):
+        assert reason in message
+    assert message.count("('u', 'i', 0.0)") + message.count("('ann', 'i1', 0.0)") <= 5
+
+
+def test_bad_rows_are_dropped_and_counted_where_asked(spark, caplog):
+    table = spark.createDataFrame([*BAD, ("good", "i1", "1")], "user string, item string, rating string")
+    checked = check(table, settings(bad_rows="drop"))
+    assert (checked.rows, checked.dropped) == (1, 10)
+    assert [row["user"] for row in checked.table.collect()] == ["good"]
+    assert "dropped 10 bad rows: 1 x empty item id" in caplog.text
+
+
+@pytest.mark.parametrize(("meaning", "kept"), [("unobserved", [1.0]), ("dislike", [-2.0, 0.0, 1.0])])
+def test_zero_and_negative_ratings_mean_what_the_settings_say(spark, meaning, kept):
+    table = spark.createDataFrame([("a", "i", 0.0), ("b", "i", -2.0), ("c", "i", 1.0)], SCHEMA)
+    checked = check(table, settings(nonpositive=meaning))
+    assert sorted(row["rating"] for row in checked.table.collect()) == kept
+    assert checked.dropped == 3 - len(kept)
+
+
+def test_empty_input_and_nothing_left_are_refused(spark):
+    with pytest.raises(InputError, match="holds no rows"):
+        check(spark.createDataFrame([], SCHEMA), settings())
+    with pytest.raises(InputError, match="nothing is left of .* after dropping 1 rows"):
+        check(spark.createDataFrame([("", "i", 1.0)], SCHEMA), settings(bad_rows="drop"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("timestamp", "1970-01-02 00:00:00"), ("date", "1970-01-02"), ("string", "86400"), ("bigint", "86400")],
+)
+def test_times_come_as_timestamps_dates_or_numbers(spark, kind, value):
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    table = spark.createDataFrame([("a", "i", 1.0, value)], f"{SCHEMA}, at string")
+    table = table.withColumn("at", F.col("at").cast(kind))
+    chosen = settings(duplicates="last", timestamp="at")
+    assert check(table, chosen).table.collect()[0]["timestamp"] == 86400.0
+
+
+def test_text_that_is_a_time_is_read_and_other_text_is_a_bad_row(spark):
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    chosen = settings(duplicates="last", timestamp="at")
+    rows = [("a", "i", 1.0, "1970-01-02T00:00:00Z"), ("b", "i", 1.0, "yesterday")]
+    table = spark.createDataFrame(rows, f"{SCHEMA}, at string")
+    assert check(table.limit(1), chosen).table.collect()[0]["timestamp"] == 86400.0
+    with pytest.raises(InputError, match="1 x no timestamp"):
+        check(table, chosen)

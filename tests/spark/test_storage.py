@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from wals_spark.spark.storage import Storage
+
+
+@pytest.fixture
+def storage(spark, tmp_path):
+    return Storage(spark, str(tmp_path / "root"))
+
+
+def test_text_is_written_replaced_and_read_whole(storage, tmp_path):
+    for text in ("first ü\n", "second, and longer\n", ""):
+        storage.write_text(text, "versions", "a", "manifest.json")
+        assert storage.read_text("versions", "a", "manifest.json") == text
+    assert [path.name for path in (tmp_path / "root/versions/a").iterdir()] == ["manifest.json"]
+
+
+def test_a_reader_never_finds_a_part(storage, tmp_path):
+    """What a crash leaves is the unfinished new file; the old one is still there, and the next write succeeds."""
+    storage.write_text("old", "CURRENT")
+    (tmp_path / "root/.CURRENT.new").write_text("half of the n")
+    assert storage.read_text("CURRENT") == "old"
+    storage.write_text("new", "CURRENT")
+    assert (tmp_path / "root/CURRENT").read_text() == "new"
+
+
+def test_existence_and_deletion(storage):
+    assert not storage.exists("a")
+    storage.write_text("x", "a", "b", "c")
+    assert storage.exists("a", "b")
+    storage.delete("a")
+    storage.delete("a")
+    assert not storage.exists("a", "b", "c")
+
+
+def test_a_relative_root_is_made_absolute(spark):
+    assert Storage(spark, "models").path("x").endswith("/models/x")
+    assert Storage(spark, "models").path("x").startswith("file:/")

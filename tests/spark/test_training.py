@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pyarrow as pa
+import pytest
+from pyspark.sql import functions as F
+
+from wals_spark.confidence import Confidence
+from wals_spark.config import Train
+from wals_spark.errors import TrainingError
+from wals_spark.objective import Objective
+from wals_spark.pieces import by_name_and_peer, join, join_ids
+from wals_spark.spark.blocking import lay_out
+from wals_spark.spark.rdd import side_by_side
+from wals_spark.spark.training import train
+from wals_spark.start import start_factors
+
+RNG = np.random.default_rng(1)
+N_USERS, N_ITEMS = 60, 25
+OBSERVED = RNG.random((N_USERS, N_ITEMS)) < 0.2
+OBSERVED[np.arange(N_USERS), RNG.integers(N_ITEMS, size=N_USERS)] = True  # every user has an item
+OBSERVED[:, 3] = True  # and one item everyone has
+USERS, ITEMS = np.nonzero(OBSERVED)
+RATINGS = RNG.integers(1, 20, size=len(USERS)).astype(np.float64)
+OBJECTIVE = Objective(Confidence("log", 10.0, 1.0), reg_param=2.0)
+SETTINGS = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2)
+
+
+def interactions(spark):
+    rows = zip(USERS.tolist(), ITEMS.tolist(), RATINGS.tolist(), strict=True)
+    return spark.createDataFrame(list(rows), "user long, item int, rating double")
+
+
+def trained_on(spark, path, table, settings=SETTINGS, objective=OBJECTIVE, report=lambda events: None, **options):
+    """Factors by id of both sides, and the events."""
+    blocks = lay_out(
+        spark, table, rows=1, duplicates="sum", work=str(path), user_blocks=settings.user_blocks,
+        item_blocks=settings.item_blocks,
+    )  # fmt: skip
+    trained = train(spark.sparkContext, blocks.users, blocks.items, settings, objective, report, **options)
+    factors = [by_id(side, settings.rank) for side in (trained.users, trained.items)]
+    trained.free()
+    return (*factors, trained)
+
+
+def by_id(side, rank):
+    found = {}
+    for block in side_by_side(side.laid_out.pieces("ids"), side.factors).glom().collect():
+        pieces = by_name_and_peer(piece for _, piece in block)
+        ids = join_ids(pieces.get("ids", {}).get(0, ())).to_pylist()
+        rows = join(pieces.get("factors", {}).get(0, ()), np.float32).reshape(-1, rank)
+        found.update(zip(ids, rows, strict=True))
+    return found
+
+
+def matrix(factors):
+    return np.stack([factors[i] for i in sorted(factors)])
+
+
+@pytest.mark.parametrize("first_side", ["users", "items"])
+def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_loss(spark, tmp_path, first_side):
+    settings = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5)
+    users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
+    c, p, seen = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
+    x, y = (
+        start_factors(pa.array(range(n)), rank=6, seed=5, side=side, scale=1.0).astype(np.float64)
+        for n, side in ((N_USERS, "users"), (N_ITEMS, "items"))
+    )
+    for event in trained.events:
+        if event.side == "users":
+            x = oracle.solve(c, p, seen, y, 2.0)
+        else:
+            y = oracle.solve(c.T, p.T, seen.T, x, 2.0)
+        if event.number > 1:
+            assert event.loss.total == pytest.approx(oracle.loss(c, p, seen, x, y, 2.0), rel=1e-6)
+    np.testing.assert_allclose(matrix(users), x, rtol=1e-4, atol=1e-4 * np.abs(x).max())
+    np.testing.assert_allclose(matrix(items), y, rtol=1e-4, atol=1e-4 * np.abs(y).max())
+    final = oracle.loss(c, p, seen, matrix(users), matrix(items), 2.0)
+    assert trained.events[-1].loss.total == pytest.approx(final, rel=1e-6)
+    sides = {"users": ("users", "items"), "items": ("items", "users")}[first_side]
+    assert [e.side for e in trained.events] == list(sides) * 3
+    assert [e.number for e in trained.events] == [1, 2, 3, 4, 5, 6]
+    assert {e.side: e.rows for e in trained.events} == {"users": N_USERS, "items": N_ITEMS}
+
+
+def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
+    results = [
+        trained_on(
+            spark, tmp_path / f"{m}", interactions(spark), Train(rank=6, max_iter=2, user_blocks=m, item_blocks=n)
+        )
+        for m, n in ((1, 1), (3, 3), (7, 7), (2, 30))  # 30: more blocks than there are items
+    ]
+    for users, items, _ in results[1:]:
+        for factors, reference in ((users, results[0][0]), (items, results[0][1])):
+            scale = np.abs(matrix(reference)).max()
+            np.testing.assert_allclose(matrix(factors), matrix(reference), rtol=1e-3, atol=1e-3 * scale)
+
+
+def test_the_same_blocks_give_the_same_bits_whatever_the_order_of_the_input(spark, tmp_path):
+    shuffled = interactions(spark).repartition(5).orderBy(F.rand(7))
+    shuffled.write.parquet(str(tmp_path / "shuffled"))
+    tables = [interactions(spark), interactions(spark), spark.read.parquet(str(tmp_path / "shuffled"))]
+    results = [trained_on(spark, tmp_path / f"{n}", table) for n, table in enumerate(tables)]
+    for users, items, trained in results[1:]:
+        np.testing.assert_array_equal(matrix(users), matrix(results[0][0]))
+        np.testing.assert_array_equal(matrix(items), matrix(results[0][1]))
+        assert [e.loss for e in trained.events] == [e.loss for e in results[0][2].events]
+
+
+def test_training_stops_at_tol(spark, tmp_path):
+    _, _, trained = trained_on(
+        spark, tmp_path, interactions(spark), Train(rank=6, max_iter=50, user_blocks=2, item_blocks=2, tol=0.05)
+    )
+    losses = [e.loss.total for e in trained.events]
+    assert trained.stopped_by == "tol"
+    assert 4 <= len(losses) < 100
+    assert losses[-3] - losses[-1] < 0.05 * losses[-3]
+    assert losses[-5] - losses[-3] >= 0.05 * losses[-5]
+
+
+def test_more_factors_than_items_are_solved(spark, tmp_path):
+    users, items, _ = trained_on(
+        spark, tmp_path, interactions(spark), Train(rank=40, max_iter=2, user_blocks=2, item_blocks=2)
+    )
+    assert np.isfinite(matrix(users)).all()
+    assert matrix(items).shape == (N_ITEMS, 40)
+
+
+def test_a_row_without_a_solution_is_an_error_that_names_its_id(spark, tmp_path):
+    table = spark.createDataFrame([("u", "zoë", 1.0)], "user string, item string, rating double")
+    singular = Objective(Confidence("linear", 1.0), reg_param=0.0)
+    with pytest.raises(TrainingError, match=r"half-iteration 1/2: item 'zoë' cannot be solved: .*singular.*reg_param"):
+        trained_on(
+            spark, tmp_path, table, Train(rank=2, max_iter=1, user_blocks=1, item_blocks=1), singular
+        )
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+
+
+def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_path):
+    sc = spark.sparkContext
+    seen = []
+
+    def free_memory():
+        return int(sc._jsc.sc().getExecutorMemoryStatus().head()._2()._2())
+
+    def look(events):
+        lineage = sc._jsc.getPersistentRDDs().values()
+        depth = max(rdd.toDebugString().count("\n") for rdd in lineage)
+        sc._jvm.System.gc()  # Spark's own broadcasts of task code go with the next collection
+        seen.append((len(lineage), depth, len(list(local_dir.rglob("shuffle_*"))), free_memory()))
+
+    trained_on(
+        spark, tmp_path, interactions(spark), Train(rank=6, max_iter=15, user_blocks=2, item_blocks=2), report=look
+    )
+    assert len(seen) == 30
+    rdds, depths, files, memory = zip(*seen[2:], strict=True)
+    assert len(set(rdds)) == 1
+    assert len(set(depths)) == 1
+    assert max(files) <= files[0]
+    assert min(memory) > memory[0] - 100_000  # bytes; the factors of one side here are 1,440
+    assert len(sc._jsc.getPersistentRDDs()) == 0
+
+
+def test_the_spark_ui_says_which_half_iteration_runs(spark, tmp_path):
+    trained_on(spark, tmp_path, interactions(spark))
+    jobs = spark.sparkContext._jsc.sc().statusStore().jobsList(None)
+    descriptions = {jobs.apply(n).description().toString() for n in range(jobs.size())}
+    assert "Some(half-iteration 6/6: solve users)" in descriptions
+    assert "Some(half-iteration 5/6: solve items)" in descriptions

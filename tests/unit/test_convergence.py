@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from wals_spark.convergence import gain_is_small, refuse_rising_loss
+from wals_spark.errors import TrainingError
+from wals_spark.events import HalfIteration
+from wals_spark.objective import Loss
+
+
+def falling_to(*totals):
+    return [
+        HalfIteration(n, 8, "items" if n % 2 else "users", 1, 0.1, Loss(total, 0.0, 0.0))
+        for n, total in enumerate(totals, start=1)
+    ]
+
+
+def test_a_falling_or_level_loss_passes():
+    refuse_rising_loss(falling_to(10.0))
+    refuse_rising_loss(falling_to(10.0, 9.0))
+    refuse_rising_loss(falling_to(10.0, 10.0 + 1e-12))
+
+
+@pytest.mark.parametrize("loss", [10.001, math.nan, math.inf])
+def test_a_rising_loss_is_an_error_that_says_which_side_and_half_iteration(loss):
+    with pytest.raises(TrainingError, match=r"half-iteration 3/8: solving items raised the loss by"):
+        refuse_rising_loss(falling_to(11.0, 10.0, loss))
+
+
+def test_training_is_over_when_a_whole_iteration_gains_less_than_tol():
+    assert not gain_is_small(falling_to(10.0, 9.0), 0.5)  # nothing to compare with yet
+    assert gain_is_small(falling_to(10.0, 9.0, 8.9, 8.8), 0.05)
+    assert not gain_is_small(falling_to(10.0, 9.0, 8.9, 8.8), 0.01)
+    assert not gain_is_small(falling_to(10.0, 9.0, 8.9), 0.5)  # half of an iteration
+    assert not gain_is_small(falling_to(9.0, 9.0, 9.0, 9.0), 0.0)  # 0 means never

@@ -1,0 +1,42 @@
+"""When training is over, and when it is wrong: judged by the exact loss alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wals_spark.errors import TrainingError
+from wals_spark.events import HalfIteration
+
+# An exact solve cannot raise the loss. Storing its rows as float32 costs the square of 6e-8 of it: rows stand at
+# their minimum. What is left is the rounding of sums in float64.
+_RISE_TOLERANCE = 1e-9
+
+
+def refuse_rising_loss(events: Sequence[HalfIteration]) -> None:
+    """Check the last half-iteration of an exact solver against the one before.
+
+    Raises
+    ------
+    TrainingError
+        If the loss rose, or is not a number: which half-iteration and side, and by how much.
+    """
+    if len(events) < 2:
+        return
+    before, now = events[-2].loss, events[-1].loss
+    risen = now.total - before.total
+    size = abs(before.observed) + abs(before.unobserved) + abs(before.penalty)
+    if not risen <= _RISE_TOLERANCE * size:  # true of nan as well
+        event = events[-1]
+        raise TrainingError(
+            f"half-iteration {event.number}/{event.planned}: solving {event.side} raised the loss by {risen:.6g} to "
+            f"{now.total:.6g}, which an exact solver cannot do. Either the numbers are beyond float64 (look at the "
+            "largest ratings and at train.reg_param), or this is a bug: please report it"
+        )
+
+
+def gain_is_small(events: Sequence[HalfIteration], tol: float) -> bool:
+    """Whether the iteration that just ended lowered the loss by less than the share ``tol`` of it."""
+    if tol == 0 or len(events) < 4 or events[-1].number % 2:
+        return False
+    before, now = events[-3].loss.total, events[-1].loss.total
+    return before - now < tol * abs(before)
