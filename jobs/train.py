@@ -25,6 +25,7 @@ def main() -> None:
         storage = Storage(spark, config.output.path)
         with publishing.new_version(storage, version) as folder:
             checked = ratings.check(ratings.read(spark, config.input), config.input)
+            logger.info("read %s rows of %s", f"{checked.rows:,}", config.input.path)
             blocks = blocking.lay_out(
                 spark,
                 checked.table,
@@ -34,6 +35,11 @@ def main() -> None:
                 user_blocks=config.train.user_blocks,
                 item_blocks=config.train.item_blocks,
             )
+            logger.info(
+                "laid out %s users in %d blocks, %s items in %d blocks, %s observations",
+                f"{blocks.users.rows:,}", blocks.users.n_blocks, f"{blocks.items.rows:,}", blocks.items.n_blocks,
+                f"{blocks.observations:,}",
+            )  # fmt: skip
             with progress(2 * config.train.max_iter) as show:
 
                 def report(events: list[HalfIteration]) -> None:
@@ -43,9 +49,8 @@ def main() -> None:
                 trained = training.train(
                     spark.sparkContext, blocks.users, blocks.items, config.train, config.objective(), report
                 )
-            for side, table in ((trained.users, "user_factors"), (trained.items, "item_factors")):
-                path = storage.path(folder, table)
-                publishing.write_factors(spark, side.laid_out, side.factors, path)
+            publishing.write_factors(spark, blocks.users, trained.user_factors, storage.path(folder, "user_factors"))
+            publishing.write_factors(spark, blocks.items, trained.item_factors, storage.path(folder, "item_factors"))
             text = manifest(
                 version=version,
                 created=created,

@@ -73,9 +73,7 @@ def read_factors(path: Path) -> tuple[dict[str, int], npt.NDArray[np.float32]]:
     return {name: row for row, name in enumerate(table["id"].to_pylist())}, features.reshape(len(table), -1)
 
 
-def top_unseen(
-    scores: npt.NDArray[np.floating], seen: npt.NDArray[np.intp], top: int = TOP
-) -> npt.NDArray[np.intp]:
+def top_unseen(scores: npt.NDArray[np.floating], seen: npt.NDArray[np.intp], top: int = TOP) -> npt.NDArray[np.intp]:
     """The highest-scored items but for those seen, best first."""
     scores = scores.copy()
     scores[seen] = -np.inf

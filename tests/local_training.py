@@ -66,21 +66,15 @@ def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="
         for destination, columns in layout.columns.items():
             sent[destination] += [piece._replace(peer=block) for piece in columns.pieces(destination)]
     columns = [lay_out_columns(Columns.by_source(pieces), n_row_blocks=user_blocks) for pieces in sent]
-    duplicates_found = Duplicates(
-        sum(r.duplicates.rows for r in rows), sum((r.duplicates.examples for r in rows), ())
-    )
+    duplicates_found = Duplicates(sum(r.duplicates.rows for r in rows), sum((r.duplicates.examples for r in rows), ()))
     return _side(rows), _side(columns), duplicates_found
 
 
 def _side(layouts) -> Side:
     return Side(
         ids=[layout.ids for layout in layouts],
-        in_blocks=[
-            InBlock.from_pieces(by_name_and_peer(layout.in_block.pieces())) for layout in layouts
-        ],
-        out_blocks=[
-            out_block_from_pieces(by_name_and_peer(out_block_pieces(layout.out_block))) for layout in layouts
-        ],
+        in_blocks=[InBlock.from_pieces(by_name_and_peer(layout.in_block.pieces())) for layout in layouts],
+        out_blocks=[out_block_from_pieces(by_name_and_peer(out_block_pieces(layout.out_block))) for layout in layouts],
     )
 
 

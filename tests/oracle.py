@@ -38,9 +38,7 @@ def solve(confidence, preference, observed, fixed, reg_param, scaling="plain"):
     penalties = diagonal(observed, reg_param, scaling)
     return np.stack(
         [
-            np.linalg.solve(
-                (fixed * c[:, None]).T @ fixed + penalty * np.eye(fixed.shape[1]), fixed.T @ (c * p)
-            )
+            np.linalg.solve((fixed * c[:, None]).T @ fixed + penalty * np.eye(fixed.shape[1]), fixed.T @ (c * p))
             for c, p, penalty in zip(confidence, preference, penalties, strict=True)
         ]
     )

@@ -81,9 +81,7 @@ def out_block_from_pieces(pieces: dict[str, dict[int, list[Piece]]]) -> OutBlock
     return {peer: join(parts, np.int32) for peer, parts in sorted(pieces.get("out", {}).items())}
 
 
-def received_rows(
-    pieces: dict[str, dict[int, list[Piece]]], in_block: InBlock, rank: int
-) -> npt.NDArray[np.float32]:
+def received_rows(pieces: dict[str, dict[int, list[Piece]]], in_block: InBlock, rank: int) -> npt.NDArray[np.float32]:
     """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, rank).
 
     Raises

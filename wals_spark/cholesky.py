@@ -48,7 +48,7 @@ def first_indefinite(lhs: Array) -> int:
 
 def _factor(lhs: Array) -> Array:
     """``L`` of ``lhs = L Lᵀ``; a pivot that is all rounding error is refused: its solution would be noise."""
-    lower = np.linalg.cholesky(lhs)
+    lower: Array = np.linalg.cholesky(lhs).astype(np.float64, copy=False)
     pivots = np.einsum("bkk->bk", lower) ** 2
     noise = lhs.shape[1] * np.finfo(np.float64).eps * np.einsum("bkk->bk", lhs)
     if not (pivots > noise).all():

@@ -30,24 +30,63 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Input(_Section, frozen=True, kw_only=True):
     """Where the interactions are and how to read them."""
 
-    path: Annotated[str, Meta(description="File, folder or URL of the interactions; a table's name with format = table.")] = ""
-    format: Annotated[str, Meta(description="Anything spark.read has: parquet, csv, json, orc, delta, ...; or table.", min_length=1)] = "parquet"
+    path: Annotated[
+        str, Meta(description="File, folder or URL of the interactions; a table's name with format = table.")
+    ] = ""
+    format: Annotated[
+        str,
+        Meta(
+            description="Anything spark.read has: parquet, csv, json, orc, delta, ...; or table.",
+            min_length=1,
+        ),
+    ] = "parquet"
     options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header and sep for csv.")] = {}
     user: Annotated[str, Meta(description="Column of user ids: string or integer.", min_length=1)] = "user"
     item: Annotated[str, Meta(description="Column of item ids: string or integer.", min_length=1)] = "item"
-    rating: Annotated[str, Meta(description="Column of ratings (counts, hours, stars, ...); empty: 1 for every row.")] = "rating"
-    timestamp: Annotated[str, Meta(description="Column of times: a timestamp, a date or a number; only duplicates = last needs it.")] = ""
-    duplicates: Annotated[Literal["sum", "last", "max", "refuse"], Meta(description="What several rows of one (user, item) pair become; last is by timestamp.")] = "sum"
-    bad_rows: Annotated[Literal["refuse", "drop"], Meta(description="Rows with a null or empty id or an unusable rating: refuse the input, or drop and count them.")] = "refuse"
-    nonpositive: Annotated[Literal["bad", "unobserved", "dislike"], Meta(description="A rating <= 0 is a bad row; or as if it were not there; or a stated dislike (target 0 with the confidence of its magnitude).")] = "bad"
+    rating: Annotated[
+        str, Meta(description="Column of ratings (counts, hours, stars, ...); empty: 1 for every row.")
+    ] = "rating"
+    timestamp: Annotated[
+        str,
+        Meta(description="Column of times: a timestamp, a date or a number; only duplicates = last needs it."),
+    ] = ""
+    duplicates: Annotated[
+        Literal["sum", "last", "max", "refuse"],
+        Meta(description="What several rows of one (user, item) pair become; last is by timestamp."),
+    ] = "sum"
+    bad_rows: Annotated[
+        Literal["refuse", "drop"],
+        Meta(
+            description="Rows with a null or empty id or an unusable rating: refuse the input, or drop and count them."
+        ),
+    ] = "refuse"
+    nonpositive: Annotated[
+        Literal["bad", "unobserved", "dislike"],
+        Meta(
+            description=(
+                "A rating <= 0 is a bad row; or as if it were not there; or a stated dislike (target 0 with "
+                "the confidence of its magnitude)."
+            )
+        ),
+    ] = "bad"
 
 
 class ConfidenceSettings(_Section, frozen=True, kw_only=True):
     """How much an observed rating r weighs against an unobserved pair's 1."""
 
-    function: Annotated[Literal["constant", "linear", "log", "sqrt"], Meta(description="c(r) = 1 + alpha (constant), 1 + alpha r (linear), 1 + alpha ln(1 + r/epsilon) (log), 1 + alpha sqrt(r) (sqrt).")] = "log"
+    function: Annotated[
+        Literal["constant", "linear", "log", "sqrt"],
+        Meta(
+            description=(
+                "c(r) = 1 + alpha (constant), 1 + alpha r (linear), 1 + alpha ln(1 + r/epsilon) (log), 1 + "
+                "alpha sqrt(r) (sqrt)."
+            )
+        ),
+    ] = "log"
     alpha: Annotated[float, Meta(description="Weight of the rating in the confidence.", ge=0)] = 10.0
-    epsilon: Annotated[float, Meta(description="Scale of the logarithm: ratings far below it count linearly.", gt=0)] = 1.0
+    epsilon: Annotated[
+        float, Meta(description="Scale of the logarithm: ratings far below it count linearly.", gt=0)
+    ] = 1.0
 
 
 class Train(_Section, frozen=True, kw_only=True):
@@ -55,12 +94,37 @@ class Train(_Section, frozen=True, kw_only=True):
 
     rank: Annotated[int, Meta(description="Number of factors.", ge=1, le=4096)] = 64
     max_iter: Annotated[int, Meta(description="Iterations; each solves both sides once.", ge=1)] = 15
-    tol: Annotated[float, Meta(description="Stop when an iteration lowers the loss by less than this share; 0: never.", ge=0, lt=1)] = 0.0
-    solver: Annotated[Literal["cholesky"], Meta(description="How a row's normal equations are solved: cholesky is exact.")] = "cholesky"
+    tol: Annotated[
+        float,
+        Meta(
+            description="Stop when an iteration lowers the loss by less than this share; 0: never.",
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.0
+    solver: Annotated[
+        Literal["cholesky"], Meta(description="How a row's normal equations are solved: cholesky is exact.")
+    ] = "cholesky"
     reg_param: Annotated[float, Meta(description="Regularisation, lambda.", ge=0)] = 1.0
-    reg_scaling: Annotated[Literal["plain", "count"], Meta(description="lambda for every row alike (plain), or times the row's number of observations (count: ALS-WR, as MLlib does).")] = "count"
+    reg_scaling: Annotated[
+        Literal["plain", "count"],
+        Meta(
+            description=(
+                "lambda for every row alike (plain), or times the row's number of observations (count: "
+                "ALS-WR, as MLlib does)."
+            )
+        ),
+    ] = "count"
     start_scale: Annotated[float, Meta(description="Factors start from N(0, start_scale / sqrt(rank)).", gt=0)] = 1.0
-    first_side: Annotated[Literal["users", "items"], Meta(description="The side an iteration solves first; with items, users come last and are the exact fold-in of the items.")] = "items"
+    first_side: Annotated[
+        Literal["users", "items"],
+        Meta(
+            description=(
+                "The side an iteration solves first; with items, users come last and are the exact fold-in of "
+                "the items."
+            )
+        ),
+    ] = "items"
     seed: Annotated[int, Meta(description="Seed of the start; a row's start depends on seed, side and id alone.")] = 0
     user_blocks: Annotated[int, Meta(description="Blocks of users; 0: chosen from the data and the cluster.", ge=0)] = 0
     item_blocks: Annotated[int, Meta(description="Blocks of items; 0: chosen from the data and the cluster.", ge=0)] = 0
@@ -70,7 +134,13 @@ class Output(_Section, frozen=True, kw_only=True):
     """Where the model goes."""
 
     path: Annotated[str, Meta(description="Folder or URL of all versions of the model.")] = ""
-    version: Annotated[str, Meta(description="Name of this version; empty: the time in UTC.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")] = ""
+    version: Annotated[
+        str,
+        Meta(
+            description="Name of this version; empty: the time in UTC.",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$",
+        ),
+    ] = ""
     publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
 
 
@@ -152,7 +222,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _explained(error: msgspec.ValidationError, path: str | Path | None) -> str:
-    """msgspec's message in the words of this file's keys, with the nearest known key."""
+    """Msgspec's message in the words of this file's keys, with the nearest known key."""
     found = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
     what, where = (found["what"], found["where"] or "") if found else (str(error), "")
     source = f"configuration {path}" if path is not None else "configuration"

@@ -51,9 +51,7 @@ class BlockSummary:
     failure: str = ""
 
 
-def solve_rows(
-    in_block: InBlock, received: Factors, fixed_gramian: Matrix, objective: Objective
-) -> SolvedRows:
+def solve_rows(in_block: InBlock, received: Factors, fixed_gramian: Matrix, objective: Objective) -> SolvedRows:
     """Solve every row of a block exactly, in float64, and store it as float32.
 
     Parameters

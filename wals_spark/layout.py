@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +119,7 @@ def lay_out_rows(
     offsets = np.searchsorted(block_of_column[by_block], np.arange(n_column_blocks + 1)).astype(np.int64)
     column_ids = column_ids.take(pa.array(by_block))
 
-    pair = row_codes * max(1, len(column_ids)) + place[column_codes]
+    pair: Ints = row_codes * max(1, len(column_ids)) + place[column_codes]
     pair, merged_ratings, repeated = _merge_duplicates(pair, ratings, timestamps, duplicates)
     row, position = np.divmod(pair, max(1, len(column_ids)))
     examples = [divmod(int(p), max(1, len(column_ids))) for p in repeated[:5]]
@@ -214,9 +215,7 @@ def _merge_duplicates(
     return distinct, merged, distinct[run_lengths > 1]
 
 
-def _transpose(
-    row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int
-) -> tuple[OutBlock, dict[int, Columns]]:
+def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) -> tuple[OutBlock, dict[int, Columns]]:
     """For each column block: the rows it needs, and this block's part of the matrix column by column."""
     out_block: OutBlock = {}
     transposed: dict[int, Columns] = {}
@@ -225,7 +224,7 @@ def _transpose(
     row, ratings = row[by_column], in_block.ratings[by_column]
     bounds = np.searchsorted(column, in_block.offsets)
     place = np.empty(n_rows, dtype=np.int32)
-    for block, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for block, (begin, end) in enumerate(pairwise(bounds)):
         if begin == end:
             continue
         first, last = in_block.offsets[block], in_block.offsets[block + 1]

@@ -14,7 +14,18 @@ _FIRST = ("Ada", "Björn", "Chiara", "Dmitri", "Eun-ji", "Fatima", "Goran", "Han
 _LAST = ("Almeida", "Bakker", "Costa", "Dubois", "Eriksen", "Fischer", "García", "Haddad", "Ito", "Jansen", "Kowalski",
          "Lindqvist", "Moreau", "Novák", "Okafor", "Park", "Quispe", "Rossi", "Schmidt", "Tanaka", "Ueda", "Varga",
          "Weber", "Xu", "Yılmaz", "Zhang", "Owusu", "Reyes", "Silva", "Mbeki", "Nguyen", "O'Brien")  # fmt: skip
-_ADJECTIVES = ("Amber", "Broken", "Crystal", "Distant", "Electric", "Fading", "Golden", "Hollow", "Infinite", "Lonely")
+_ADJECTIVES = (
+    "Amber",
+    "Broken",
+    "Crystal",
+    "Distant",
+    "Electric",
+    "Fading",
+    "Golden",
+    "Hollow",
+    "Infinite",
+    "Lonely",
+)
 _NOUNS = ("Harbour", "Mirror", "Orchard", "Parade", "River", "Shadow", "Signal", "Winter")
 
 

@@ -6,8 +6,12 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from wals_spark.events import HalfIteration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 logger = logging.getLogger("wals_spark")
 
@@ -54,10 +58,10 @@ def progress(planned: int) -> Iterator[Report]:
         yield show
 
 
-def _bar():  # type: ignore[no-untyped-def]  # rich is optional
+def _bar() -> Progress | None:
     try:
         from rich.console import Console
         from rich.progress import Progress
-    except ImportError:
+    except ImportError:  # an extra: a cluster's driver can do without
         return None
     return Progress(console=Console(stderr=True), transient=True)

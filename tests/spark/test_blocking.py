@@ -9,7 +9,9 @@ from wals_spark.pieces import PIECE_BYTES, by_name_and_peer, join_ids
 from wals_spark.spark.blocking import lay_out
 
 RNG = np.random.default_rng(0)
-PAIRS = sorted({(f"user {u}", int(i)) for u, i in zip(RNG.integers(40, size=300), RNG.zipf(1.5, size=300), strict=True)})
+PAIRS = sorted(
+    {(f"user {u}", int(i)) for u, i in zip(RNG.integers(40, size=300), RNG.zipf(1.5, size=300), strict=True)}
+)
 
 
 def ratings_of(spark, pairs, ratings=None, schema="user string, item long, rating double"):
@@ -89,7 +91,9 @@ def test_repeated_pairs_are_merged_by_policy_and_counted(spark, tmp_path, policy
 
 def test_repeated_pairs_are_refused_with_examples_where_asked(spark, tmp_path):
     table = ratings_of(spark, [("u", 1)] * 3 + [("ü", 2**63 - 1)] * 2)
-    with pytest.raises(InputError, match=r"3 rows repeat a \(user, item\) pair, such as .*\('ü', 9223372036854775807\)"):
+    with pytest.raises(
+        InputError, match=r"3 rows repeat a \(user, item\) pair, such as .*\('ü', 9223372036854775807\)"
+    ):
         laid_out(spark, tmp_path, table, duplicates="refuse")
 
 
@@ -104,4 +108,7 @@ def test_no_piece_is_larger_than_a_piece_may_be(spark, tmp_path):
     table = spark.range(600_000).selectExpr("'u' user", "id item", "1d rating")
     blocks = laid_out(spark, tmp_path, table, user_blocks=1, item_blocks=1)
     sizes = blocks.users.pieces("in").map(lambda keyed: (keyed[1].name, len(keyed[1].payload))).collect()
-    assert sorted(size for name, size in sizes if name == "positions") == [2_400_000 - PIECE_BYTES, PIECE_BYTES]
+    assert sorted(size for name, size in sizes if name == "positions") == [
+        2_400_000 - PIECE_BYTES,
+        PIECE_BYTES,
+    ]

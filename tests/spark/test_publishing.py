@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime, timezone
 
@@ -18,7 +19,11 @@ from wals_spark.spark.publishing import new_version, publish, write_factors
 from wals_spark.spark.rdd import by_block
 from wals_spark.spark.storage import Storage
 
-IDS = {"string": ["", "ä", "日本", "0", "x" * 300], "bigint": [0, -1, 2**63 - 1, 5, 6], "int": [0, -1, 2**31 - 1, 5, 6]}
+IDS = {
+    "string": ["", "ä", "日本", "0", "x" * 300],
+    "bigint": [0, -1, 2**63 - 1, 5, 6],
+    "int": [0, -1, 2**31 - 1, 5, 6],
+}
 
 
 @pytest.fixture
@@ -61,11 +66,9 @@ def test_a_table_larger_than_a_piece_is_written_whole_and_a_short_one_is_refused
     read = pq.read_table(tmp_path / "user_factors")
     assert read["id"].to_pylist() == list(range(n))
     np.testing.assert_array_equal(read["features"].combine_chunks().flatten().to_numpy(), values.ravel())
-    short = by_block(spark.sparkContext.parallelize(pieces[:1], 1), 1)
-    ids = blocks.users.pieces("ids").mapValues(lambda piece: piece)
-    with pytest.raises(Exception, match="zip"):
-        write_factors(spark, blocks.users, short, str(tmp_path / "short"))
-    assert ids is not None
+    one_more = dataclasses.replace(blocks.users, rows=n + 1)
+    with pytest.raises(TrainingError, match=rf"holds {n} rows where {n + 1} were trained: the model is not published"):
+        write_factors(spark, one_more, whole, str(tmp_path / "short"))
 
 
 def test_a_version_that_is_a_model_stays_and_debris_of_a_dead_run_goes(storage, tmp_path):
@@ -77,21 +80,27 @@ def test_a_version_that_is_a_model_stays_and_debris_of_a_dead_run_goes(storage, 
         assert not (tmp_path / "model/versions/v1/user_factors").exists()
         publish(storage, folder, "{}", current="v1")
     assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
-    with pytest.raises(ConfigError, match=r"output\.version = v1: .* is a complete model and stays"):
-        with new_version(storage, "v1"):
-            pass
+    with (
+        pytest.raises(ConfigError, match=r"output\.version = v1: .* is a complete model and stays"),
+        new_version(storage, "v1"),
+    ):
+        pass
     assert (tmp_path / "model/versions/v1/manifest.json").exists()
 
 
 def test_a_failed_run_leaves_no_model_and_no_work_files_and_the_served_version_stays(storage, tmp_path):
     with new_version(storage, "good") as folder:
         publish(storage, folder, "{}", current="good")
-    with pytest.raises(RuntimeError), new_version(storage, "bad") as folder:
-        storage.write_text("x", folder, "_work", "x")
-        storage.write_text("{}", folder, "events.jsonl")
-        raise RuntimeError
-    assert [path.name for path in (tmp_path / "model/versions/bad").iterdir()] == ["events.jsonl"]
+    with pytest.raises(ZeroDivisionError):
+        _fail_half_way(storage, "bad")
+    assert list((tmp_path / "model/versions/bad").iterdir()) == []
     assert (tmp_path / "model/CURRENT").read_text() == "good\n"
+
+
+def _fail_half_way(storage, version):
+    with new_version(storage, version) as folder:
+        storage.write_text("x", folder, "_work", "x")
+        storage.write_text(f"{1 / 0}", folder, "events.jsonl")
 
 
 def test_a_version_can_be_complete_without_being_served(storage, tmp_path):
@@ -111,7 +120,11 @@ def test_the_manifest_says_what_a_reader_needs():
         spark_version="4.0",
     )
     document = json.loads(text)
-    assert document["tables"]["user_factors"] == {"path": "user_factors", "rows": 3, "columns": ["id", "features"]}
+    assert document["tables"]["user_factors"] == {
+        "path": "user_factors",
+        "rows": 3,
+        "columns": ["id", "features"],
+    }
     assert document["loss"] == {"total": 6.0, "observed": 3.0, "unobserved": 2.0, "penalty": 1.0}
     assert document["settings"]["train"]["rank"] == 8
     assert (document["format_version"], document["created"]) == (1, "2026-01-02T03:04:05+00:00")

@@ -22,9 +22,7 @@ def test_any_format_of_spark_is_read(spark, tmp_path, file_format):
     spark.createDataFrame(GOOD, SCHEMA).write.format(file_format).options(header="true").save(path)
     chosen = settings(path=path, format=file_format, options={"header": "true"} if file_format == "csv" else {})
     checked = check(read(spark, chosen), chosen)
-    assert_df_equality(
-        checked.table, spark.createDataFrame(GOOD, SCHEMA), ignore_row_order=True, ignore_nullable=True
-    )
+    assert_df_equality(checked.table, spark.createDataFrame(GOOD, SCHEMA), ignore_row_order=True, ignore_nullable=True)
     assert (checked.rows, checked.dropped) == (2, 0)
 
 
@@ -126,7 +124,7 @@ def test_zero_and_negative_ratings_mean_what_the_settings_say(spark, meaning, ke
 def test_empty_input_and_nothing_left_are_refused(spark):
     with pytest.raises(InputError, match="holds no rows"):
         check(spark.createDataFrame([], SCHEMA), settings())
-    with pytest.raises(InputError, match="nothing is left of .* after dropping 1 rows"):
+    with pytest.raises(InputError, match=r"nothing is left of .* after dropping 1 rows"):
         check(spark.createDataFrame([("", "i", 1.0)], SCHEMA), settings(bad_rows="drop"))
 
 

@@ -39,14 +39,17 @@ def trained_on(spark, path, table, settings=SETTINGS, objective=OBJECTIVE, repor
         item_blocks=settings.item_blocks,
     )  # fmt: skip
     trained = train(spark.sparkContext, blocks.users, blocks.items, settings, objective, report, **options)
-    factors = [by_id(side, settings.rank) for side in (trained.users, trained.items)]
+    factors = [
+        by_id(side, kept, settings.rank)
+        for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors))
+    ]
     trained.free()
     return (*factors, trained)
 
 
-def by_id(side, rank):
+def by_id(side, factors, rank):
     found = {}
-    for block in side_by_side(side.laid_out.pieces("ids"), side.factors).glom().collect():
+    for block in side_by_side(side.pieces("ids"), factors).glom().collect():
         pieces = by_name_and_peer(piece for _, piece in block)
         ids = join_ids(pieces.get("ids", {}).get(0, ())).to_pylist()
         rows = join(pieces.get("factors", {}).get(0, ()), np.float32).reshape(-1, rank)
@@ -87,7 +90,10 @@ def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_
 def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
     results = [
         trained_on(
-            spark, tmp_path / f"{m}", interactions(spark), Train(rank=6, max_iter=2, user_blocks=m, item_blocks=n)
+            spark,
+            tmp_path / f"{m}",
+            interactions(spark),
+            Train(rank=6, max_iter=2, user_blocks=m, item_blocks=n),
         )
         for m, n in ((1, 1), (3, 3), (7, 7), (2, 30))  # 30: more blocks than there are items
     ]
@@ -110,7 +116,10 @@ def test_the_same_blocks_give_the_same_bits_whatever_the_order_of_the_input(spar
 
 def test_training_stops_at_tol(spark, tmp_path):
     _, _, trained = trained_on(
-        spark, tmp_path, interactions(spark), Train(rank=6, max_iter=50, user_blocks=2, item_blocks=2, tol=0.05)
+        spark,
+        tmp_path,
+        interactions(spark),
+        Train(rank=6, max_iter=50, user_blocks=2, item_blocks=2, tol=0.05),
     )
     losses = [e.loss.total for e in trained.events]
     assert trained.stopped_by == "tol"
@@ -131,9 +140,7 @@ def test_a_row_without_a_solution_is_an_error_that_names_its_id(spark, tmp_path)
     table = spark.createDataFrame([("u", "zoë", 1.0)], "user string, item string, rating double")
     singular = Objective(Confidence("linear", 1.0), reg_param=0.0)
     with pytest.raises(TrainingError, match=r"half-iteration 1/2: item 'zoë' cannot be solved: .*singular.*reg_param"):
-        trained_on(
-            spark, tmp_path, table, Train(rank=2, max_iter=1, user_blocks=1, item_blocks=1), singular
-        )
+        trained_on(spark, tmp_path, table, Train(rank=2, max_iter=1, user_blocks=1, item_blocks=1), singular)
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
 
 
@@ -151,7 +158,11 @@ def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_pa
         seen.append((len(lineage), depth, len(list(local_dir.rglob("shuffle_*"))), free_memory()))
 
     trained_on(
-        spark, tmp_path, interactions(spark), Train(rank=6, max_iter=15, user_blocks=2, item_blocks=2), report=look
+        spark,
+        tmp_path,
+        interactions(spark),
+        Train(rank=6, max_iter=15, user_blocks=2, item_blocks=2),
+        report=look,
     )
     assert len(seen) == 30
     rdds, depths, files, memory = zip(*seen[2:], strict=True)

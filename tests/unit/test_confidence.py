@@ -12,7 +12,9 @@ RATINGS = np.array([0.0, 0.1, 1.0, 5.0, 352_698.0])
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_each_function_is_its_formula(function):
     np.testing.assert_allclose(
-        Confidence(function, 10.0, 0.5).excess(RATINGS), oracle.excess(RATINGS, function, 10.0, 0.5), rtol=1e-12
+        Confidence(function, 10.0, 0.5).excess(RATINGS),
+        oracle.excess(RATINGS, function, 10.0, 0.5),
+        rtol=1e-12,
     )
 
 

@@ -29,7 +29,10 @@ def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
         ("train.reg_param=-1", r"train\.reg_param: expected `float` >= 0"),
         ("train.reg_param=nan", r"train\.reg_param"),
         ("train.reg_param=inf", r"train\.reg_param = inf: a finite number"),
-        ("confidence.function=cubic", r"confidence\.function: invalid enum value 'cubic'; one of constant, linear"),
+        (
+            "confidence.function=cubic",
+            r"confidence\.function: invalid enum value 'cubic'; one of constant, linear",
+        ),
         ("output.version=../escape", r"output\.version"),
         ("input.duplicates=last", r"input\.duplicates = last needs input\.timestamp"),
         ("input.item=user", r"one column is named twice"),

@@ -68,9 +68,7 @@ def test_a_half_iteration_equals_the_dense_solve_on_either_side(problem):
     c, p, seen = dense_problem(problem)
     fixed = matrix(item_side)
     half_iteration(user_side, item_side, objective, rank)
-    assert_same_rows(
-        matrix(user_side), oracle.solve(c, p, seen, fixed, objective.reg_param, objective.reg_scaling)
-    )
+    assert_same_rows(matrix(user_side), oracle.solve(c, p, seen, fixed, objective.reg_param, objective.reg_scaling))
     fixed = matrix(user_side)
     half_iteration(item_side, user_side, objective, rank)
     assert_same_rows(
@@ -182,7 +180,11 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
     gramian = received.astype(np.float64).T @ received.astype(np.float64)
     solved = solve_rows(row, received, gramian, Objective(Confidence("linear", 3.0), reg_param=2.0))
     expected = oracle.solve(
-        1 + 3.0 * ratings[None].astype(np.float64), np.ones((1, n)), np.ones((1, n), dtype=bool), received, 2.0
+        1 + 3.0 * ratings[None].astype(np.float64),
+        np.ones((1, n)),
+        np.ones((1, n), dtype=bool),
+        received,
+        2.0,
     )
     assert_same_rows(solved.factors, expected)
 
@@ -192,9 +194,7 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
 def test_a_row_that_cannot_be_solved_is_named(value):
     received = np.ones((2, 3), dtype=np.float32)
     received[1] = value
-    rows = InBlock(
-        np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2])
-    )
+    rows = InBlock(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     gramian = np.full((3, 3), 0.0)
     objective = Objective(Confidence("linear", 1e300 if value == 1e38 else 1.0), reg_param=1.0)
     summary = solve_rows(rows, received, gramian, objective).summary
@@ -210,8 +210,6 @@ def test_singular_normal_equations_are_named_and_not_solved_by_luck():
 
 
 def test_a_block_without_rows_gives_an_empty_share():
-    solved = solve_rows(
-        InBlock.from_pieces({}), np.empty((0, 4), dtype=np.float32), np.eye(4), Objective()
-    )
+    solved = solve_rows(InBlock.from_pieces({}), np.empty((0, 4), dtype=np.float32), np.eye(4), Objective())
     assert solved.factors.shape == (0, 4)
     assert solved.summary.observed == 0.0

@@ -40,9 +40,7 @@ def test_both_sides_hold_the_same_matrix_and_send_only_what_is_needed(pairs, use
     expected: dict = {}
     for pair, rating in zip(pairs, ratings, strict=True):
         expected[pair] = expected.get(pair, 0.0) + rating
-    user_side, item_side, duplicates = lay_out(
-        users, items, ratings, user_blocks=user_blocks, item_blocks=item_blocks
-    )
+    user_side, item_side, duplicates = lay_out(users, items, ratings, user_blocks=user_blocks, item_blocks=item_blocks)
     assert reconstruct(user_side, item_side) == expected
     assert {(u, i): r for (i, u), r in reconstruct(item_side, user_side).items()} == expected
     assert duplicates.rows == len(pairs) - len(expected)
@@ -67,9 +65,7 @@ def test_the_example_of_the_blocks_module_is_laid_out_as_it_says():
     assert item_block_0.out_block[0].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("policy", "expected"), [("sum", 10.0), ("max", 5.0), ("last", 3.0), ("refuse", 10.0)]
-)
+@pytest.mark.parametrize(("policy", "expected"), [("sum", 10.0), ("max", 5.0), ("last", 3.0), ("refuse", 10.0)])
 def test_several_ratings_of_one_pair_become_one(policy, expected):
     user_side, _, duplicates = lay_out(
         ["u", "u", "u", "v"], ["i", "i", "i", "i"], [5.0, 3.0, 2.0, 7.0],
@@ -84,8 +80,7 @@ def test_merged_duplicates_do_not_depend_on_the_order_of_arrival(order):
     ratings = np.array([0.1, 0.7, 1e-9, 3.3, 1e7, 2.2, 0.1, 0.3, 1e-3, 5.0, 0.9, 1.1])
     order = np.array(order)
     merged = [
-        lay_out(["u"] * 12, ["i"] * 12, ratings[o])[0].in_blocks[0].ratings.tobytes()
-        for o in (np.arange(12), order)
+        lay_out(["u"] * 12, ["i"] * 12, ratings[o])[0].in_blocks[0].ratings.tobytes() for o in (np.arange(12), order)
     ]
     assert merged[0] == merged[1]
 

@@ -16,46 +16,16 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from wals_spark.blocks import IN_BLOCK, out_block_pieces
 from wals_spark.errors import InputError
 from wals_spark.layout import COLUMNS, Columns, Duplicates, lay_out_columns, lay_out_rows
-from wals_spark.pieces import Piece, cut_ids, join_ids
-from wals_spark.spark.rdd import Keyed, by_block
+from wals_spark.pieces import Piece, cut_ids
+from wals_spark.spark.rdd import by_block
+from wals_spark.spark.sides import SCHEMA, BlockedSide, read_kind
 
 _ROWS_A_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core a half-iteration
-_SCHEMA = "kind string, block int, name string, peer int, start long, payload binary"
 _KIND = {**dict.fromkeys(IN_BLOCK, "in"), "out": "out", "ids": "ids", **dict.fromkeys(COLUMNS, "columns")}
-
-
-@dataclass(frozen=True)
-class BlockedSide:
-    """One side's blocks on storage.
-
-    ``name`` is ``users`` or ``items``, ``rows`` how many there are of them, ``id_type`` the caller's own.
-    """
-
-    spark: SparkSession
-    name: str
-    path: str
-    n_blocks: int
-    rows: int
-    id_type: T.DataType
-
-    def pieces(self, kind: str) -> Keyed:
-        """The pieces of one kind (in, out, ids), each block's in its own partition."""
-        rows = _read(self.spark, self.path, kind).rdd
-        return by_block(rows.mapPartitions(_to_own_block), self.n_blocks)
-
-    def id_of(self, block: int, row: int) -> Any:
-        """The id of one row, for a message that has to name it."""
-        rows = _read(self.spark, self.path, "ids").where((F.col("block") == block) & (F.col("start") <= row))
-        found = rows.orderBy(F.col("start").desc()).first()
-        if found is None:
-            return None
-        piece = next(_to_own_block([found]))[1]
-        return join_ids([piece])[row - piece.start].as_py()
 
 
 @dataclass(frozen=True)
@@ -96,7 +66,7 @@ def lay_out(
     routed = routed.repartition(n_users, "user")
     routed = routed.withColumn("user_block", F.pmod(F.hash("user"), F.lit(n_users)).cast("int"))
     task = partial(_lay_out_user_block, n_item_blocks=n_items, duplicates=duplicates)
-    _write(routed.mapInArrow(task, _SCHEMA), f"{work}/users")
+    _write(routed.mapInArrow(task, SCHEMA), f"{work}/users")
     summaries = _summaries(spark, f"{work}/users")
     found = Duplicates(
         sum(s["duplicates"] for s in summaries), tuple(pair for s in summaries for pair in s["examples"])
@@ -109,17 +79,20 @@ def lay_out(
         )
 
     spark.sparkContext.setJobDescription("lay out item blocks")
-    columns = _read(spark, f"{work}/users", "columns").rdd.mapPartitions(_to_peer_block)
-    laid_out = by_block(columns, n_items).mapPartitionsWithIndex(
-        partial(_lay_out_item_block, n_user_blocks=n_users)
-    )
-    _write(spark.createDataFrame(laid_out, _SCHEMA, verifySchema=False), f"{work}/items")
+    columns = read_kind(spark, f"{work}/users", "columns").rdd.mapPartitions(_to_peer_block)
+    laid_out = by_block(columns, n_items).mapPartitionsWithIndex(partial(_lay_out_item_block, n_user_blocks=n_users))
+    _write(spark.createDataFrame(laid_out, SCHEMA, verifySchema=False), f"{work}/items")
     item_rows = sum(s["rows"] for s in _summaries(spark, f"{work}/items"))
 
     types = ratings.schema
     return Blocks(
         users=BlockedSide(
-            spark, "users", f"{work}/users", n_users, sum(s["rows"] for s in summaries), types["user"].dataType
+            spark,
+            "users",
+            f"{work}/users",
+            n_users,
+            sum(s["rows"] for s in summaries),
+            types["user"].dataType,
         ),
         items=BlockedSide(spark, "items", f"{work}/items", n_items, item_rows, types["item"].dataType),
         observations=sum(s["observations"] for s in summaries),
@@ -180,9 +153,7 @@ def _lay_out_user_block(
             )
 
 
-def _lay_out_item_block(
-    block: int, received: Iterable[tuple[int, Piece]], *, n_user_blocks: int
-) -> Iterator[_Record]:
+def _lay_out_item_block(block: int, received: Iterable[tuple[int, Piece]], *, n_user_blocks: int) -> Iterator[_Record]:
     """On an executor: what the user blocks know of one item block becomes its pieces."""
     layout = lay_out_columns(Columns.by_source(piece for _, piece in received), n_row_blocks=n_user_blocks)
     return _records(block, layout, {"rows": len(layout.ids)})
@@ -203,19 +174,10 @@ def _write(records: DataFrame, path: str) -> None:
     records.write.mode("overwrite").partitionBy("kind").parquet(path)
 
 
-def _read(spark: SparkSession, path: str, kind: str) -> DataFrame:
-    """The records of one kind; only their files are read."""
-    return spark.read.schema(_SCHEMA).parquet(f"{path}/kind={kind}").drop("kind")
-
-
 def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:
     """One small record a block, in the order of the blocks."""
-    rows = _read(spark, path, "summary").orderBy("block").collect()
+    rows = read_kind(spark, path, "summary").orderBy("block").collect()
     return [json.loads(bytes(row["payload"])) for row in rows]
-
-
-def _to_own_block(rows: Iterable[Any]) -> Iterator[tuple[int, Piece]]:
-    return ((row.block, Piece(row.name, row.peer, row.start, bytes(row.payload))) for row in rows)
 
 
 def _to_peer_block(rows: Iterable[Any]) -> Iterator[tuple[int, Piece]]:

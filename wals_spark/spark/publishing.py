@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +13,8 @@ from pyspark.sql import types as T
 from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.pieces import Piece, by_name_and_peer, join_ids
 from wals_spark.spark.rdd import Keyed, side_by_side
+from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.storage import Storage
-
 
 MANIFEST = "manifest.json"
 EVENTS = "events.jsonl"
@@ -46,19 +45,7 @@ def new_version(storage: Storage, version: str) -> Iterator[str]:
         storage.delete(folder, WORK)
 
 
-class LaidOutSide(Protocol):
-    """What publishing needs of a side that has been laid out (`blocking.BlockedSide`)."""
-
-    @property
-    def rows(self) -> int: ...
-
-    @property
-    def id_type(self) -> T.DataType: ...
-
-    def pieces(self, kind: str) -> Keyed: ...
-
-
-def write_factors(spark: SparkSession, side: LaidOutSide, factors: Keyed, path: str) -> None:
+def write_factors(spark: SparkSession, side: BlockedSide, factors: Keyed, path: str) -> None:
     """Write a factor table: `id` in the caller's type, `features` array<float>, sorted by id within a file.
 
     Raises
@@ -67,7 +54,10 @@ def write_factors(spark: SparkSession, side: LaidOutSide, factors: Keyed, path: 
         If the table holds another number of rows than the side has.
     """
     schema = T.StructType(
-        [T.StructField("id", side.id_type, False), T.StructField("features", T.ArrayType(T.FloatType()), False)]
+        [
+            T.StructField("id", side.id_type, False),
+            T.StructField("features", T.ArrayType(T.FloatType()), False),
+        ]
     )
     tables = side_by_side(side.pieces("ids"), factors).mapPartitions(_table_of_block)
     packed = spark.createDataFrame(tables, "packed binary", verifySchema=False)

@@ -40,18 +40,21 @@ def kept(pieces: Keyed) -> Keyed:
 
 def compute(pieces: RDD[Any]) -> None:
     """Compute (and keep) every partition, without sending anything through Python for it."""
-    pieces._jrdd.count()  # type: ignore[attr-defined]
+    pieces._jrdd.count()
 
 
 def free(pieces: RDD[Any]) -> None:
-    """Drop what is kept. (`unpersist` does the same and warns each time that a cut-off history is gone: it is.)"""
-    pieces.ctx._jsc.sc().unpersistRDD(pieces.id(), False)  # type: ignore[attr-defined]
+    """Drop what is kept.
+
+    `unpersist` does the same and warns, each time, that a history cut off before is gone now.
+    """
+    pieces.ctx._jsc.sc().unpersistRDD(pieces.id(), False)
     pieces.is_cached = False
 
 
 def free_shuffles(pieces: RDD[Any]) -> None:
     """Delete the shuffle files behind an RDD now; Spark by itself waits for a garbage collection of the driver."""
-    pieces._jrdd.rdd().cleanShuffleDependencies(False)  # type: ignore[attr-defined]
+    pieces._jrdd.rdd().cleanShuffleDependencies(False)
 
 
 def _plainly_serialized(pieces: Keyed) -> Keyed:
@@ -59,6 +62,6 @@ def _plainly_serialized(pieces: Keyed) -> Keyed:
 
     `partitionBy` labels its output otherwise, and `union` would then send all of it through Python once more.
     """
-    same: Keyed = RDD(pieces._jrdd, pieces.ctx, pieces.ctx.serializer)  # type: ignore[attr-defined]
+    same: Keyed = RDD(pieces._jrdd, pieces.ctx, pieces.ctx.serializer)
     same.partitioner = pieces.partitioner
     return same

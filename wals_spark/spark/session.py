@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 import wals_spark
 
 # One BLAS thread a task: Spark runs a task per core, and a BLAS that takes all cores for each of them is slower.
-_ONE_THREAD = {
-    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
         builder = builder.config(f"spark.executorEnv.{name}", os.environ.get(name, value))
     spark = builder.getOrCreate()
     try:
-        # Interactions reach Python in Arrow batches; with Spark's 10,000 rows a batch, a third of the time is per batch.
+        # Interactions reach Python in Arrow batches; Spark's 10,000 rows make so many that the batches cost, not rows.
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "200000")
         _send_package(spark)
         yield spark
@@ -52,7 +52,7 @@ def started_by_spark_submit() -> bool:
 
 
 def _local_memory_mib() -> int:
-    """Half of the machine's memory: in local mode the driver's JVM is the whole cluster, and Spark's default is 1 GiB."""
+    """Half of the machine: in local mode the driver's JVM is the whole cluster, and Spark's default is 1 GiB."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1024, total // 2 // 2**20)
 
@@ -60,7 +60,7 @@ def _local_memory_mib() -> int:
 def _send_package(spark: SparkSession) -> None:
     """Give every executor this package's code, the version the driver runs, unless they share its files."""
     folder = Path(wals_spark.__file__).parent
-    if spark.sparkContext.master.startswith("local[") or not folder.is_dir():
+    if (spark.sparkContext.master or "").startswith("local[") or not folder.is_dir():
         return  # workers see the driver's files; or the package came in a --py-files archive and is there already
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "wals_spark.zip"

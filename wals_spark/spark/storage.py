@@ -14,7 +14,7 @@ class Storage:
         jvm = spark.sparkContext._jvm
         assert jvm is not None  # a classic session always has one
         self._jvm: Any = jvm
-        self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+        self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
         path = self._jvm.org.apache.hadoop.fs.Path(root)
         self._fs: Any = path.getFileSystem(self._conf)
         if hasattr(self._fs, "getRawFileSystem"):

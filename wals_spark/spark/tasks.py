@@ -24,7 +24,7 @@ Summaries = dict[tuple[int, int], BlockSummary]
 class MergedSummaries(AccumulatorParam[Summaries]):
     """Brings the blocks' summaries to the driver with the end of their tasks, at no job of its own."""
 
-    def zero(self, value: Summaries) -> Summaries:
+    def zero(self, value: Summaries) -> Summaries:  # noqa: ARG002
         """No summaries."""
         return {}
 

@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from py4j.protocol import Py4JJavaError
 from pyspark import Accumulator, Broadcast, SparkContext
-from pyspark.sql import types as T
 
 from wals_spark.config import Train
 from wals_spark.convergence import gain_is_small, refuse_rising_loss
@@ -23,6 +21,7 @@ from wals_spark.gramian import merged
 from wals_spark.half_iteration import BlockSummary
 from wals_spark.objective import Loss, Objective
 from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side
+from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.tasks import (
     HalfIterationTask,
     MergedSummaries,
@@ -39,47 +38,26 @@ Matrix = npt.NDArray[np.float64]
 _ATTEMPTS = 3
 
 
-class LaidOutSide(Protocol):
-    """What training needs of a side that has been laid out (`blocking.BlockedSide`)."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def n_blocks(self) -> int: ...
-
-    @property
-    def rows(self) -> int: ...
-
-    @property
-    def id_type(self) -> T.DataType: ...
-
-    def pieces(self, kind: str) -> Keyed: ...
-
-    def id_of(self, block: int, row: int) -> Any: ...
-
-
 @dataclass(frozen=True)
 class Side:
-    """A side in training: its blocks, kept in memory, and its factors as they stand.
+    """A side in training: its blocks, kept in memory, and its factors as they stand (none before its first turn).
 
     ``gramian`` (rank, rank) and ``penalty`` are of these factors. ``solved_with`` is the broadcast they were solved
     with: Spark sends it along with every task that reads them, so it lives as long as they do.
     """
 
-    laid_out: LaidOutSide
+    blocked: BlockedSide
     in_blocks: Keyed
     out_blocks: Keyed
-    factors: Keyed | None
     gramian: Matrix
     penalty: float = 0.0
+    factors: Keyed | None = None
     solved_with: Broadcast[Matrix] | None = None
 
-    def free(self) -> None:
-        """Let Spark drop all that is kept of this side."""
+    def free_blocks(self) -> None:
+        """Let Spark drop the blocks."""
         free(self.in_blocks)
         free(self.out_blocks)
-        self.free_factors()
 
     def free_factors(self) -> None:
         """Let Spark drop the factors and what they were solved with."""
@@ -91,29 +69,30 @@ class Side:
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: both sides with their factors, what happened, and why it ended (``max_iter`` or ``tol``)."""
+    """The outcome: factors of both sides, kept until `free`; what happened; why it ended (``max_iter`` or ``tol``)."""
 
-    users: Side
-    items: Side
+    user_factors: Keyed
+    item_factors: Keyed
     events: list[HalfIteration]
     stopped_by: str
 
     def free(self) -> None:
-        """Let Spark drop the factors and blocks."""
-        self.users.free()
-        self.items.free()
+        """Let Spark drop the factors."""
+        free(self.user_factors)
+        free(self.item_factors)
 
 
 def train(
     sc: SparkContext,
-    users: LaidOutSide,
-    items: LaidOutSide,
+    users: BlockedSide,
+    items: BlockedSide,
     settings: Train,
     objective: Objective,
     report: Callable[[list[HalfIteration]], None],
 ) -> Trained:
-    """Train from the start until ``max_iter`` or ``tol``; ``report`` is given all events so far after each
-    half-iteration.
+    """Train from the start until ``max_iter`` or ``tol``.
+
+    After each half-iteration ``report`` is given all events so far.
 
     Factors are kept on the executors without their history, so that the 200th iteration runs as the tenth did. If
     an executor is lost with factors nobody else has, training begins again from the blocks, which are on storage,
@@ -161,7 +140,7 @@ class _Training:
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
         self.sides: dict[str, Side] = {}
 
-    def run(self, users: LaidOutSide, items: LaidOutSide) -> Trained:
+    def run(self, users: BlockedSide, items: BlockedSide) -> Trained:
         self.sides = {"users": self._opened(users), "items": self._opened(items)}
         first = self.settings.first_side
         second = "items" if first == "users" else "users"
@@ -176,25 +155,32 @@ class _Training:
             if gain_is_small(events, self.settings.tol):
                 stopped_by = "tol"
                 break
-        return Trained(self.sides["users"], self.sides["items"], events, stopped_by)
+        for side in self.sides.values():
+            side.free_blocks()
+        return Trained(self._factors("users"), self._factors("items"), events, stopped_by)
 
     def free(self) -> None:
         for side in self.sides.values():
-            side.free()
+            side.free_blocks()
+            side.free_factors()
 
-    def _opened(self, laid_out: LaidOutSide) -> Side:
+    def _factors(self, name: str) -> Keyed:
+        factors = self.sides[name].factors
+        if factors is None:
+            raise RuntimeError(f"{name} have no factors yet")
+        return factors
+
+    def _opened(self, blocked: BlockedSide) -> Side:
         rank = self.settings.rank
-        in_blocks, out_blocks = kept(laid_out.pieces("in")), kept(laid_out.pieces("out"))
-        return Side(laid_out, in_blocks, out_blocks, factors=None, gramian=np.zeros((rank, rank)))
+        in_blocks, out_blocks = kept(blocked.pieces("in")), kept(blocked.pieces("out"))
+        return Side(blocked, in_blocks, out_blocks, gramian=np.zeros((rank, rank)))
 
     def _start(self, name: str) -> None:
         """Give a side the factors that the first half-iteration holds fixed."""
         side, settings = self.sides[name], self.settings
         self.sc.setJobDescription(f"start: draw {name}")
-        start = partial(
-            start_block, task=self._task(0), side=name, seed=settings.seed, scale=settings.start_scale
-        )
-        pieces = side_by_side(side.laid_out.pieces("ids"), side.in_blocks)
+        start = partial(start_block, task=self._task(0), side=name, seed=settings.seed, scale=settings.start_scale)
+        pieces = side_by_side(side.blocked.pieces("ids"), side.in_blocks)
         self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
 
     def _half_iteration(self, number: int, solved: str, fixed: str) -> HalfIteration:
@@ -203,12 +189,10 @@ class _Training:
         rank = self.settings.rank
         self.sc.setJobDescription(f"half-iteration {number}/{self.planned}: solve {solved}")
         gramian = self.sc.broadcast(sides[fixed].gramian)
-        factors = sides[fixed].factors
-        assert factors is not None
-        sent = side_by_side(sides[fixed].out_blocks, factors).mapPartitionsWithIndex(
+        sent = side_by_side(sides[fixed].out_blocks, self._factors(fixed)).mapPartitionsWithIndex(
             partial(send_block, rank=rank)
         )
-        received = by_block(sent, sides[solved].laid_out.n_blocks)
+        received = by_block(sent, sides[solved].blocked.n_blocks)
         solve = partial(solve_block, task=self._task(number), gramian=gramian)
         pieces = side_by_side(sides[solved].in_blocks, received)
         parts = self._replace_factors(
@@ -218,8 +202,7 @@ class _Training:
 
         loss = Loss(
             observed=sum(parts[block].observed for block in sorted(parts)),
-            unobserved=self.objective.unobserved_weight
-            * float(np.vdot(sides[solved].gramian, sides[fixed].gramian)),
+            unobserved=self.objective.unobserved_weight * float(np.vdot(sides[solved].gramian, sides[fixed].gramian)),
             penalty=sides["users"].penalty + sides["items"].penalty,
         )
         rows = sum(part.rows for part in parts.values())
@@ -251,7 +234,7 @@ class _Training:
     def _refuse_unsolved(self, name: str, number: int, parts: dict[int, BlockSummary]) -> None:
         for block, part in sorted(parts.items()):
             if part.failed_row >= 0:
-                bad_id = self.sides[name].laid_out.id_of(block, part.failed_row)
+                bad_id = self.sides[name].blocked.id_of(block, part.failed_row)
                 raise TrainingError(
                     f"half-iteration {number}/{self.planned}: {name[:-1]} {bad_id!r} cannot be solved: "
                     f"{part.failure}. Raise train.reg_param, or look for extreme ratings of it"

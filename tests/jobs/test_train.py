@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wals_spark.start import start_factors
+
+TRAIN = str(Path(__file__).resolve().parents[2] / "jobs/train.py")
+
+USERS = ["Zoë", "0", "日本", "one item"]
+ITEMS = ["everyone has it", "b", "c,d", "e"]
+CELLS = {(0, 0): 2.0, (0, 1): 1.0, (1, 0): 5.5, (1, 2): 1.0, (2, 0): 1.0, (2, 1): 3.0, (2, 3): 352_698.0, (3, 0): 4.0}
+
+
+@pytest.fixture
+def interactions(tmp_path):
+    """A CSV with a header, quoted text, a duplicate pair and its columns under other names."""
+    lines = ["listener,album,plays"]
+    lines += [f'"{USERS[u]}","{ITEMS[i]}",{r}' for (u, i), r in CELLS.items() if (u, i) != (0, 0)]
+    lines += [f'"{USERS[0]}","{ITEMS[0]}",0.5', f'"{USERS[0]}","{ITEMS[0]}",1.5']
+    (tmp_path / "plays.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [
+        "input.path=plays.csv", "input.format=csv", "input.options.header=true",
+        "input.user=listener", "input.item=album", "input.rating=plays", "output.path=model",
+    ]  # fmt: skip
+
+
+def read_factors(path):
+    table = pq.read_table(path)
+    return dict(zip(table["id"].to_pylist(), table["features"].to_pylist(), strict=True))
+
+
+def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, interactions, tmp_path):
+    done = run_train(*interactions, "train.rank=3", "train.max_iter=4", "output.version=v1", "train.first_side=users")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
+    model = tmp_path / "model/versions/v1"
+    assert sorted(path.name for path in model.iterdir()) == [
+        "events.jsonl", "item_factors", "manifest.json", "user_factors",
+    ]  # fmt: skip
+
+    users, items = read_factors(model / "user_factors"), read_factors(model / "item_factors")
+    (rows, columns), ratings = zip(*CELLS, strict=True), list(CELLS.values())
+    c, p, seen = oracle.dense(4, 4, rows, columns, ratings, "log", 10.0, 1.0)
+    y = start_factors(pa.array(ITEMS), rank=3, seed=0, side="items", scale=1.0).astype(np.float64)
+    for _ in range(4):
+        x = oracle.solve(c, p, seen, y, 1.0, "count")
+        y = oracle.solve(c.T, p.T, seen.T, x, 1.0, "count")
+    np.testing.assert_allclose([users[i] for i in USERS], x, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose([items[i] for i in ITEMS], y, rtol=1e-3, atol=1e-3)
+
+    manifest = json.loads((model / "manifest.json").read_text())
+    assert manifest["counts"] == {
+        "users": 4, "items": 4, "observations": 8, "duplicates_merged": 1, "rows_dropped": 0,
+    }  # fmt: skip
+    events = [json.loads(line) for line in (model / "events.jsonl").read_text().splitlines()]
+    assert [event["half_iteration"] for event in events] == list(range(1, 9))
+    expected = oracle.loss(c, p, seen, [users[i] for i in USERS], [items[i] for i in ITEMS], 1.0, "count")
+    assert events[-1]["loss"] == manifest["loss"]["total"] == pytest.approx(expected, rel=1e-6)
+    assert "half-iteration 8/8  items  loss" in done.stderr
+
+    again = run_train(*interactions, "output.version=v1")
+    assert again.returncode == 2
+    assert "error: output.version = v1: " in again.stderr
+    assert "is a complete model and stays" in again.stderr
+    assert read_factors(model / "user_factors") == users
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "message"),
+    [
+        ("train.rnak=3", 2, "unknown setting train.rnak; did you mean rank?"),
+        ("input.path=nowhere.csv", 3, "input.path = nowhere.csv (format csv) cannot be read"),
+        (
+            "input.rating=stars",
+            3,
+            "input.rating = stars: there is no such column; the input has listener, album, plays",
+        ),
+        ("input.duplicates=refuse", 3, "1 rows repeat a (user, item) pair, such as ('Zoë', 'everyone has it')"),
+    ],
+)
+def test_what_is_refused_is_one_line_with_its_exit_code_and_leaves_no_model(
+    run_train, interactions, tmp_path, setting, code, message
+):
+    done = run_train(*interactions, setting)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr.strip().splitlines()[-1]
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("model/versions/*/*"))
+    assert not (tmp_path / "model/CURRENT").exists()
+
+
+def test_the_help_lists_settings_and_exit_codes_without_starting_spark(run_train):
+    done = subprocess.run([sys.executable, TRAIN, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert "train.reg_param = 1.0" in done.stdout
+    assert "3 input refused" in done.stdout
+
+
+def test_a_killed_run_leaves_nothing_readable_as_a_model_and_the_next_one_succeeds(run_train, interactions, tmp_path):
+    settings = [*interactions, "train.rank=3", "output.version=nightly"]
+    command = [sys.executable, TRAIN, *(f"--set={s}" for s in [*settings, "train.max_iter=5000"])]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stderr:
+        if "half-iteration" in line:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stderr.close()
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    version = tmp_path / "model/versions/nightly"
+    assert (version / "_work").exists()  # it did die in the middle
+    assert not (version / "manifest.json").exists()
+    assert not (tmp_path / "model/CURRENT").exists()
+
+    done = run_train(*settings, "train.max_iter=2")
+    assert done.returncode == 0, done.stderr
+    assert (version / "manifest.json").exists()
+    assert not (version / "_work").exists()
+    assert len(read_factors(version / "user_factors")) == len(USERS)
