@@ -43,6 +43,20 @@ def test_what_is_not_there_is_refused_by_name(spark, path, file_format):
     assert "\n" not in str(refused.value)
 
 
+def test_a_file_that_is_broken_is_refused_by_name(spark, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    spark.createDataFrame(GOOD, SCHEMA).coalesce(1).write.parquet(str(whole))
+    broken.mkdir()
+    for part in whole.glob("*.parquet"):
+        content = part.read_bytes()
+        (broken / part.name).write_bytes(content[:40] + bytes(100) + content[140:])  # its pages, not its footer
+        (tmp_path / "text.parquet").write_text("this is no Parquet file")
+    with pytest.raises(InputError, match="cannot be read"):
+        read(spark, settings(path=str(tmp_path / "text.parquet")))
+    with pytest.raises(InputError, match="cannot be read"):
+        check(read(spark, settings(path=str(broken))), settings())
+
+
 def test_own_column_names_are_used_even_strange_ones(spark):
     table = spark.createDataFrame([("ann", 7, "3.2466e+05")], ["who.is", "it`em", "how many"])
     chosen = settings(user="who.is", item="it`em", rating="how many")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -17,6 +20,8 @@ logger = logging.getLogger("wals_spark")
 
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 _MAX_EXAMPLES = 5
+_UNOBSERVED = "unobserved"
+_BROKEN_FILE = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "is not a Parquet file", "MALFORMED")
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,27 @@ def read(spark: SparkSession, settings: Input) -> DataFrame:
     InputError
         If there is no such path, table or format, or it cannot be opened.
     """
-    where = f"input.path = {settings.path} (format {settings.format})"
-    try:
+    with _unreadable_is_refused(settings):
         if settings.format == "table":
             return spark.table(settings.path)
         return spark.read.format(settings.format).options(**settings.options).load(settings.path)
-    except AnalysisException as error:
-        raise InputError(f"{where} cannot be read: {_first_line(error)}") from error
-    except Exception as error:  # a format whose jar is missing, a path without a file system: the JVM's own errors
-        raise InputError(f"{where} cannot be read: {_first_line(error)}") from error
+
+
+@contextmanager
+def _unreadable_is_refused(settings: Input) -> Iterator[None]:
+    """What is wrong with the input is an InputError; an executor that was lost meanwhile stays what it is."""
+    try:
+        yield
+    except (AnalysisException, Py4JJavaError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        if isinstance(error, Py4JJavaError):
+            first_line = str(error.java_exception).splitlines()[0]
+            broken_file = any(name in str(error) for name in _BROKEN_FILE)
+            if "SparkException" in first_line and not broken_file:
+                raise
+        raise InputError(
+            f"input.path = {settings.path} (format {settings.format}) cannot be read: {first_line}"
+        ) from error
 
 
 def check(raw: DataFrame, settings: Input) -> Ratings:
@@ -57,7 +74,8 @@ def check(raw: DataFrame, settings: Input) -> Ratings:
         bad rows and the settings do not drop them. It names the counts by reason, and up to five rows each.
     """
     shaped = _shaped(raw, settings).withColumn("reason", _reason(settings))
-    by_reason = {row["reason"]: row["count"] for row in shaped.groupBy("reason").count().collect()}
+    with _unreadable_is_refused(settings):
+        by_reason = {row["reason"]: row["count"] for row in shaped.groupBy("reason").count().collect()}
     good = by_reason.pop(None, 0)
     unobserved = by_reason.pop(_UNOBSERVED, 0)
     bad = sum(by_reason.values())
@@ -76,9 +94,6 @@ def check(raw: DataFrame, settings: Input) -> Ratings:
     if not good:
         raise InputError(f"nothing is left of input.path = {settings.path} after dropping {bad + unobserved} rows")
     return Ratings(shaped.where(F.col("reason").isNull()).drop("reason"), good, bad + unobserved)
-
-
-_UNOBSERVED = "unobserved"
 
 
 def _shaped(raw: DataFrame, settings: Input) -> DataFrame:
@@ -161,7 +176,3 @@ def _with_examples(shaped: DataFrame, reason: str, count: int) -> str:
     rows = shaped.where(F.col("reason") == reason).drop("reason").limit(_MAX_EXAMPLES).collect()
     examples = ", ".join(str(tuple(row)) for row in rows)
     return f"{count} x {reason}, such as {examples}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -37,13 +37,15 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
     for name, value in _ONE_THREAD.items():
         builder = builder.config(f"spark.executorEnv.{name}", os.environ.get(name, value))
     spark = builder.getOrCreate()
+    sent = tempfile.TemporaryDirectory(prefix="wals_spark-")  # executors fetch from it whenever one comes up
     try:
         # Interactions reach Python in Arrow batches; Spark's 10,000 rows make so many that the batches cost, not rows.
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "200000")
-        _send_package(spark)
+        _send_package(spark, Path(sent.name))
         yield spark
     finally:
         spark.stop()
+        sent.cleanup()
 
 
 def started_by_spark_submit() -> bool:
@@ -57,14 +59,13 @@ def _local_memory_mib() -> int:
     return max(1024, total // 2 // 2**20)
 
 
-def _send_package(spark: SparkSession) -> None:
+def _send_package(spark: SparkSession, scratch: Path) -> None:
     """Give every executor this package's code, the version the driver runs, unless they share its files."""
     folder = Path(wals_spark.__file__).parent
     if (spark.sparkContext.master or "").startswith("local[") or not folder.is_dir():
         return  # workers see the driver's files; or the package came in a --py-files archive and is there already
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch) / "wals_spark.zip"
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-            for source in sorted(folder.rglob("*.py")):
-                zipped.write(source, source.relative_to(folder.parent))
-        spark.sparkContext.addPyFile(str(archive))
+    archive = scratch / "wals_spark.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for source in sorted(folder.rglob("*.py")):
+            zipped.write(source, source.relative_to(folder.parent))
+    spark.sparkContext.addPyFile(str(archive))

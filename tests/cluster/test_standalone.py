@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "jobs/train.py"
+
+
+@pytest.fixture(scope="module")
+def interactions(cluster):
+    """Interactions with string and integer ids, some hundred rows of each side."""
+    rng = np.random.default_rng(3)
+    pairs = np.unique(np.stack([rng.integers(400, size=6000), rng.zipf(1.3, size=6000) % 150], axis=1), axis=0)
+    table = pa.table(
+        {
+            "user": [f"user {u}" for u in pairs[:, 0]],
+            "item": pairs[:, 1],
+            "rating": rng.integers(1, 30, size=len(pairs)).astype(float),
+        }
+    )
+    pq.write_table(table, cluster.folder / "interactions.parquet")
+    return [
+        f"--set={setting}"
+        for setting in (
+            "input.path=interactions.parquet", "output.path=model", "train.rank=8", "train.user_blocks=3",
+            "train.item_blocks=2",
+        )
+    ]  # fmt: skip
+
+
+def finished(process: subprocess.Popen) -> tuple[int, str]:
+    log, _ = process.communicate(timeout=400)
+    return process.returncode, log
+
+
+def factors(cluster, version):
+    found = {}
+    for side in ("user_factors", "item_factors"):
+        table = pq.read_table(cluster.folder / "model/versions" / version / side)
+        found |= {(side, i): row for i, row in zip(table["id"].to_pylist(), table["features"].to_pylist(), strict=True)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def local_factors(cluster, interactions):
+    """The same run on local[2], under spark-submit as well."""
+    command = [TRAIN, *interactions, "--set=output.version=local", "--set=train.max_iter=4"]
+    submit = [Path(cluster_spark_submit()), "--master", "local[2]"]
+    subprocess.run([*submit, *command], cwd=cluster.folder, check=True, capture_output=True, timeout=400)
+    return factors(cluster, "local")
+
+
+def cluster_spark_submit() -> str:
+    import pyspark
+
+    return str(Path(pyspark.__file__).parent / "bin/spark-submit")
+
+
+def test_two_executors_without_the_package_find_the_factors_of_local_mode(cluster, interactions, local_factors):
+    process = cluster.submit(TRAIN, *interactions, "--set=output.version=cluster", "--set=train.max_iter=4")
+    code, log = finished(process)
+    assert code == 0, log
+    assert factors(cluster, "cluster") == local_factors
+    executors = list(cluster.folder.glob("worker-*/app-*/*/stderr"))
+    assert len({path.parents[2] for path in executors}) == 2, "both workers took part"
+
+
+def test_the_exit_code_of_a_refused_job_reaches_whoever_submitted_it(cluster, interactions):
+    code, log = finished(cluster.submit(TRAIN, *interactions, "--set=input.path=nowhere.parquet"))
+    assert code == 3
+    assert "error: input.path = nowhere.parquet" in log
+    code, log = finished(cluster.submit(TRAIN, *interactions, "--set=train.ranks=3"))
+    assert code == 2
+    assert "did you mean rank?" in log
+
+
+def test_an_executor_killed_in_the_middle_costs_time_and_nothing_else(cluster, interactions, local_factors):
+    process = cluster.submit(TRAIN, *interactions, "--set=output.version=killed", "--set=train.max_iter=4")
+    log = ""
+    for line in process.stdout:
+        log += line
+        if "half-iteration 3/8" in line:
+            break
+    listed = subprocess.run(["pgrep", "-f", "CoarseGrainedExecutorBackend"], capture_output=True, text=True, check=True)
+    os.kill(int(listed.stdout.split()[0]), signal.SIGKILL)
+    code, rest = finished(process)
+    assert code == 0, log + rest
+    assert "training begins again from the blocks (attempt 2 of 3)" in rest
+    assert factors(cluster, "killed") == local_factors
+    events = (cluster.folder / "model/versions/killed/events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["half_iteration"] for line in events] == list(range(1, 9))
+
+
+@pytest.mark.slow
+def test_the_memory_of_the_driver_does_not_grow_with_the_number_of_users(cluster):
+    program = Path(__file__).parent / "driver_memory.py"
+    used = {}
+    for users in (10_000, 1_000_000):
+        process = cluster.submit(program, str(users), str(cluster.folder / f"work-{users}"))
+        log, _ = process.communicate(timeout=800)
+        assert process.returncode == 0, log
+        used[users] = json.loads(next(line for line in log.splitlines() if line.startswith('{"users"')))
+    print(used, file=sys.stderr)
+    assert used[1_000_000]["users"] > 0.9 * 1_000_000
+    for part in ("python_mib", "jvm_mib"):
+        # 1,000,000 ids and rows of rank 8 are 40 MiB without any overhead; a list of them in Python is 300 MiB.
+        assert used[1_000_000][part] - used[10_000][part] < 15, used

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+TRAIN = Path(__file__).resolve().parents[2] / "jobs/train.py"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets; they may not be passed on, so this repository does not hold them."""
+    folder = os.environ.get("WALS_SPARK_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("real data: set WALS_SPARK_DATA to the folder that holds lastfm-split and the others")
+    return Path(folder)
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Run jobs/train.py with settings, and read both factor tables as {id: row}."""
+
+    def run(*settings: str):
+        command = [sys.executable, TRAIN, *(f"--set={s}" for s in (*settings, "output.path=model"))]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+        version = (tmp_path / "model/CURRENT").read_text().strip()
+        model = tmp_path / "model/versions" / version
+        return model, *(factors(model / side) for side in ("user_factors", "item_factors"))
+
+    return run
+
+
+def factors(path: Path) -> dict:
+    table = pq.read_table(path)
+    rows = np.array(table["features"].to_pylist(), dtype=np.float64)
+    return dict(zip(table["id"].to_pylist(), rows, strict=True))

@@ -1,0 +1,72 @@
+"""Implicit feedback as listening counts: the losses that a float64 reference reaches, from the written tables alone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import oracle
+import pyarrow as pa
+import pytest
+
+from wals_spark.start import start_factors
+
+COMMON = (
+    "input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2",
+    "train.rank=64", "train.max_iter=15", "train.reg_scaling=plain",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plays(data):
+    """User ids, item ids and counts of the training file, as text and numbers."""
+    lines = (data / "lastfm-split/data1.txt").read_text().splitlines()
+    users, items, counts = zip(*(line.split() for line in lines), strict=True)
+    return users, items, np.array(counts, dtype=np.float64)
+
+
+def dense(plays, users, items, function, alpha):
+    user_rows, item_rows = ({i: n for n, i in enumerate(ids)} for ids in (users, items))
+    rows = [user_rows[u] for u in plays[0]]
+    columns = [item_rows[i] for i in plays[1]]
+    return oracle.dense(len(users), len(items), rows, columns, plays[2], function, alpha, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "alpha", "expected", "tolerance"), [("log", 10.0, 585_000, 1e-3), ("constant", 20.0, 458_840, 5e-4)]
+)
+def test_the_loss_of_the_written_tables_is_the_published_one(data, plays, train, function, alpha, expected, tolerance):
+    model, users, items = train(
+        *COMMON, f"input.path={data}/lastfm-split/data1.txt", "train.reg_param=50", f"confidence.function={function}",
+        f"confidence.alpha={alpha}",
+    )  # fmt: skip
+    c, p, seen = dense(plays, list(users), list(items), function, alpha)
+    x, y = np.stack(list(users.values())), np.stack(list(items.values()))
+    loss = (c * (p - x @ y.T) ** 2).sum() + 50 * ((x**2).sum() + (y**2).sum())
+    assert seen.sum() == len(plays[2])
+    assert loss == pytest.approx(expected, rel=tolerance)
+    reported = [json.loads(line)["loss"] for line in (model / "events.jsonl").read_text().splitlines()]
+    assert reported[-1] == pytest.approx(loss, rel=1e-6)
+    print(f"{function}: loss {loss:,.1f}, published {expected:,}")
+
+
+def test_linear_confidence_on_raw_counts_equals_the_dense_oracle_from_the_same_start(data, plays, train):
+    """The loss here depends on the start more than on anything, so the oracle starts where the job does."""
+    _, users, items = train(
+        *COMMON, f"input.path={data}/lastfm-split/data1.txt", "train.reg_param=10", "confidence.function=linear",
+        "confidence.alpha=1", "train.first_side=users",
+    )  # fmt: skip
+    c, p, seen = dense(plays, list(users), list(items), "linear", 1.0)
+    y = start_factors(pa.array(list(items)), rank=64, seed=0, side="items", scale=1.0).astype(np.float64)
+    for _ in range(15):
+        x = oracle.solve(c, p, seen, y, 10.0)
+        y = oracle.solve(c.T, p.T, seen.T, x, 10.0)
+
+    def loss(x, y):
+        return (c * (p - x @ y.T) ** 2).sum() + 10 * ((x**2).sum() + (y**2).sum())
+
+    ours = np.stack(list(users.values())), np.stack(list(items.values()))
+    print(f"linear: loss {loss(*ours):,.2f}, dense oracle {loss(x, y):,.2f}")
+    assert loss(*ours) == pytest.approx(loss(x, y), rel=1e-4)
+    np.testing.assert_allclose(ours[0], x, rtol=1e-3, atol=1e-3 * np.abs(x).max())
+    np.testing.assert_allclose(ours[1], y, rtol=1e-3, atol=1e-3 * np.abs(y).max())
