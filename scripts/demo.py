@@ -7,11 +7,13 @@ import json
 import subprocess
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,9 +22,9 @@ from wals_spark.planted import Listening, planted_listening
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path("build/demo")
 TOP = 10
-LISTENER = "Rosa García"
+LISTENER = "Zoë García"
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -43,11 +45,19 @@ def main() -> None:
 
     show_recall(history, users, x, items, y)
     show_listener(history, users, x, items, y)
-    console.print(f"\n[bold]The model[/] ({manifest['counts']['users']} users, {manifest['counts']['items']} items, "
-                  f"rank {manifest['rank']}, loss {manifest['loss']['total']:,.1f}) is in")  # fmt: skip
-    console.print(f"  {model}/user_factors, item_factors   Parquet: id, features")
-    console.print(f"  {model}/manifest.json                what it is;  events.jsonl  how the loss fell")
-    console.print(f"  {FOLDER}/model/CURRENT                                  names the version to serve")
+    counts, loss = manifest["counts"], manifest["loss"]["total"]
+    console.print(
+        f"\n[bold]The model[/]: {counts['users']} listeners, {counts['items']} albums, rank {manifest['rank']}, "
+        f"loss {loss:,.1f}"
+    )
+    for path, what in (
+        (model / "user_factors", "Parquet: id, features"),
+        (model / "item_factors", "Parquet: id, features"),
+        (model / "manifest.json", "what it is and how it was made"),
+        (model / "events.jsonl", "how the loss fell"),
+        (FOLDER / "model/CURRENT", "the name of the version to serve"),
+    ):
+        console.print(f"  {path!s:60} {what}")
     console.print(f"\nDone in {time.monotonic() - began:.0f} s. Next: your own data, with conf/train.toml.\n")
 
 
@@ -100,7 +110,8 @@ def show_recall(
         for name, scores in (("wals_spark", y @ x[row]), ("popularity", popularity)):
             hits = np.isin(top_unseen(scores, seen), wanted).sum()
             recalls[name].append(hits / min(TOP, len(wanted)))
-    table = Table(title=f"\nHeld-out albums among the {TOP} recommended", title_style="bold", title_justify="left")
+    console.print(f"\n[bold]Held-out albums found[/] among the {TOP} recommended to each listener\n")
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("")
     table.add_column(f"Recall@{TOP}", justify="right")
     for name, values in recalls.items():
@@ -123,11 +134,12 @@ def show_listener(
     seen = np.array([items[item] for item in history.items[played]])
     recommended = [names[i] for i in top_unseen(y @ x[users[LISTENER]], seen)]
     favourites = history.items[played[np.argsort(-history.plays[played], kind="stable")]]
-    table = Table(title=f"\n{LISTENER}", title_style="bold", title_justify="left")
+    console.print(f"\n[bold]{LISTENER}[/] played {len(played)} albums; the {TOP} recommended are none of them\n")
+    table = Table(box=SIMPLE_HEAD)
     table.add_column("played most")
     table.add_column("recommended")
-    table.add_column("held out")
-    for favourite, item in zip(favourites[:TOP], recommended, strict=False):
+    table.add_column("and held out")
+    for favourite, item in zip_longest(favourites[:TOP], recommended, fillvalue=""):
         table.add_row(favourite, item, "yes" if item in held_out else "")
     console.print(table)
 

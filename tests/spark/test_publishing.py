@@ -35,7 +35,8 @@ def storage(spark, tmp_path):
 def test_factor_tables_are_read_back_with_pyarrow_alone(spark, tmp_path, id_type):
     rows = [(i, "item", 1.0) for i in IDS[id_type]]
     table = spark.createDataFrame(rows, f"user {id_type}, item string, rating double")
-    blocks = lay_out(spark, table, rows=5, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=1)
+    blocks = lay_out(spark, table, rows=5, duplicates="sum", work=str(tmp_path / "w"), user_blocks=9, item_blocks=1)
+    # nine blocks: some of them stay empty
     by_id = {i: np.array([n, n + 0.25, -n], dtype=np.float32) for n, i in enumerate(IDS[id_type])}
 
     def factors_of(block, pieces):
@@ -44,7 +45,7 @@ def test_factor_tables_are_read_back_with_pyarrow_alone(spark, tmp_path, id_type
         ids = join_ids([piece for _, piece in pieces]).to_pylist()
         return ((block, piece) for piece in cut("factors", np.array([by_id[i] for i in ids], dtype=np.float32)))
 
-    factors = by_block(blocks.users.pieces("ids").mapPartitionsWithIndex(factors_of), 3)
+    factors = by_block(blocks.users.pieces("ids").mapPartitionsWithIndex(factors_of), 9)
     write_factors(spark, blocks.users, factors, str(tmp_path / "user_factors"))
     read = pq.read_table(tmp_path / "user_factors")
     assert [str(read.schema.field(name).type) for name in ("id", "features")] == [

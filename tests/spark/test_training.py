@@ -144,7 +144,8 @@ def test_a_row_without_a_solution_is_an_error_that_names_its_id(spark, tmp_path)
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
 
 
-def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_path):
+@pytest.mark.parametrize("iterations", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_path, iterations):
     sc = spark.sparkContext
     seen = []
 
@@ -164,7 +165,7 @@ def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_pa
         Train(rank=6, max_iter=15, user_blocks=2, item_blocks=2),
         report=look,
     )
-    assert len(seen) == 30
+    assert len(seen) == 2 * iterations
     rdds, depths, files, memory = zip(*seen[2:], strict=True)
     assert len(set(rdds)) == 1
     assert len(set(depths)) == 1

@@ -79,7 +79,7 @@ def _table_of_block(pieces: Iterable[tuple[int, Piece]]) -> Iterator[tuple[bytes
     found = by_name_and_peer(piece for _, piece in pieces)
     ids = join_ids(found.get("ids", {}).get(0, ()))
     parts = sorted(found.get("factors", {}).get(0, ()), key=lambda part: part.start)
-    ends = [part.start for part in parts[1:]] + [len(ids)]
+    ends = [*(part.start for part in parts), len(ids)][1:]  # of an empty block, none
     for part, end in zip(parts, ends, strict=True):
         some = ids.slice(part.start, end - part.start)
         values = np.frombuffer(part.payload, dtype=np.float32)

@@ -21,7 +21,13 @@ logger = logging.getLogger("wals_spark")
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 _MAX_EXAMPLES = 5
 _UNOBSERVED = "unobserved"
-_BROKEN_FILE = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "is not a Parquet file", "MALFORMED")
+_BROKEN_FILE = (
+    "FAILED_READ_FILE",
+    "Encountered error while reading file",
+    "CANNOT_READ_FILE_FOOTER",
+    "is not a Parquet file",
+    "MALFORMED",
+)
 
 
 @dataclass(frozen=True)
