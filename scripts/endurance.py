@@ -37,9 +37,8 @@ def main(iterations: int) -> None:
     halves = [json.loads(line)["seconds"] for line in lines]
     seconds = [first + second for first, second in zip(halves[::2], halves[1::2], strict=True)]
     early, late = (statistics.median(part) for part in (seconds[10:20], seconds[-10:]))
-    print(
-        f"iterations 11 to 20: {early:.3f} s each; the last ten of {len(seconds)}: {late:.3f} s; ratio {late / early:.2f}"
-    )
+    ratio = late / early
+    print(f"iterations 11 to 20: {early:.3f} s each; the last ten of {len(seconds)}: {late:.3f} s; ratio {ratio:.2f}")
 
 
 if __name__ == "__main__":
