@@ -52,7 +52,7 @@ def matrix(solved, fixed):
     return entries
 
 
-@pytest.mark.parametrize(("user_blocks", "item_blocks"), [(1, 1), (3, 7), (64, 50)])
+@pytest.mark.parametrize(("user_blocks", "item_blocks"), [(1, 1), (3, 7), (48, 5)])
 def test_both_sides_hold_the_interactions_in_any_number_of_blocks(spark, tmp_path, user_blocks, item_blocks):
     table = ratings_of(spark, PAIRS)
     blocks = laid_out(spark, tmp_path, table, user_blocks=user_blocks, item_blocks=item_blocks)

@@ -162,7 +162,7 @@ def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_pa
         spark,
         tmp_path,
         interactions(spark),
-        Train(rank=6, max_iter=15, user_blocks=2, item_blocks=2),
+        Train(rank=6, max_iter=iterations, user_blocks=2, item_blocks=2),
         report=look,
     )
     assert len(seen) == 2 * iterations
