@@ -94,7 +94,7 @@ def test_a_failed_run_leaves_no_model_and_no_work_files_and_the_served_version_s
         publish(storage, folder, "{}", current="good")
     with pytest.raises(ZeroDivisionError):
         _fail_half_way(storage, "bad")
-    assert list((tmp_path / "model/versions/bad").iterdir()) == []
+    assert [path.name for path in (tmp_path / "model/versions/bad").iterdir()] == ["events.jsonl"]
     assert (tmp_path / "model/CURRENT").read_text() == "good\n"
 
 
@@ -102,6 +102,16 @@ def _fail_half_way(storage, version):
     with new_version(storage, version) as folder:
         storage.write_text("x", folder, "_work", "x")
         storage.write_text(f"{1 / 0}", folder, "events.jsonl")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(spark, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    blocked = Storage(spark, str(tmp_path / "file/model"))
+    refused = pytest.raises(ConfigError, match=r"output\.path: .*file/model/versions/v1 cannot be written: ")
+    with refused, new_version(blocked, "v1"):
+        pass
+    with pytest.raises(ConfigError, match="nosuch://bucket/model is on no storage that Spark knows: "):
+        Storage(spark, "nosuch://bucket/model")
 
 
 def test_a_version_can_be_complete_without_being_served(storage, tmp_path):

@@ -11,21 +11,21 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from wals_spark.blocks import IN_BLOCK, out_block_pieces
+from wals_spark.blocks import out_block_pieces
 from wals_spark.errors import InputError
-from wals_spark.layout import COLUMNS, Columns, Duplicates, lay_out_columns, lay_out_rows
+from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.pieces import Piece, cut_ids
 from wals_spark.spark.rdd import by_block
 from wals_spark.spark.sides import SCHEMA, BlockedSide, read_kind
 
 _ROWS_A_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core a half-iteration
-_KIND = {**dict.fromkeys(IN_BLOCK, "in"), "out": "out", "ids": "ids", **dict.fromkeys(COLUMNS, "columns")}
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,26 @@ def lay_out(
     _write(spark.createDataFrame(laid_out, SCHEMA, verifySchema=False), f"{work}/items")
     item_rows = sum(s["rows"] for s in _summaries(spark, f"{work}/items"))
 
+    user_rows = sum(s["rows"] for s in summaries)
     types = ratings.schema
     return Blocks(
-        users=BlockedSide(
-            spark,
-            "users",
-            f"{work}/users",
-            n_users,
-            sum(s["rows"] for s in summaries),
-            types["user"].dataType,
-        ),
+        users=BlockedSide(spark, "users", f"{work}/users", n_users, user_rows, types["user"].dataType),
         items=BlockedSide(spark, "items", f"{work}/items", n_items, item_rows, types["item"].dataType),
         observations=sum(s["observations"] for s in summaries),
         merged=found.rows,
     )
 
 
+_ARROW_SCHEMA = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("block", pa.int32()),
+        ("name", pa.string()),
+        ("peer", pa.int32()),
+        ("start", pa.int64()),
+        ("payload", pa.binary()),
+    ]
+)
 _Record = tuple[str, int, str, int, int, bytes]
 
 
@@ -129,28 +133,14 @@ def _lay_out_user_block(
         "duplicates": layout.duplicates.rows,
         "examples": layout.duplicates.examples,
     }
-    schema = pa.schema(
-        [
-            ("kind", pa.string()),
-            ("block", pa.int32()),
-            ("name", pa.string()),
-            ("peer", pa.int32()),
-            ("start", pa.int64()),
-            ("payload", pa.binary()),
-        ]
+    columns = (
+        ("columns", blocks[0], *piece)
+        for destination, part in layout.columns.items()
+        for piece in part.pieces(destination)
     )
-    for record in _records(blocks[0], layout, summary):
-        yield pa.RecordBatch.from_arrays(
-            [pa.array([value], type=field.type) for value, field in zip(record, schema, strict=True)],
-            schema=schema,
-        )
-    for destination, columns in layout.columns.items():
-        for piece in columns.pieces(destination):
-            record = ("columns", blocks[0], *piece)
-            yield pa.RecordBatch.from_arrays(
-                [pa.array([value], type=field.type) for value, field in zip(record, schema, strict=True)],
-                schema=schema,
-            )
+    for record in chain(_records(blocks[0], layout, summary), columns):
+        arrays = [pa.array([value], type=field.type) for value, field in zip(record, _ARROW_SCHEMA, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
 
 
 def _lay_out_item_block(block: int, received: Iterable[tuple[int, Piece]], *, n_user_blocks: int) -> Iterator[_Record]:

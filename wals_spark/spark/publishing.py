@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
@@ -31,14 +32,18 @@ def new_version(storage: Storage, version: str) -> Iterator[str]:
     Raises
     ------
     ConfigError
-        If a model of this name exists.
+        If a model of this name exists, or the folder cannot be written.
     """
     folder = f"versions/{version}"
     if storage.exists(folder, MANIFEST):
         raise ConfigError(
             f"output.version = {version}: {storage.path(folder)} is a complete model and stays; choose another name"
         )
-    storage.delete(folder)
+    try:
+        storage.delete(folder)
+        storage.write_text("", folder, EVENTS)
+    except Py4JJavaError as error:
+        raise ConfigError(f"output.path: {storage.path(folder)} cannot be written: {error.java_exception}") from error
     try:
         yield folder
     finally:
@@ -59,6 +64,7 @@ def write_factors(spark: SparkSession, side: BlockedSide, factors: Keyed, path: 
             T.StructField("features", T.ArrayType(T.FloatType()), False),
         ]
     )
+    spark.sparkContext.setJobDescription(f"write {side.name}")
     tables = side_by_side(side.pieces("ids"), factors).mapPartitions(_table_of_block)
     packed = spark.createDataFrame(tables, "packed binary", verifySchema=False)
     packed.mapInArrow(_unpacked, schema).write.parquet(path)

@@ -80,6 +80,7 @@ def check(raw: DataFrame, settings: Input) -> Ratings:
         bad rows and the settings do not drop them. It names the counts by reason, and up to five rows each.
     """
     shaped = _shaped(raw, settings).withColumn("reason", _reason(settings))
+    raw.sparkSession.sparkContext.setJobDescription("check the interactions")
     with _unreadable_is_refused(settings):
         by_reason = {row["reason"]: row["count"] for row in shaped.groupBy("reason").count().collect()}
     good = by_reason.pop(None, 0)

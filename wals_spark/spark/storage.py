@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
+
+from wals_spark.errors import ConfigError
 
 
 class Storage:
-    """A folder seen through Hadoop's file systems, so that no client of our own is needed for any of them."""
+    """A folder seen through Hadoop's file systems, so that no client of our own is needed for any of them.
+
+    Raises
+    ------
+    ConfigError
+        If Spark has no file system for ``root``.
+    """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         jvm = spark.sparkContext._jvm
@@ -16,7 +25,10 @@ class Storage:
         self._jvm: Any = jvm
         self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
         path = self._jvm.org.apache.hadoop.fs.Path(root)
-        self._fs: Any = path.getFileSystem(self._conf)
+        try:
+            self._fs: Any = path.getFileSystem(self._conf)
+        except Py4JJavaError as error:
+            raise ConfigError(f"{root} is on no storage that Spark knows: {error.java_exception}") from error
         if hasattr(self._fs, "getRawFileSystem"):
             self._fs = self._fs.getRawFileSystem()  # local files without a .crc beside each
         self.root: str = self._fs.makeQualified(path).toString()

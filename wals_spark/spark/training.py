@@ -107,9 +107,10 @@ def train(
         training = _Training(sc, settings, objective, report)
         try:
             return training.run(users, items)
-        except Py4JJavaError as error:
+        except (Py4JJavaError, _LostSummaryError) as error:
             training.free()
-            if "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND" not in str(error) or attempt == _ATTEMPTS:
+            lost = isinstance(error, _LostSummaryError) or "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND" in str(error)
+            if not lost or attempt == _ATTEMPTS:
                 raise
             logger.warning(
                 "factors were lost with an executor; training begins again from the blocks (attempt %d of %d)",
@@ -120,6 +121,13 @@ def train(
             training.free()
             raise
     raise AssertionError("unreachable")
+
+
+class _LostSummaryError(TrainingError):
+    """A block's rows are there and its summary is not.
+
+    Spark repeated a task whose result had been kept already, so its work was not done again and not reported.
+    """
 
 
 class _Training:
@@ -220,6 +228,11 @@ class _Training:
         parts = {block: part for (n, block), part in self.summaries.value.items() if n == number}
         self.summaries.value = {}
         old = self.sides[name]
+        missing = old.blocked.n_blocks - len(parts)
+        if missing:
+            raise _LostSummaryError(
+                f"half-iteration {number}/{self.planned}: {missing} blocks of {name} gave no summary"
+            )
         self.sides[name] = replace(
             old,
             factors=factors,
