@@ -1,6 +1,6 @@
 """A real standalone cluster on the loopback interface: a master and two workers, each a process of its own.
 
-The workers' Python has NumPy, PyArrow and pandas but not this package: what runs there was sent there.
+The workers' Python has NumPy and PyArrow, but neither pandas nor this package: what runs there was sent there.
 """
 
 from __future__ import annotations
@@ -65,14 +65,19 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def executor_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same interpreter and packages without the .pth file that makes this checkout importable."""
-    python = tmp_path_factory.mktemp("python") / "python"
+    """The same interpreter and packages without pandas, and without the .pth file that finds this checkout."""
+    folder = tmp_path_factory.mktemp("python")
+    python = folder / "python"
+    (folder / "pandas.py").write_text('raise ImportError("no pandas here")')
     packages = sysconfig.get_path("purelib")
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{packages}" exec "{sys.executable}" -S "$@"\n')
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH:{packages}" exec "{sys.executable}" -S "$@"\n')
     python.chmod(0o755)
-    subprocess.run([python, "-c", "import numpy, pyarrow, pandas"], check=True, cwd="/")
-    missing = subprocess.run([python, "-c", "import wals_spark"], capture_output=True, text=True, check=False, cwd="/")
-    assert "No module named 'wals_spark'" in missing.stderr
+    subprocess.run([python, "-c", "import numpy, pyarrow"], check=True, cwd="/")
+    for package, message in (("wals_spark", "No module named 'wals_spark'"), ("pandas", "no pandas here")):
+        tried = subprocess.run(
+            [python, "-c", f"import {package}"], capture_output=True, text=True, check=False, cwd="/"
+        )
+        assert message in tried.stderr
     return python
 
 
