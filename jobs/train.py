@@ -24,7 +24,7 @@ def main() -> None:
     with open_session("wals_spark train") as spark:
         storage = Storage(spark, config.output.path)
         with publishing.new_version(storage, version) as folder:
-            checked = ratings.check(ratings.read(spark, config.input), config.input)
+            checked = ratings.check(ratings.read(spark, config.input), config.input, implicit=config.train.implicit)
             logger.info("read %s rows of %s", f"{checked.rows:,}", config.input.path)
             blocks = blocking.lay_out(
                 spark,
@@ -40,6 +40,7 @@ def main() -> None:
                 f"{blocks.users.rows:,}", blocks.users.n_blocks, f"{blocks.items.rows:,}", blocks.items.n_blocks,
                 f"{blocks.observations:,}",
             )  # fmt: skip
+            objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
             with progress(2 * config.train.max_iter) as show:
 
                 def report(events: list[HalfIteration]) -> None:
@@ -47,7 +48,7 @@ def main() -> None:
                     show(events[-1])
 
                 trained = training.train(
-                    spark.sparkContext, blocks.users, blocks.items, config.train, config.objective(), report
+                    spark.sparkContext, blocks.users, blocks.items, config.train, objectives, report
                 )
             publishing.write_factors(spark, blocks.users, trained.user_factors, storage.path(folder, "user_factors"))
             publishing.write_factors(spark, blocks.items, trained.item_factors, storage.path(folder, "item_factors"))

@@ -79,15 +79,17 @@ def _side(layouts) -> Side:
 
 
 def start(side: Side, name: str, objective: Objective, *, rank: int, seed: int = 0, scale: float = 1.0) -> None:
-    side.factors = [start_factors(ids, rank=rank, seed=seed, side=name, scale=scale) for ids in side.ids]
+    side.factors = [
+        start_factors(ids, rank=rank, seed=seed, side=name, scale=scale, positive=objective.target == "rating")
+        for ids in side.ids
+    ]
     side.summaries = {
-        b: summarize_start(f, i.counts, objective)
-        for b, (f, i) in enumerate(zip(side.factors, side.in_blocks, strict=True))
+        b: summarize_start(f, i, objective) for b, (f, i) in enumerate(zip(side.factors, side.in_blocks, strict=True))
     }
 
 
 def half_iteration(solved: Side, fixed: Side, objective: Objective, rank: int) -> Loss:
-    """Solve one side against the other; the exact loss after it."""
+    """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's."""
     gramian = fixed.gramian(rank)
     inbox: list[list[Piece]] = [[] for _ in solved.in_blocks]
     for source, out_block in enumerate(fixed.out_blocks):

@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -16,6 +17,7 @@ from msgspec import Meta
 from wals_spark.confidence import Confidence
 from wals_spark.errors import ConfigError
 from wals_spark.objective import Objective
+from wals_spark.presets import PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,11 +89,37 @@ class ConfidenceSettings(_Section, frozen=True, kw_only=True):
     epsilon: Annotated[
         float, Meta(description="Scale of the logarithm: ratings far below it count linearly.", gt=0)
     ] = 1.0
+    base: Annotated[
+        float, Meta(description="Confidence of a rating of 0: what stands as 1 in the formulas above.", ge=0)
+    ] = 1.0
 
 
 class Train(_Section, frozen=True, kw_only=True):
     """The model and how it is found."""
 
+    preset: Annotated[
+        Literal["", "hkv", "mllib", "mllib-explicit", "implicit", "rendle", "qmf", "lenskit"],
+        Meta(description="Start from the weights, lambda and defaults of another system; other settings win over it."),
+    ] = ""
+    implicit: Annotated[
+        bool,
+        Meta(
+            description=(
+                "True: ratings are confidences, and unobserved pairs count. False: ratings are what is "
+                "predicted, with weight 1, and unobserved pairs do not count."
+            )
+        ),
+    ] = True
+    unobserved_weight: Annotated[float, Meta(description="Weight of every unobserved pair, alpha_0.", ge=0)] = 1.0
+    unobserved_on: Annotated[
+        Literal["missing", "all"],
+        Meta(
+            description=(
+                "Confidence replaces the unobserved weight on an observed pair (missing: Hu et al., MLlib), or "
+                "comes on top of it (all: Rendle et al.)."
+            )
+        ),
+    ] = "missing"
     rank: Annotated[int, Meta(description="Number of factors.", ge=1, le=4096)] = 64
     max_iter: Annotated[int, Meta(description="Iterations; each solves both sides once.", ge=1)] = 15
     tol: Annotated[
@@ -107,14 +135,21 @@ class Train(_Section, frozen=True, kw_only=True):
     ] = "cholesky"
     reg_param: Annotated[float, Meta(description="Regularisation, lambda.", ge=0)] = 1.0
     reg_scaling: Annotated[
-        Literal["plain", "count"],
+        Literal["plain", "count", "frequency"],
         Meta(
             description=(
-                "lambda for every row alike (plain), or times the row's number of observations (count: "
-                "ALS-WR, as MLlib does)."
+                "lambda for every row alike (plain), times the row's number of observations n (count: ALS-WR, "
+                "as MLlib does), or times (n + alpha_0 N)^reg_exponent with N rows on the other side (frequency)."
             )
         ),
     ] = "count"
+    reg_exponent: Annotated[float, Meta(description="Exponent of frequency scaling, nu.", ge=0, le=2)] = 1.0
+    user_reg_param: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Meta(description="lambda of users, where it differs from reg_param.")
+    ] = None
+    item_reg_param: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Meta(description="lambda of items, where it differs from reg_param.")
+    ] = None
     start_scale: Annotated[float, Meta(description="Factors start from N(0, start_scale / sqrt(rank)).", gt=0)] = 1.0
     first_side: Annotated[
         Literal["users", "items"],
@@ -152,14 +187,28 @@ class Config(_Section, frozen=True, kw_only=True):
     train: Train = Train()
     output: Output = Output()
 
-    def objective(self) -> Objective:
-        """The settings that say what is minimised, as executors get them."""
-        chosen = self.confidence
-        return Objective(
-            confidence=Confidence(chosen.function, chosen.alpha, chosen.epsilon),
-            reg_param=self.train.reg_param,
-            reg_scaling=self.train.reg_scaling,
+    def objectives(self, *, users: int, items: int) -> dict[str, Objective]:
+        """What is minimised, as executors get it, for each side; ``users`` and ``items`` count their rows."""
+        train, chosen = self.train, self.confidence
+        weights = Objective(
+            confidence=Confidence(chosen.function, chosen.alpha, chosen.epsilon, chosen.base),
+            unobserved_weight=train.unobserved_weight,
+            unobserved_on=train.unobserved_on,
         )
+        if not train.implicit:
+            weights = Objective(
+                confidence=Confidence("constant", 1.0, base=0.0), unobserved_weight=0.0, target="rating"
+            )
+        return {
+            side: replace(
+                weights,
+                reg_param=train.reg_param if own is None else own,
+                reg_scaling=train.reg_scaling,
+                reg_exponent=train.reg_exponent,
+                n_fixed=n_fixed,
+            )
+            for side, own, n_fixed in (("users", train.user_reg_param, items), ("items", train.item_reg_param, users))
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and values, for a manifest."""
@@ -184,11 +233,12 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
             raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _apply(values, override)
+    values = _on_top_of_preset(values)
     try:
         config = msgspec.convert(values, Config, strict=False)  # not strict: an override is text
     except msgspec.ValidationError as error:
         raise ConfigError(_explained(error, path)) from error
-    _check_together(config)
+    _check_together(config, values)
     return config
 
 
@@ -221,6 +271,18 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[path[-1]] = value.strip()
 
 
+def _on_top_of_preset(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the preset that ``values`` names, if any, with ``values`` on top."""
+    train = values.get("train")
+    preset = PRESETS.get(train.get("preset", "")) if isinstance(train, dict) else None
+    if preset is None:
+        return values
+    sections = {section: dict(settings) for section, settings in preset.items()}
+    for section, settings in values.items():
+        sections[section] = {**sections.get(section, {}), **settings} if isinstance(settings, dict) else settings
+    return sections
+
+
 def _explained(error: msgspec.ValidationError, path: str | Path | None) -> str:
     """Msgspec's message in the words of this file's keys, with the nearest known key."""
     found = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
@@ -241,7 +303,7 @@ def _explained(error: msgspec.ValidationError, path: str | Path | None) -> str:
     return f"{source}: {where or 'top level'}: {what[:1].lower()}{what[1:]}"
 
 
-def _check_together(config: Config) -> None:
+def _check_together(config: Config, given: dict[str, Any]) -> None:
     """Refuse what each setting allows and their combination does not."""
     for name, section in config.as_dict().items():
         for key, value in section.items():
@@ -251,6 +313,18 @@ def _check_together(config: Config) -> None:
         raise ConfigError("input.path is not set: name the interactions to train on")
     if not config.output.path:
         raise ConfigError("output.path is not set: name the folder that holds the model's versions")
+    train = config.train
+    if not train.implicit:
+        idle = [f"confidence.{key}" for key in given.get("confidence", {})]
+        idle += [f"train.{key}" for key in ("unobserved_weight", "unobserved_on") if key in given.get("train", {})]
+        if idle:
+            raise ConfigError(f"{', '.join(idle)}: no meaning with train.implicit = false, where every rating weighs 1")
+    lambdas = {train.reg_param if own is None else own for own in (train.user_reg_param, train.item_reg_param)}
+    if 0 in lambdas and (not train.implicit or train.unobserved_weight == 0):
+        raise ConfigError(
+            "train.reg_param = 0 without unobserved weight: a row with fewer observations than factors has no single "
+            "solution; set train.reg_param (or user_reg_param, item_reg_param) above 0"
+        )
     if config.input.duplicates == "last" and not config.input.timestamp:
         raise ConfigError("input.duplicates = last needs input.timestamp: name the column of times")
     columns = [config.input.user, config.input.item, config.input.rating, config.input.timestamp]

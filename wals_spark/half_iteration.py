@@ -63,7 +63,7 @@ def solve_rows(in_block: InBlock, received: Factors, fixed_gramian: Matrix, obje
     """
     rank = fixed_gramian.shape[0]
     factors = np.zeros((in_block.n_rows, rank), dtype=np.float32)
-    regularization = objective.regularization(in_block.counts)
+    regularization = _diagonal(in_block, objective)
     unobserved = objective.unobserved_weight * fixed_gramian
     fit = 0.0  # Σ over rows of xᵀ lhs x − 2 xᵀ rhs + Σ k
     for rows in _batches(in_block.counts, rank):
@@ -85,11 +85,19 @@ def solve_rows(in_block: InBlock, received: Factors, fixed_gramian: Matrix, obje
     return SolvedRows(factors, BlockSummary(in_block.n_rows, observed, penalty, solved_gramian))
 
 
-def summarize_start(factors: Factors, counts: npt.NDArray[np.int64], objective: Objective) -> BlockSummary:
+def summarize_start(factors: Factors, in_block: InBlock, objective: Objective) -> BlockSummary:
     """The summary of rows that nobody solved yet: their Gramian and penalty, no observed loss."""
     squares = np.einsum("ui,ui->u", factors, factors, dtype=np.float64)
-    penalty = float(objective.regularization(counts) @ squares)
+    penalty = float(_diagonal(in_block, objective) @ squares)
     return BlockSummary(len(factors), 0.0, penalty, gramian(factors))
+
+
+def _diagonal(in_block: InBlock, objective: Objective) -> npt.NDArray[np.float64]:
+    """``Λ`` of each row, shape (n_rows,); a dislike (target 0) is not counted, as in MLlib."""
+    counts = in_block.counts
+    if objective.target == "preference" and in_block.n_rows:
+        counts = np.add.reduceat(in_block.ratings > 0, in_block.indptr[:-1], dtype=np.int64)
+    return objective.regularization(counts)
 
 
 def _failed(factors: Factors, row: int, failure: str) -> SolvedRows:

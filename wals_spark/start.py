@@ -12,7 +12,9 @@ import pyarrow as pa
 _ROWS_AT_A_TIME = 8192
 
 
-def start_factors(ids: pa.Array, *, rank: int, seed: int, side: str, scale: float) -> npt.NDArray[np.float32]:
+def start_factors(
+    ids: pa.Array, *, rank: int, seed: int, side: str, scale: float, positive: bool = False
+) -> npt.NDArray[np.float32]:
     """Draw each id's row from N(0, scale/√rank), independent of blocks, order and of the other ids.
 
     The random bits are SHAKE-128 of (seed, side, id), so a row is the same on every platform and in every
@@ -24,6 +26,8 @@ def start_factors(ids: pa.Array, *, rank: int, seed: int, side: str, scale: floa
         Strings or integers; an integer gives the same row whatever its width.
     side : str
         ``"users"`` or ``"items"``: a user and an item with one id differ.
+    positive : bool
+        Take absolute values: for explicit ratings, which are mostly of one sign (docs/adr/0006).
 
     Returns
     -------
@@ -40,7 +44,8 @@ def start_factors(ids: pa.Array, *, rank: int, seed: int, side: str, scale: floa
         radius = np.sqrt(-2.0 * np.log(uniform[:, 0]))  # (n, pairs)
         angle = 2.0 * np.pi * uniform[:, 1]  # (n, pairs)
         normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-        factors[begin : begin + len(some)] = normal[:, :rank] * (scale / np.sqrt(rank))
+        drawn = np.abs(normal) if positive else normal
+        factors[begin : begin + len(some)] = drawn[:, :rank] * (scale / np.sqrt(rank))
     return factors
 
 

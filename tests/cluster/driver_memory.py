@@ -33,7 +33,8 @@ def main(n_users: int, work: str) -> None:
         )
         look()
         settings = Train(rank=8, max_iter=2)
-        trained = train(spark.sparkContext, blocks.users, blocks.items, settings, Objective(), look)
+        objectives = {"users": Objective(), "items": Objective()}
+        trained = train(spark.sparkContext, blocks.users, blocks.items, settings, objectives, look)
         write_factors(spark, blocks.users, trained.user_factors, f"{work}/user_factors")
         look()
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -56,11 +56,11 @@ def test_linear_confidence_on_raw_counts_equals_the_dense_oracle_from_the_same_s
         *COMMON, f"input.path={data}/lastfm-split/data1.txt", "train.reg_param=10", "confidence.function=linear",
         "confidence.alpha=1", "train.first_side=users",
     )  # fmt: skip
-    c, p, seen = dense(plays, list(users), list(items), "linear", 1.0)
+    c, p, _ = dense(plays, list(users), list(items), "linear", 1.0)
     y = start_factors(pa.array(list(items)), rank=64, seed=0, side="items", scale=1.0).astype(np.float64)
     for _ in range(15):
-        x = oracle.solve(c, p, seen, y, 10.0)
-        y = oracle.solve(c.T, p.T, seen.T, x, 10.0)
+        x = oracle.solve(c, p, np.full(len(users), 10.0), y)
+        y = oracle.solve(c.T, p.T, np.full(len(items), 10.0), x)
 
     def loss(x, y):
         return (c * (p - x @ y.T) ** 2).sum() + 10 * ((x**2).sum() + (y**2).sum())

@@ -53,9 +53,10 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     (rows, columns), ratings = zip(*CELLS, strict=True), list(CELLS.values())
     c, p, seen = oracle.dense(4, 4, rows, columns, ratings, "log", 10.0, 1.0)
     y = start_factors(pa.array(ITEMS), rank=3, seed=0, side="items", scale=1.0).astype(np.float64)
+    penalties = oracle.diagonal(seen, 1.0, "count"), oracle.diagonal(seen.T, 1.0, "count")
     for _ in range(4):
-        x = oracle.solve(c, p, seen, y, 1.0, "count")
-        y = oracle.solve(c.T, p.T, seen.T, x, 1.0, "count")
+        x = oracle.solve(c, p, penalties[0], y)
+        y = oracle.solve(c.T, p.T, penalties[1], x)
     np.testing.assert_allclose([users[i] for i in USERS], x, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose([items[i] for i in ITEMS], y, rtol=1e-3, atol=1e-3)
 
@@ -65,7 +66,7 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     }  # fmt: skip
     events = [json.loads(line) for line in (model / "events.jsonl").read_text().splitlines()]
     assert [event["half_iteration"] for event in events] == list(range(1, 9))
-    expected = oracle.loss(c, p, seen, [users[i] for i in USERS], [items[i] for i in ITEMS], 1.0, "count")
+    expected = oracle.loss(c, p, [users[i] for i in USERS], [items[i] for i in ITEMS], *penalties)
     assert events[-1]["loss"] == manifest["loss"]["total"] == pytest.approx(expected, rel=1e-6)
     assert "half-iteration 8/8  items  loss" in done.stderr
 

@@ -32,13 +32,14 @@ def interactions(spark):
     return spark.createDataFrame(list(rows), "user long, item int, rating double")
 
 
-def trained_on(spark, path, table, settings=SETTINGS, objective=OBJECTIVE, report=lambda events: None, **options):
+def trained_on(spark, path, table, settings=SETTINGS, objective=OBJECTIVE, report=lambda events: None):
     """Factors by id of both sides, and the events."""
     blocks = lay_out(
         spark, table, rows=1, duplicates="sum", work=str(path), user_blocks=settings.user_blocks,
         item_blocks=settings.item_blocks,
     )  # fmt: skip
-    trained = train(spark.sparkContext, blocks.users, blocks.items, settings, objective, report, **options)
+    objectives = {"users": objective, "items": objective}
+    trained = train(spark.sparkContext, blocks.users, blocks.items, settings, objectives, report)
     factors = [
         by_id(side, kept, settings.rank)
         for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors))
@@ -65,21 +66,23 @@ def matrix(factors):
 def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_loss(spark, tmp_path, first_side):
     settings = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5)
     users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
-    c, p, seen = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
+    c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
     x, y = (
         start_factors(pa.array(range(n)), rank=6, seed=5, side=side, scale=1.0).astype(np.float64)
         for n, side in ((N_USERS, "users"), (N_ITEMS, "items"))
     )
     for event in trained.events:
         if event.side == "users":
-            x = oracle.solve(c, p, seen, y, 2.0)
+            x = oracle.solve(c, p, np.full(N_USERS, 2.0), y)
         else:
-            y = oracle.solve(c.T, p.T, seen.T, x, 2.0)
+            y = oracle.solve(c.T, p.T, np.full(N_ITEMS, 2.0), x)
         if event.number > 1:
-            assert event.loss.total == pytest.approx(oracle.loss(c, p, seen, x, y, 2.0), rel=1e-6)
+            assert event.loss.total == pytest.approx(
+                oracle.loss(c, p, x, y, np.full(N_USERS, 2.0), np.full(N_ITEMS, 2.0)), rel=1e-6
+            )
     np.testing.assert_allclose(matrix(users), x, rtol=1e-4, atol=1e-4 * np.abs(x).max())
     np.testing.assert_allclose(matrix(items), y, rtol=1e-4, atol=1e-4 * np.abs(y).max())
-    final = oracle.loss(c, p, seen, matrix(users), matrix(items), 2.0)
+    final = oracle.loss(c, p, matrix(users), matrix(items), np.full(N_USERS, 2.0), np.full(N_ITEMS, 2.0))
     assert trained.events[-1].loss.total == pytest.approx(final, rel=1e-6)
     sides = {"users": ("users", "items"), "items": ("items", "users")}[first_side]
     assert [e.side for e in trained.events] == list(sides) * 3

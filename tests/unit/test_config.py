@@ -74,6 +74,6 @@ def test_every_default_is_finite_and_survives_a_round_trip():
         f"{section}.{key}={str(value).lower() if isinstance(value, bool) else value}"
         for section, settings in config.as_dict().items()
         for key, value in settings.items()
-        if not isinstance(value, dict)
+        if value is not None and not isinstance(value, dict)
     ]
     assert load_config(None, overrides) == config

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import oracle
 import pytest
@@ -10,12 +12,31 @@ from local_training import half_iteration, lay_out, start
 from wals_spark.blocks import InBlock
 from wals_spark.confidence import FUNCTIONS, Confidence
 from wals_spark.half_iteration import solve_rows
-from wals_spark.objective import REG_SCALINGS, Objective
+from wals_spark.objective import REG_SCALINGS, UNOBSERVED_ON, Objective
+
+
+@st.composite
+def objectives(draw):
+    """Any combination of the settings that makes sense."""
+    function = draw(st.sampled_from(FUNCTIONS))
+    weights = {
+        "confidence": Confidence(function, draw(st.sampled_from([0.5, 20.0])), 0.7, draw(st.sampled_from([0.0, 1.0]))),
+        "unobserved_weight": draw(st.sampled_from([0.01, 0.3, 1.0])),
+        "unobserved_on": draw(st.sampled_from(UNOBSERVED_ON)),
+    }
+    if draw(st.booleans()):
+        weights = {"confidence": Confidence("constant", 1.0, base=0.0), "unobserved_weight": 0.0, "target": "rating"}
+    return Objective(
+        **weights,
+        reg_param=draw(st.sampled_from([0.1, 1.0, 50.0])),
+        reg_scaling=draw(st.sampled_from(REG_SCALINGS)),
+        reg_exponent=draw(st.sampled_from([0.0, 0.5, 1.0])),
+    )
 
 
 @st.composite
 def problems(draw, max_users=12, max_items=9):
-    """Interactions of a few users and items, each id at least once, and an objective."""
+    """Interactions of a few users and items, each id at least once, an objective, and a rank."""
     n_users, n_items = draw(st.integers(1, max_users)), draw(st.integers(1, max_items))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     observed = rng.random((n_users, n_items)) < draw(st.floats(0.05, 1.0))
@@ -25,30 +46,35 @@ def problems(draw, max_users=12, max_items=9):
     ratings = rng.exponential(draw(st.sampled_from([0.3, 1.0, 30.0])), size=len(users)) + 0.01
     if draw(st.booleans()):
         ratings[rng.random(len(ratings)) < 0.2] *= -1  # dislikes
-    objective = Objective(
-        Confidence(draw(st.sampled_from(FUNCTIONS)), draw(st.sampled_from([0.0, 0.5, 20.0])), 0.7),
-        reg_param=draw(st.sampled_from([0.01, 1.0, 50.0])),
-        reg_scaling=draw(st.sampled_from(REG_SCALINGS)),
-    )
+    objective = draw(objectives())
+    # An observation weighs at least nothing: c below α₀ would make it count less than none, and curve downwards.
+    ratings = np.maximum(np.abs(ratings), 2.1) * np.sign(ratings) if objective.confidence.base == 0 else ratings
     rank = draw(st.sampled_from([1, 2, 5, 16]))  # often more factors than items
     order = rng.permutation(len(users))
     return users[order], items[order], ratings[order].astype(np.float32), objective, rank
 
 
+def of_sides(problem):
+    """The objective as each side has it."""
+    users, items, _, objective, _ = problem
+    n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
+    return replace(objective, n_fixed=n_items), replace(objective, n_fixed=n_users)
+
+
 def laid_out_and_started(problem, user_blocks=2, item_blocks=3):
-    users, items, ratings, objective, rank = problem
+    users, items, ratings, _, rank = problem
     user_side, item_side, _ = lay_out(users, items, ratings, user_blocks=user_blocks, item_blocks=item_blocks)
-    start(item_side, "items", objective, rank=rank)
-    start(user_side, "users", objective, rank=rank)
+    for side, name, objective in zip((user_side, item_side), ("users", "items"), of_sides(problem), strict=True):
+        start(side, name, objective, rank=rank)
     return user_side, item_side
 
 
 def dense_problem(problem):
+    """C, T, the constant, and the penalties of users and of items."""
     users, items, ratings, objective, _ = problem
-    chosen = objective.confidence
-    return oracle.dense(
-        users.max() + 1, items.max() + 1, users, items, ratings, chosen.function, chosen.alpha, chosen.epsilon
-    )
+    c, t, constant, counted = oracle.general(users.max() + 1, items.max() + 1, users, items, ratings, objective)
+    reg = (objective.reg_param, objective.reg_scaling, objective.unobserved_weight, objective.reg_exponent)
+    return c, t, constant, oracle.diagonal(counted, *reg), oracle.diagonal(counted.T, *reg)
 
 
 def matrix(side):
@@ -63,56 +89,50 @@ def assert_same_rows(actual, expected, rtol=1e-4):
 
 @given(problems())
 def test_a_half_iteration_equals_the_dense_solve_on_either_side(problem):
-    objective, rank = problem[3], problem[4]
+    (of_users, of_items), rank = of_sides(problem), problem[4]
     user_side, item_side = laid_out_and_started(problem)
-    c, p, seen = dense_problem(problem)
+    c, t, _, user_penalties, item_penalties = dense_problem(problem)
     fixed = matrix(item_side)
-    half_iteration(user_side, item_side, objective, rank)
-    assert_same_rows(matrix(user_side), oracle.solve(c, p, seen, fixed, objective.reg_param, objective.reg_scaling))
+    half_iteration(user_side, item_side, of_users, rank)
+    assert_same_rows(matrix(user_side), oracle.solve(c, t, user_penalties, fixed))
     fixed = matrix(user_side)
-    half_iteration(item_side, user_side, objective, rank)
-    assert_same_rows(
-        matrix(item_side), oracle.solve(c.T, p.T, seen.T, fixed, objective.reg_param, objective.reg_scaling)
-    )
+    half_iteration(item_side, user_side, of_items, rank)
+    assert_same_rows(matrix(item_side), oracle.solve(c.T, t.T, item_penalties, fixed))
 
 
 @given(problems())
 def test_the_reported_loss_equals_the_dense_double_loop(problem):
-    objective, rank = problem[3], problem[4]
+    (of_users, of_items), rank = of_sides(problem), problem[4]
     user_side, item_side = laid_out_and_started(problem)
-    c, p, seen = dense_problem(problem)
-    for solved, fixed in ((user_side, item_side), (item_side, user_side)):
+    c, t, constant, *penalties = dense_problem(problem)
+    for solved, fixed, objective in ((user_side, item_side, of_users), (item_side, user_side, of_items)):
         loss = half_iteration(solved, fixed, objective, rank)
-        expected = oracle.loss(
-            c, p, seen, matrix(user_side), matrix(item_side), objective.reg_param, objective.reg_scaling
-        )
-        # Σ c p² is what the loss starts from; a loss far below it is a difference of large numbers.
-        assert loss.total == pytest.approx(expected, rel=1e-6, abs=1e-9 * float((c * p).sum()))
+        expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties)
+        # Σ c t² is what the loss starts from; a loss far below it is a difference of large numbers.
+        assert loss.total == pytest.approx(expected, rel=1e-6, abs=1e-9 * float((c * t**2).sum()))
 
 
 @given(problems())
 def test_the_unobserved_and_penalty_parts_are_what_they_are_called(problem):
-    objective, rank = problem[3], problem[4]
+    (of_users, _), rank = of_sides(problem), problem[4]
     user_side, item_side = laid_out_and_started(problem)
-    _, _, seen = dense_problem(problem)
-    loss = half_iteration(user_side, item_side, objective, rank)
+    *_, user_penalties, item_penalties = dense_problem(problem)
+    loss = half_iteration(user_side, item_side, of_users, rank)
     x, y = matrix(user_side).astype(np.float64), matrix(item_side).astype(np.float64)
-    assert loss.unobserved == pytest.approx(((x @ y.T) ** 2).sum(), rel=1e-6, abs=1e-12)
-    penalty = sum(
-        oracle.diagonal(s, objective.reg_param, objective.reg_scaling) @ (f**2).sum(axis=1)
-        for s, f in ((seen, x), (seen.T, y))
-    )
+    expected = of_users.unobserved_weight * ((x @ y.T) ** 2).sum()
+    assert loss.unobserved == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    penalty = user_penalties @ (x**2).sum(axis=1) + item_penalties @ (y**2).sum(axis=1)
     assert loss.penalty == pytest.approx(penalty, rel=1e-6, abs=1e-12)
 
 
 @given(problems())
-@settings(max_examples=50)
+@settings(max_examples=200)
 def test_an_exact_half_iteration_never_raises_the_loss(problem):
-    objective, rank = problem[3], problem[4]
+    (of_users, of_items), rank = of_sides(problem), problem[4]
     user_side, item_side = laid_out_and_started(problem)
     before = None
     for _ in range(6):
-        for solved, fixed in ((item_side, user_side), (user_side, item_side)):
+        for solved, fixed, objective in ((item_side, user_side, of_items), (user_side, item_side, of_users)):
             loss = half_iteration(solved, fixed, objective, rank)
             size = abs(loss.observed) + loss.unobserved + loss.penalty
             assert before is None or loss.total <= before + 1e-9 * size
@@ -121,12 +141,12 @@ def test_an_exact_half_iteration_never_raises_the_loss(problem):
 
 @given(problems(), st.integers(1, 15), st.integers(1, 15))
 def test_the_factors_do_not_depend_on_the_blocks_more_blocks_than_rows_included(problem, m, n):
-    objective, rank = problem[3], problem[4]
+    (of_users, of_items), rank = of_sides(problem), problem[4]
     results = []
     for user_blocks, item_blocks in ((1, 1), (m, n)):
         user_side, item_side = laid_out_and_started(problem, user_blocks, item_blocks)
-        half_iteration(user_side, item_side, objective, rank)
-        half_iteration(item_side, user_side, objective, rank)
+        half_iteration(user_side, item_side, of_users, rank)
+        half_iteration(item_side, user_side, of_items, rank)
         results.append((matrix(user_side), matrix(item_side)))
     assert_same_rows(results[1][0], results[0][0], rtol=1e-3)
     assert_same_rows(results[1][1], results[0][1], rtol=1e-3)
@@ -135,25 +155,27 @@ def test_the_factors_do_not_depend_on_the_blocks_more_blocks_than_rows_included(
 @given(problems(), st.randoms(use_true_random=False))
 def test_shuffled_interactions_give_the_same_bits(problem, random):
     users, items, ratings, objective, rank = problem
+    of_users, _ = of_sides(problem)
     order = list(range(len(users)))
     random.shuffle(order)
     shuffled = (users[order], items[order], ratings[order], objective, rank)
     results = []
     for given_problem in (problem, shuffled):
         user_side, item_side = laid_out_and_started(given_problem)
-        half_iteration(user_side, item_side, objective, rank)
+        half_iteration(user_side, item_side, of_users, rank)
         results.append(matrix(user_side))
     np.testing.assert_array_equal(results[0], results[1])
 
 
 @given(problems())
 def test_users_and_items_swapped_swap_the_results(problem):
-    users, items, ratings, objective, rank = problem
+    users, items, ratings, _, rank = problem
+    of_users, of_items = of_sides(problem)
     user_side, item_side = laid_out_and_started(problem)
     swapped_users, swapped_items, _ = lay_out(items, users, ratings, user_blocks=3, item_blocks=2)
-    start(swapped_users, "items", objective, rank=rank)  # the same start: it is of the ids' side in the original
-    half_iteration(user_side, item_side, objective, rank)
-    half_iteration(swapped_items, swapped_users, objective, rank)
+    start(swapped_users, "items", of_items, rank=rank)  # the same start: it is of the ids' side in the original
+    half_iteration(user_side, item_side, of_users, rank)
+    half_iteration(swapped_items, swapped_users, of_users, rank)
     assert_same_rows(matrix(swapped_items), matrix(user_side))
 
 
@@ -179,13 +201,7 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
     row = InBlock(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n]))
     gramian = received.astype(np.float64).T @ received.astype(np.float64)
     solved = solve_rows(row, received, gramian, Objective(Confidence("linear", 3.0), reg_param=2.0))
-    expected = oracle.solve(
-        1 + 3.0 * ratings[None].astype(np.float64),
-        np.ones((1, n)),
-        np.ones((1, n), dtype=bool),
-        received,
-        2.0,
-    )
+    expected = oracle.solve(1 + 3.0 * ratings[None].astype(np.float64), np.ones((1, n)), [2.0], received)
     assert_same_rows(solved.factors, expected)
 
 

@@ -54,3 +54,9 @@ def test_the_values_are_box_and_mullers_of_shake_128_of_seed_side_and_id():
     expected = [r * math.cos(a) for r, a in zip(radius, angle, strict=True)] + [radius[0] * math.sin(angle[0])]
     drawn = draw(["ä"], rank=3, seed=5, side="items", scale=2.0)[0]
     np.testing.assert_allclose(drawn, np.array(expected) * 2.0 / math.sqrt(3), rtol=1e-6)
+
+
+def test_a_positive_start_is_the_absolute_value():
+    ids = pa.array(["a", "b"])
+    options = {"rank": 5, "seed": 0, "side": "users", "scale": 1.0}
+    np.testing.assert_array_equal(start_factors(ids, **options, positive=True), np.abs(start_factors(ids, **options)))

@@ -70,8 +70,10 @@ def _unreadable_is_refused(settings: Input) -> Iterator[None]:
         ) from error
 
 
-def check(raw: DataFrame, settings: Input) -> Ratings:
+def check(raw: DataFrame, settings: Input, *, implicit: bool = True) -> Ratings:
     """Bring the interactions into shape and judge them, in one pass over the data.
+
+    Explicit ratings (not ``implicit``) may be zero or negative.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def check(raw: DataFrame, settings: Input) -> Ratings:
         If a column is missing or of the wrong type; if there are no rows, or none that can be used; if there are
         bad rows and the settings do not drop them. It names the counts by reason, and up to five rows each.
     """
-    shaped = _shaped(raw, settings).withColumn("reason", _reason(settings))
+    shaped = _shaped(raw, settings).withColumn("reason", _reason(settings, implicit))
     raw.sparkSession.sparkContext.setJobDescription("check the interactions")
     with _unreadable_is_refused(settings):
         by_reason = {row["reason"]: row["count"] for row in shaped.groupBy("reason").count().collect()}
@@ -160,7 +162,7 @@ def _as_seconds(raw: DataFrame, name: str) -> Column:
     return number
 
 
-def _reason(settings: Input) -> Column:
+def _reason(settings: Input, implicit: bool) -> Column:
     """Why a row cannot be used, or null for a good one."""
     rating = F.col("rating")
     reason = F.when(F.lit(False), F.lit(None).cast("string"))
@@ -172,6 +174,8 @@ def _reason(settings: Input) -> Column:
     if settings.duplicates == "last":
         timestamp = F.col("timestamp")
         reason = reason.when(timestamp.isNull() | F.isnan(timestamp), F.lit("no timestamp"))
+    if not implicit:
+        return reason  # a rating to predict may be anything finite
     if settings.nonpositive == "bad":
         reason = reason.when(rating <= 0, F.lit("rating zero or below (see input.nonpositive)"))
     elif settings.nonpositive == "unobserved":

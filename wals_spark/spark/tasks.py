@@ -48,9 +48,11 @@ def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: st
     """Draw the factors that training starts from: ids and in-block in, factors out."""
     found = by_name_and_peer(piece for _, piece in pieces)
     ids = join_ids(found.get("ids", {}).get(0, ()))
-    factors = start_factors(ids, rank=task.rank, seed=seed, side=side, scale=scale)
-    counts = InBlock.from_pieces(found).counts
-    task.summaries.add({(task.number, block): summarize_start(factors, counts, task.objective)})
+    factors = start_factors(
+        ids, rank=task.rank, seed=seed, side=side, scale=scale, positive=task.objective.target == "rating"
+    )
+    summary = summarize_start(factors, InBlock.from_pieces(found), task.objective)
+    task.summaries.add({(task.number, block): summary})
     return _keyed(block, cut("factors", factors))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -87,12 +87,13 @@ def train(
     users: BlockedSide,
     items: BlockedSide,
     settings: Train,
-    objective: Objective,
+    objectives: Mapping[str, Objective],
     report: Callable[[list[HalfIteration]], None],
 ) -> Trained:
     """Train from the start until ``max_iter`` or ``tol``.
 
-    After each half-iteration ``report`` is given all events so far.
+    ``objectives`` has what is minimised for the rows of ``users`` and of ``items``: one objective, with the λ of each
+    side. After each half-iteration ``report`` is given all events so far.
 
     Factors are kept on the executors without their history, so that the 200th iteration runs as the tenth did. If
     an executor is lost with factors nobody else has, training begins again from the blocks, which are on storage,
@@ -104,7 +105,7 @@ def train(
         If the loss rises or a row has no finite solution: which half-iteration, and which id.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        training = _Training(sc, settings, objective, report)
+        training = _Training(sc, settings, objectives, report)
         try:
             return training.run(users, items)
         except (Py4JJavaError, _LostSummaryError) as error:
@@ -137,12 +138,12 @@ class _Training:
         self,
         sc: SparkContext,
         settings: Train,
-        objective: Objective,
+        objectives: Mapping[str, Objective],
         report: Callable[[list[HalfIteration]], None],
     ) -> None:
         self.sc = sc
         self.settings = settings
-        self.objective = objective
+        self.objectives = objectives
         self.report = report
         self.planned = 2 * settings.max_iter
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
@@ -187,7 +188,9 @@ class _Training:
         """Give a side the factors that the first half-iteration holds fixed."""
         side, settings = self.sides[name], self.settings
         self.sc.setJobDescription(f"start: draw {name}")
-        start = partial(start_block, task=self._task(0), side=name, seed=settings.seed, scale=settings.start_scale)
+        start = partial(
+            start_block, task=self._task(0, name), side=name, seed=settings.seed, scale=settings.start_scale
+        )
         pieces = side_by_side(side.blocked.pieces("ids"), side.in_blocks)
         self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
 
@@ -201,7 +204,7 @@ class _Training:
             partial(send_block, rank=rank)
         )
         received = by_block(sent, sides[solved].blocked.n_blocks)
-        solve = partial(solve_block, task=self._task(number), gramian=gramian)
+        solve = partial(solve_block, task=self._task(number, solved), gramian=gramian)
         pieces = side_by_side(sides[solved].in_blocks, received)
         parts = self._replace_factors(
             solved, pieces.mapPartitionsWithIndex(solve, preservesPartitioning=True), number, gramian
@@ -210,14 +213,15 @@ class _Training:
 
         loss = Loss(
             observed=sum(parts[block].observed for block in sorted(parts)),
-            unobserved=self.objective.unobserved_weight * float(np.vdot(sides[solved].gramian, sides[fixed].gramian)),
+            unobserved=self.objectives[solved].unobserved_weight
+            * float(np.vdot(sides[solved].gramian, sides[fixed].gramian)),
             penalty=sides["users"].penalty + sides["items"].penalty,
         )
         rows = sum(part.rows for part in parts.values())
         return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss)
 
-    def _task(self, number: int) -> HalfIterationTask:
-        return HalfIterationTask(number, self.settings.rank, self.objective, self.summaries)
+    def _task(self, number: int, side: str) -> HalfIterationTask:
+        return HalfIterationTask(number, self.settings.rank, self.objectives[side], self.summaries)
 
     def _replace_factors(
         self, name: str, factors: Keyed, number: int, solved_with: Broadcast[Matrix] | None = None

@@ -1,0 +1,61 @@
+"""The objectives of other systems, in this project's settings: their weights, λ semantics and defaults.
+
+Each is read from the system's own source. A preset is what settings start from: any setting given beside it wins.
+Where a system draws its start from another distribution, the preset has a start of the same scale.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # Hu, Koren and Volinsky 2008: c = 1 + αr, λ for all rows alike, α = 40 as they found best; λ is yours to choose.
+    "hkv": {
+        "confidence": {"function": "linear", "alpha": 40.0, "base": 1.0},
+        "train": {"reg_scaling": "plain"},
+    },
+    # pyspark.ml.recommendation.ALS(implicitPrefs=True): c = 1 + α|r|, λ times the row's number of positive ratings.
+    "mllib": {
+        "confidence": {"function": "linear", "alpha": 1.0, "base": 1.0},
+        "train": {"rank": 10, "max_iter": 10, "reg_param": 0.1, "reg_scaling": "count", "first_side": "items"},
+    },
+    # pyspark.ml.recommendation.ALS(): squared error of observed ratings, λ times the row's number of ratings.
+    "mllib-explicit": {
+        "train": {
+            "implicit": False, "rank": 10, "max_iter": 10, "reg_param": 0.1, "reg_scaling": "count",
+            "first_side": "items",
+        },
+    },
+    # implicit.als.AlternatingLeastSquares: c = αr, without the 1.
+    "implicit": {
+        "confidence": {"function": "linear", "alpha": 1.0, "base": 0.0},
+        "train": {
+            "rank": 100, "max_iter": 15, "reg_param": 0.01, "reg_scaling": "plain", "first_side": "users",
+            "start_scale": 0.1,
+        },
+    },
+    # Rendle, Krichene, Zhang and Koren 2022 (google-research, ials): Σ_Ω (ŷ − 1)² + α₀ Σ_all ŷ² + λ (n + α₀N)^ν.
+    "rendle": {
+        "confidence": {"function": "constant", "alpha": 1.0, "base": 0.0},
+        "train": {
+            "rank": 16, "max_iter": 16, "unobserved_weight": 0.1, "unobserved_on": "all", "reg_param": 1e-4,
+            "reg_scaling": "frequency", "reg_exponent": 1.0, "first_side": "users", "start_scale": 0.1,
+        },
+    },
+    # Quora's qmf, wals: c = 1 + αr, plain λ.
+    "qmf": {
+        "confidence": {"function": "linear", "alpha": 40.0, "base": 1.0},
+        "train": {
+            "rank": 30, "max_iter": 10, "reg_param": 0.05, "reg_scaling": "plain", "first_side": "users",
+            "start_scale": 0.03,
+        },
+    },
+    # LensKit's ImplicitMFScorer with use_ratings off: every observation has confidence 1 + 40.
+    "lenskit": {
+        "confidence": {"function": "constant", "alpha": 40.0, "base": 1.0},
+        "train": {
+            "rank": 64, "max_iter": 10, "reg_param": 0.1, "reg_scaling": "plain", "first_side": "users",
+            "start_scale": 0.1,
+        },
+    },
+}  # fmt: skip
