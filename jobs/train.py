@@ -24,7 +24,9 @@ def main() -> None:
     with open_session("wals_spark train") as spark:
         storage = Storage(spark, config.output.path)
         with publishing.new_version(storage, version) as folder:
-            checked = ratings.check(ratings.read(spark, config.input), config.input, implicit=config.train.implicit)
+            checked = ratings.check(
+                ratings.read(spark, config.input), config.input, implicit=config.train.implicit, decay=config.decay()
+            )
             logger.info("read %s rows of %s", f"{checked.rows:,}", config.input.path)
             blocks = blocking.lay_out(
                 spark,

@@ -80,7 +80,7 @@ def _side(layouts) -> Side:
 
 def start(side: Side, name: str, objective: Objective, *, rank: int, seed: int = 0, scale: float = 1.0) -> None:
     side.factors = [
-        start_factors(ids, rank=rank, seed=seed, side=name, scale=scale, positive=objective.target == "rating")
+        start_factors(ids, rank=rank, seed=seed, side=name, scale=scale, positive=objective.positive_start)
         for ids in side.ids
     ]
     side.summaries = {

@@ -38,3 +38,16 @@ class Confidence:
         if self.function == "sqrt":
             return self.base + self.alpha * np.sqrt(r)
         raise ValueError(f"unknown confidence function {self.function!r}: one of {', '.join(FUNCTIONS)}")
+
+
+@dataclass(frozen=True)
+class Decay:
+    """How an event's rating fades with its age: halved every ``half_life_days``, never below ``floor`` of itself.
+
+    ``reference`` is the moment ages count from, in unix seconds; None stands for the newest event. What happened
+    after it has age 0.
+    """
+
+    half_life_days: float
+    floor: float = 0.0
+    reference: float | None = None

@@ -8,13 +8,14 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
 
-from wals_spark.confidence import Confidence
+from wals_spark.confidence import Confidence, Decay
 from wals_spark.errors import ConfigError
 from wals_spark.objective import Objective
 from wals_spark.presets import PRESETS
@@ -50,7 +51,7 @@ class Input(_Section, frozen=True, kw_only=True):
     ] = "rating"
     timestamp: Annotated[
         str,
-        Meta(description="Column of times: a timestamp, a date or a number; only duplicates = last needs it."),
+        Meta(description="Column of times: a timestamp, a date, or unix seconds; for duplicates = last and for decay."),
     ] = ""
     duplicates: Annotated[
         Literal["sum", "last", "max", "refuse"],
@@ -92,6 +93,21 @@ class ConfidenceSettings(_Section, frozen=True, kw_only=True):
     base: Annotated[
         float, Meta(description="Confidence of a rating of 0: what stands as 1 in the formulas above.", ge=0)
     ] = 1.0
+    half_life_days: Annotated[
+        float,
+        Meta(
+            description=(
+                "Each row's rating is halved for every so many days between input.timestamp and reference_time, before "
+                "duplicates are merged; 0: no decay."
+            ),
+            ge=0,
+        ),
+    ] = 0.0
+    decay_floor: Annotated[float, Meta(description="The least share of a rating that decay leaves.", ge=0, le=1)] = 0.0
+    reference_time: Annotated[
+        str,
+        Meta(description="The moment decay counts from, as 2026-01-31T00:00:00Z; empty: the newest row of the input."),
+    ] = ""
 
 
 class Train(_Section, frozen=True, kw_only=True):
@@ -150,6 +166,7 @@ class Train(_Section, frozen=True, kw_only=True):
     item_reg_param: Annotated[
         Annotated[float, Meta(ge=0)] | None, Meta(description="lambda of items, where it differs from reg_param.")
     ] = None
+    nonnegative: Annotated[bool, Meta(description="Factors without negative entries: parts that only add up.")] = False
     start_scale: Annotated[float, Meta(description="Factors start from N(0, start_scale / sqrt(rank)).", gt=0)] = 1.0
     first_side: Annotated[
         Literal["users", "items"],
@@ -205,10 +222,19 @@ class Config(_Section, frozen=True, kw_only=True):
                 reg_param=train.reg_param if own is None else own,
                 reg_scaling=train.reg_scaling,
                 reg_exponent=train.reg_exponent,
+                nonnegative=train.nonnegative,
                 n_fixed=n_fixed,
             )
             for side, own, n_fixed in (("users", train.user_reg_param, items), ("items", train.item_reg_param, users))
         }
+
+    def decay(self) -> Decay | None:
+        """How ratings fade, or None if they do not."""
+        chosen = self.confidence
+        if not chosen.half_life_days:
+            return None
+        reference = _seconds(chosen.reference_time) if chosen.reference_time else None
+        return Decay(chosen.half_life_days, chosen.decay_floor, reference)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and values, for a manifest."""
@@ -253,6 +279,16 @@ def describe_settings() -> str:
             lines.append(f"  {section.name}.{info.name} = {_as_toml(default)}")
             lines.append(f"      {meta.description}")
     return "\n".join(lines)
+
+
+def _seconds(moment: str) -> float:
+    try:
+        parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
+    except ValueError as error:
+        raise ConfigError(
+            f"confidence.reference_time = {moment}: a time like 2026-01-31T00:00:00Z is needed"
+        ) from error
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _as_toml(value: object) -> str:
@@ -325,6 +361,10 @@ def _check_together(config: Config, given: dict[str, Any]) -> None:
             "train.reg_param = 0 without unobserved weight: a row with fewer observations than factors has no single "
             "solution; set train.reg_param (or user_reg_param, item_reg_param) above 0"
         )
+    if config.confidence.half_life_days and not config.input.timestamp:
+        raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
+    if config.confidence.reference_time:
+        _seconds(config.confidence.reference_time)
     if config.input.duplicates == "last" and not config.input.timestamp:
         raise ConfigError("input.duplicates = last needs input.timestamp: name the column of times")
     columns = [config.input.user, config.input.item, config.input.rating, config.input.timestamp]

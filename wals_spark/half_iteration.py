@@ -19,6 +19,7 @@ import numpy.typing as npt
 from wals_spark.blocks import InBlock
 from wals_spark.cholesky import cholesky_solve, first_indefinite
 from wals_spark.gramian import gramian
+from wals_spark.nonnegative import nonnegative_solve
 from wals_spark.objective import Objective
 
 Matrix = npt.NDArray[np.float64]
@@ -54,6 +55,8 @@ class BlockSummary:
 def solve_rows(in_block: InBlock, received: Factors, fixed_gramian: Matrix, objective: Objective) -> SolvedRows:
     """Solve every row of a block exactly, in float64, and store it as float32.
 
+    With ``objective.nonnegative`` a row is the exact minimum over x ≥ 0.
+
     Parameters
     ----------
     received : float32, shape (n_received, rank)
@@ -71,7 +74,7 @@ def solve_rows(in_block: InBlock, received: Factors, fixed_gramian: Matrix, obje
         lhs += unobserved
         lhs[:, np.arange(rank), np.arange(rank)] += regularization[rows, None]
         try:
-            factors[rows] = cholesky_solve(lhs, rhs)
+            factors[rows] = (nonnegative_solve if objective.nonnegative else cholesky_solve)(lhs, rhs)
         except np.linalg.LinAlgError:
             return _failed(factors, int(rows[first_indefinite(lhs)]), "its normal equations are singular")
         x = factors[rows].astype(np.float64)  # the loss is of the factors as stored

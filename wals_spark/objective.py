@@ -65,7 +65,13 @@ class Objective:
     reg_param: float = 0.1
     reg_scaling: str = "plain"
     reg_exponent: float = 1.0
+    nonnegative: bool = False
     n_fixed: int = 0
+
+    @property
+    def positive_start(self) -> bool:
+        """Whether factors start without negative entries: explicit ratings and non-negative factors do."""
+        return self.nonnegative or self.target == "rating"
 
     def observed_terms(self, ratings: npt.NDArray[np.floating]) -> ObservedTerms:
         """Weights and targets of observed ratings.

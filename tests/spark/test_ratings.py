@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
+from wals_spark.confidence import Decay
 from wals_spark.config import Input
 from wals_spark.errors import InputError
 from wals_spark.spark.ratings import check, read
@@ -162,3 +164,30 @@ def test_text_that_is_a_time_is_read_and_other_text_is_a_bad_row(spark):
     assert check(table.limit(1), chosen).table.collect()[0]["timestamp"] == 86400.0
     with pytest.raises(InputError, match="1 x no timestamp"):
         check(table, chosen)
+
+
+@pytest.mark.parametrize(
+    ("decay", "expected"),
+    [
+        (Decay(10.0), [8.0, 4.0, 1.0]),  # from the newest event
+        (Decay(10.0, floor=0.25), [8.0, 4.0, 2.0]),
+        (Decay(10.0, reference=20 * 86400.0), [8.0, 8.0, 2.0]),  # an event after the reference does not grow
+    ],
+)
+def test_ratings_fade_with_age_from_a_stated_moment(spark, decay, expected):
+    rows = [("a", "i", 8.0, 30 * 86400.0), ("b", "i", 8.0, 20 * 86400.0), ("c", "i", 8.0, 0.0)]
+    table = spark.createDataFrame(rows, f"{SCHEMA}, at double")
+    checked = check(table, settings(timestamp="at"), decay=decay)
+    assert checked.table.columns == ["user", "item", "rating"]
+    assert [row["rating"] for row in checked.table.orderBy("user").collect()] == pytest.approx(expected)
+
+
+def test_the_oldest_event_is_still_positive_as_a_float32(spark):
+    rows = [("a", "i", 1.0, 1e9), ("b", "i", 1.0, 0.0)]
+    checked = check(spark.createDataFrame(rows, f"{SCHEMA}, at double"), settings(timestamp="at"), decay=Decay(1.0))
+    assert min(np.float32(row["rating"]) for row in checked.table.collect()) > 0
+
+
+def test_explicit_ratings_may_be_zero_or_negative(spark):
+    table = spark.createDataFrame([("a", "i", 0.0), ("b", "i", -2.0)], SCHEMA)
+    assert check(table, settings(), implicit=False).rows == 2

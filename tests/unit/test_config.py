@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from wals_spark.confidence import Decay
 from wals_spark.config import Config, describe_settings, load_config
 from wals_spark.errors import ConfigError
 
@@ -35,6 +36,9 @@ def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
         ),
         ("output.version=../escape", r"output\.version"),
         ("input.duplicates=last", r"input\.duplicates = last needs input\.timestamp"),
+        ("confidence.half_life_days=30", r"confidence\.half_life_days needs input\.timestamp"),
+        ("confidence.half_life_days=-1", r"confidence\.half_life_days: expected `float` >= 0"),
+        ("confidence.reference_time=soon", r"confidence\.reference_time = soon: a time like 2026"),
         ("input.item=user", r"one column is named twice"),
         ("input.path=", r"input\.path is not set"),
         ("output.path=", r"output\.path is not set"),
@@ -77,3 +81,12 @@ def test_every_default_is_finite_and_survives_a_round_trip():
         if value is not None and not isinstance(value, dict)
     ]
     assert load_config(None, overrides) == config
+
+
+def test_decay_is_off_by_default_and_counts_from_the_time_it_is_given():
+    assert load_config(None, PATHS).decay() is None
+    settings = [*PATHS, "input.timestamp=at", "confidence.half_life_days=30", "confidence.decay_floor=0.1"]
+    assert load_config(None, settings).decay() == Decay(30.0, 0.1, None)
+    for moment in ("1970-01-02T00:00:00Z", "1970-01-02", "1970-01-02T01:00:00+01:00"):
+        decay = load_config(None, [*settings, f"confidence.reference_time={moment}"]).decay()
+        assert decay.reference == 86400.0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_training import half_iteration, lay_out, start
+from scipy.optimize import nnls
 
 from wals_spark.blocks import InBlock
 from wals_spark.confidence import FUNCTIONS, Confidence
@@ -16,7 +17,7 @@ from wals_spark.objective import REG_SCALINGS, UNOBSERVED_ON, Objective
 
 
 @st.composite
-def objectives(draw):
+def objectives(draw, nonnegative=False):
     """Any combination of the settings that makes sense."""
     function = draw(st.sampled_from(FUNCTIONS))
     weights = {
@@ -31,11 +32,12 @@ def objectives(draw):
         reg_param=draw(st.sampled_from([0.1, 1.0, 50.0])),
         reg_scaling=draw(st.sampled_from(REG_SCALINGS)),
         reg_exponent=draw(st.sampled_from([0.0, 0.5, 1.0])),
+        nonnegative=nonnegative and draw(st.booleans()),
     )
 
 
 @st.composite
-def problems(draw, max_users=12, max_items=9):
+def problems(draw, max_users=12, max_items=9, nonnegative=False):
     """Interactions of a few users and items, each id at least once, an objective, and a rank."""
     n_users, n_items = draw(st.integers(1, max_users)), draw(st.integers(1, max_items))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -46,7 +48,7 @@ def problems(draw, max_users=12, max_items=9):
     ratings = rng.exponential(draw(st.sampled_from([0.3, 1.0, 30.0])), size=len(users)) + 0.01
     if draw(st.booleans()):
         ratings[rng.random(len(ratings)) < 0.2] *= -1  # dislikes
-    objective = draw(objectives())
+    objective = draw(objectives(nonnegative))
     # An observation weighs at least nothing: c below α₀ would make it count less than none, and curve downwards.
     ratings = np.maximum(np.abs(ratings), 2.1) * np.sign(ratings) if objective.confidence.base == 0 else ratings
     rank = draw(st.sampled_from([1, 2, 5, 16]))  # often more factors than items
@@ -100,7 +102,7 @@ def test_a_half_iteration_equals_the_dense_solve_on_either_side(problem):
     assert_same_rows(matrix(item_side), oracle.solve(c.T, t.T, item_penalties, fixed))
 
 
-@given(problems())
+@given(problems(nonnegative=True))
 def test_the_reported_loss_equals_the_dense_double_loop(problem):
     (of_users, of_items), rank = of_sides(problem), problem[4]
     user_side, item_side = laid_out_and_started(problem)
@@ -125,7 +127,7 @@ def test_the_unobserved_and_penalty_parts_are_what_they_are_called(problem):
     assert loss.penalty == pytest.approx(penalty, rel=1e-6, abs=1e-12)
 
 
-@given(problems())
+@given(problems(nonnegative=True))
 @settings(max_examples=200)
 def test_an_exact_half_iteration_never_raises_the_loss(problem):
     (of_users, of_items), rank = of_sides(problem), problem[4]
@@ -191,6 +193,22 @@ def test_without_unobserved_weight_a_row_is_a_ridge_regression_on_what_it_observ
         weighted = 2.0 * y.T  # confidence 1 + 1, target 1
         expected = np.linalg.solve(weighted @ y + ridge.reg_param * np.eye(rank), weighted.sum(axis=1))
         assert_same_rows(row, expected)
+
+
+@given(problems())
+def test_nonnegative_rows_are_the_minimum_over_what_is_not_negative(problem):
+    users, items, ratings, objective, rank = problem
+    problem = (users, items, ratings, replace(objective, nonnegative=True), rank)
+    of_users, _ = of_sides(problem)
+    user_side, item_side = laid_out_and_started(problem)
+    c, t, _, penalties, _ = dense_problem(problem)
+    fixed = matrix(item_side).astype(np.float64)
+    half_iteration(user_side, item_side, of_users, rank)
+    expected = []
+    for weight, target, penalty in zip(c, t, penalties, strict=True):  # as one tall least squares problem
+        tall = np.vstack([fixed * np.sqrt(weight)[:, None], np.sqrt(penalty) * np.eye(rank)])
+        expected.append(nnls(tall, np.concatenate([target * np.sqrt(weight), np.zeros(rank)]))[0])
+    assert_same_rows(matrix(user_side), np.array(expected))
 
 
 def test_a_row_longer_than_a_batch_is_solved_in_steps():

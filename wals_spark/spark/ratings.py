@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.confidence import Decay
 from wals_spark.config import Input
 from wals_spark.errors import InputError
 
@@ -70,10 +71,11 @@ def _unreadable_is_refused(settings: Input) -> Iterator[None]:
         ) from error
 
 
-def check(raw: DataFrame, settings: Input, *, implicit: bool = True) -> Ratings:
+def check(raw: DataFrame, settings: Input, *, implicit: bool = True, decay: Decay | None = None) -> Ratings:
     """Bring the interactions into shape and judge them, in one pass over the data.
 
-    Explicit ratings (not ``implicit``) may be zero or negative.
+    Explicit ratings (not ``implicit``) may be zero or negative. With ``decay`` each event's rating fades here, before
+    anything merges duplicates.
 
     Raises
     ------
@@ -81,10 +83,14 @@ def check(raw: DataFrame, settings: Input, *, implicit: bool = True) -> Ratings:
         If a column is missing or of the wrong type; if there are no rows, or none that can be used; if there are
         bad rows and the settings do not drop them. It names the counts by reason, and up to five rows each.
     """
-    shaped = _shaped(raw, settings).withColumn("reason", _reason(settings, implicit))
+    timed = settings.duplicates == "last" or decay is not None
+    shaped = _shaped(raw, settings, timed)
+    shaped = shaped.withColumn("reason", _reason(shaped.columns, settings, implicit))
     raw.sparkSession.sparkContext.setJobDescription("check the interactions")
     with _unreadable_is_refused(settings):
-        by_reason = {row["reason"]: row["count"] for row in shaped.groupBy("reason").count().collect()}
+        newest = F.max("timestamp") if timed else F.lit(None)
+        groups = shaped.groupBy("reason").agg(F.count("*").alias("rows"), newest.alias("newest")).collect()
+    by_reason = {group["reason"]: group["rows"] for group in groups}
     good = by_reason.pop(None, 0)
     unobserved = by_reason.pop(_UNOBSERVED, 0)
     bad = sum(by_reason.values())
@@ -102,10 +108,24 @@ def check(raw: DataFrame, settings: Input, *, implicit: bool = True) -> Ratings:
         logger.info("left out %d rows with a rating of zero or below (input.nonpositive = unobserved)", unobserved)
     if not good:
         raise InputError(f"nothing is left of input.path = {settings.path} after dropping {bad + unobserved} rows")
-    return Ratings(shaped.where(F.col("reason").isNull()).drop("reason"), good, bad + unobserved)
+    clean = shaped.where(F.col("reason").isNull()).drop("reason")
+    if decay is not None:
+        reference = decay.reference
+        if reference is None:
+            reference = next(group["newest"] for group in groups if group["reason"] is None)
+        clean = clean.withColumn("rating", F.col("rating") * _faded(decay, reference))
+    if settings.duplicates != "last":
+        clean = clean.drop("timestamp")
+    return Ratings(clean, good, bad + unobserved)
 
 
-def _shaped(raw: DataFrame, settings: Input) -> DataFrame:
+def _faded(decay: Decay, reference: float) -> Column:
+    """The share of its rating that an event keeps: above 0 even in float32, lest a play become a dislike."""
+    age_days = F.greatest(F.lit(reference) - F.col("timestamp"), F.lit(0.0)) / F.lit(86400.0)
+    return F.greatest(F.pow(F.lit(0.5), age_days / F.lit(decay.half_life_days)), F.lit(max(decay.floor, 1e-30)))
+
+
+def _shaped(raw: DataFrame, settings: Input, timed: bool) -> DataFrame:
     """The columns under their own names and types; what cannot be converted becomes null."""
     columns = {"user": _id_column(raw, "user", settings.user), "item": _id_column(raw, "item", settings.item)}
     if settings.rating:
@@ -113,7 +133,7 @@ def _shaped(raw: DataFrame, settings: Input) -> DataFrame:
         columns["rating"] = _as_double(raw, settings.rating)
     else:
         columns["rating"] = F.lit(1.0)
-    if settings.duplicates == "last":
+    if timed:
         _require(raw, "timestamp", settings.timestamp)
         columns["timestamp"] = _as_seconds(raw, settings.timestamp)
     return raw.select(*(column.alias(name) for name, column in columns.items()))
@@ -162,7 +182,7 @@ def _as_seconds(raw: DataFrame, name: str) -> Column:
     return number
 
 
-def _reason(settings: Input, implicit: bool) -> Column:
+def _reason(columns: list[str], settings: Input, implicit: bool) -> Column:
     """Why a row cannot be used, or null for a good one."""
     rating = F.col("rating")
     reason = F.when(F.lit(False), F.lit(None).cast("string"))
@@ -171,7 +191,7 @@ def _reason(settings: Input, implicit: bool) -> Column:
         reason = reason.when(F.col(name).cast("string") == "", F.lit(f"empty {name} id"))
     reason = reason.when(rating.isNull(), F.lit("rating null or not a number"))
     reason = reason.when(F.isnan(rating) | rating.isin(float("inf"), float("-inf")), F.lit("rating not finite"))
-    if settings.duplicates == "last":
+    if "timestamp" in columns:
         timestamp = F.col("timestamp")
         reason = reason.when(timestamp.isNull() | F.isnan(timestamp), F.lit("no timestamp"))
     if not implicit:

@@ -49,7 +49,7 @@ def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: st
     found = by_name_and_peer(piece for _, piece in pieces)
     ids = join_ids(found.get("ids", {}).get(0, ()))
     factors = start_factors(
-        ids, rank=task.rank, seed=seed, side=side, scale=scale, positive=task.objective.target == "rating"
+        ids, rank=task.rank, seed=seed, side=side, scale=scale, positive=task.objective.positive_start
     )
     summary = summarize_start(factors, InBlock.from_pieces(found), task.objective)
     task.summaries.add({(task.number, block): summary})
