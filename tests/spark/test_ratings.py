@@ -96,6 +96,8 @@ BAD = [
     ("ann", "i1", "many"),
     ("ann", "i1", "NaN"),
     ("ann", "i1", "-Infinity"),
+    ("ann", "i1", "1e39"),
+    ("ann", "i1", "1e-39"),
     ("ann", "i1", "0"),
     ("ann", "i1", "-2"),
 ]
@@ -107,7 +109,7 @@ def test_bad_rows_are_refused_with_counts_by_reason_and_examples(spark):
     with pytest.raises(InputError) as refused:
         check(table, settings())
     message = str(refused.value)
-    assert message.startswith("30 of 31 rows of input.path = somewhere cannot be used: ")
+    assert message.startswith("32 of 33 rows of input.path = somewhere cannot be used: ")
     for reason in (
         "1 x null user id, such as (None, 'i1', 1.0)",
         "1 x empty user id, such as ('', 'i1', 1.0)",
@@ -115,6 +117,7 @@ def test_bad_rows_are_refused_with_counts_by_reason_and_examples(spark):
         "1 x empty item id",
         "2 x rating null or not a number",
         "2 x rating not finite",
+        "2 x rating beyond the range of float32",
         "22 x rating zero or below (see input.nonpositive), such as ",
     ):
         assert reason in message
@@ -124,9 +127,9 @@ def test_bad_rows_are_refused_with_counts_by_reason_and_examples(spark):
 def test_bad_rows_are_dropped_and_counted_where_asked(spark, caplog):
     table = spark.createDataFrame([*BAD, ("good", "i1", "1")], "user string, item string, rating string")
     checked = check(table, settings(bad_rows="drop"))
-    assert (checked.rows, checked.dropped) == (1, 10)
+    assert (checked.rows, checked.dropped) == (1, 12)
     assert [row["user"] for row in checked.table.collect()] == ["good"]
-    assert "dropped 10 bad rows: 1 x empty item id" in caplog.text
+    assert "dropped 12 bad rows: 1 x empty item id" in caplog.text
 
 
 @pytest.mark.parametrize(("meaning", "kept"), [("unobserved", [1.0]), ("dislike", [-2.0, 0.0, 1.0])])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -21,6 +22,7 @@ logger = logging.getLogger("wals_spark")
 
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
 _MAX_EXAMPLES = 5
+_FLOAT32 = np.finfo(np.float32)  # what blocks keep ratings in
 _UNOBSERVED = "unobserved"
 _BROKEN_FILE = (
     "FAILED_READ_FILE",
@@ -191,6 +193,11 @@ def _reason(columns: list[str], settings: Input, implicit: bool) -> Column:
         reason = reason.when(F.col(name).cast("string") == "", F.lit(f"empty {name} id"))
     reason = reason.when(rating.isNull(), F.lit("rating null or not a number"))
     reason = reason.when(F.isnan(rating) | rating.isin(float("inf"), float("-inf")), F.lit("rating not finite"))
+    size = F.abs(rating)
+    beyond = (size > F.lit(float(_FLOAT32.max))) | (
+        (size < F.lit(float(_FLOAT32.tiny))) & (size > 0)
+    )  # would become inf, or 0
+    reason = reason.when(beyond, F.lit("rating beyond the range of float32"))
     if "timestamp" in columns:
         timestamp = F.col("timestamp")
         reason = reason.when(timestamp.isNull() | F.isnan(timestamp), F.lit("no timestamp"))
