@@ -9,6 +9,7 @@ import sys
 import time
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,11 +41,10 @@ def main() -> None:
     version = (ROOT / FOLDER / "model/CURRENT").read_text().strip()
     model = FOLDER / "model/versions" / version
     manifest = json.loads((ROOT / model / "manifest.json").read_text())
-    users, x = read_factors(model / "user_factors")
-    items, y = read_factors(model / "item_factors")
+    users, items = read_factors(model / "user_factors"), read_factors(model / "item_factors")
 
-    show_recall(history, users, x, items, y)
-    show_listener(history, users, x, items, y)
+    show_recall(history, users, items)
+    show_listener(history, users, items)
     counts, loss = manifest["counts"], manifest["loss"]["total"]
     console.print(
         f"\n[bold]The model[/]: {counts['users']} listeners, {counts['items']} albums, rank {manifest['rank']}, "
@@ -76,11 +76,19 @@ def write_interactions(history: Listening) -> None:
     )
 
 
-def read_factors(path: Path) -> tuple[dict[str, int], npt.NDArray[np.float32]]:
-    """A factor table as {id: row} and matrix; any program that reads Parquet can do this."""
+class Factors(NamedTuple):
+    """A factor table: the row of each id, and the rows, shape (n, rank)."""
+
+    row_of: dict[str, int]
+    rows: npt.NDArray[np.float32]
+
+
+def read_factors(path: Path) -> Factors:
+    """Any program that reads Parquet can do this."""
     table = pq.read_table(ROOT / path)
     features = table["features"].combine_chunks().flatten().to_numpy()
-    return {name: row for row, name in enumerate(table["id"].to_pylist())}, features.reshape(len(table), -1)
+    row_of = {name: row for row, name in enumerate(table["id"].to_pylist())}
+    return Factors(row_of, features.reshape(len(table), -1))
 
 
 def top_unseen(scores: npt.NDArray[np.floating], seen: npt.NDArray[np.intp], top: int = TOP) -> npt.NDArray[np.intp]:
@@ -90,24 +98,18 @@ def top_unseen(scores: npt.NDArray[np.floating], seen: npt.NDArray[np.intp], top
     return np.argsort(-scores, kind="stable")[:top]
 
 
-def show_recall(
-    history: Listening,
-    users: dict[str, int],
-    x: npt.NDArray[np.float32],
-    items: dict[str, int],
-    y: npt.NDArray[np.float32],
-) -> None:
+def show_recall(history: Listening, users: Factors, items: Factors) -> None:
     """Recall@10 on the held-out pairs (hits over the smaller of 10 and the number held out), and popularity's."""
-    item_rows = np.array([items.get(item, -1) for item in history.items])
+    item_rows = np.array([items.row_of.get(item, -1) for item in history.items])
     usable = item_rows >= 0
-    popularity = np.bincount(item_rows[~history.held_out & usable], minlength=len(items)).astype(np.float64)
+    popularity = np.bincount(item_rows[~history.held_out & usable], minlength=len(items.row_of)).astype(np.float64)
     recalls: dict[str, list[float]] = {"wals_spark": [], "popularity": []}
-    for user, row in users.items():
+    for user, row in users.row_of.items():
         own = (history.users == user) & usable
         seen, wanted = item_rows[own & ~history.held_out], item_rows[own & history.held_out]
         if not len(wanted):
             continue
-        for name, scores in (("wals_spark", y @ x[row]), ("popularity", popularity)):
+        for name, scores in (("wals_spark", items.rows @ users.rows[row]), ("popularity", popularity)):
             hits = np.isin(top_unseen(scores, seen), wanted).sum()
             recalls[name].append(hits / min(TOP, len(wanted)))
     console.print(f"\n[bold]Held-out albums found[/] among the {TOP} recommended to each listener\n")
@@ -119,20 +121,14 @@ def show_recall(
     console.print(table)
 
 
-def show_listener(
-    history: Listening,
-    users: dict[str, int],
-    x: npt.NDArray[np.float32],
-    items: dict[str, int],
-    y: npt.NDArray[np.float32],
-) -> None:
+def show_listener(history: Listening, users: Factors, items: Factors) -> None:
     """One listener's history and recommendations, side by side."""
-    names = list(items)
+    names = list(items.row_of)
     own = history.users == LISTENER
     played = np.flatnonzero(own & ~history.held_out)
     held_out = set(history.items[own & history.held_out])
-    seen = np.array([items[item] for item in history.items[played]])
-    recommended = [names[i] for i in top_unseen(y @ x[users[LISTENER]], seen)]
+    seen = np.array([items.row_of[item] for item in history.items[played]])
+    recommended = [names[i] for i in top_unseen(items.rows @ users.rows[users.row_of[LISTENER]], seen)]
     favourites = history.items[played[np.argsort(-history.plays[played], kind="stable")]]
     console.print(f"\n[bold]{LISTENER}[/] played {len(played)} albums; the {TOP} recommended are none of them\n")
     table = Table(box=SIMPLE_HEAD)
