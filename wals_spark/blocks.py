@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wals_spark.pieces import Piece, cut, join
+from wals_spark.pieces import Piece, Sorted, cut, join, pieces_of
 
 IN_BLOCK = ("indptr", "positions", "ratings", "offsets")
 _DTYPES = {"indptr": np.int64, "positions": np.int32, "ratings": np.float32, "offsets": np.int64}
@@ -61,9 +61,9 @@ class InBlock:
             yield from cut(name, getattr(self, name))
 
     @classmethod
-    def from_pieces(cls, pieces: dict[str, dict[int, list[Piece]]]) -> InBlock:
+    def from_pieces(cls, pieces: Sorted) -> InBlock:
         """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
-        return cls(*(join(pieces.get(name, {}).get(0, ()), _DTYPES[name]) for name in IN_BLOCK))
+        return cls(*(join(pieces_of(pieces, name), _DTYPES[name]) for name in IN_BLOCK))
 
 
 OutBlock = dict[int, npt.NDArray[np.int32]]
@@ -76,12 +76,12 @@ def out_block_pieces(out_block: OutBlock) -> Iterator[Piece]:
         yield from cut("out", rows, peer=destination)
 
 
-def out_block_from_pieces(pieces: dict[str, dict[int, list[Piece]]]) -> OutBlock:
+def out_block_from_pieces(pieces: Sorted) -> OutBlock:
     """Put an out-block together from `by_name_and_peer`."""
     return {peer: join(parts, np.int32) for peer, parts in sorted(pieces.get("out", {}).items())}
 
 
-def received_rows(pieces: dict[str, dict[int, list[Piece]]], in_block: InBlock, rank: int) -> npt.NDArray[np.float32]:
+def received_rows(pieces: Sorted, in_block: InBlock, rank: int) -> npt.NDArray[np.float32]:
     """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, rank).
 
     Raises

@@ -11,8 +11,8 @@ Array = npt.NDArray[np.float64]
 def cholesky_solve(lhs: Array, rhs: Array) -> Array:
     """Solve ``lhs[b] x = rhs[b]`` for every b: factor ``L Lᵀ``, then substitute forwards and backwards.
 
-    NumPy has no triangular solver; going through the columns of all systems of the batch together costs less
-    than half of what a general solve per system does (docs/adr/0003).
+    NumPy has no triangular solver, so substitution goes through the columns of all systems of the batch together
+    (docs/adr/0003 has what it costs beside a general solver).
 
     Parameters
     ----------

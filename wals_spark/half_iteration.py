@@ -83,16 +83,20 @@ def solve_rows(in_block: InBlock, received: Factors, fixed_gramian: Matrix, obje
             return _failed(factors, bad, "its factors are not finite")
         fit += constant + float(np.einsum("bi,bij,bj->", x, lhs, x, optimize=True) - 2.0 * np.vdot(x, rhs))
     solved_gramian = gramian(factors)
-    penalty = float(regularization @ np.einsum("ui,ui->u", factors, factors, dtype=np.float64))
+    penalty = _penalty(regularization, factors)
     observed = fit - float(np.vdot(solved_gramian, unobserved)) - penalty
     return SolvedRows(factors, BlockSummary(in_block.n_rows, observed, penalty, solved_gramian))
 
 
 def summarize_start(factors: Factors, in_block: InBlock, objective: Objective) -> BlockSummary:
     """The summary of rows that nobody solved yet: their Gramian and penalty, no observed loss."""
-    squares = np.einsum("ui,ui->u", factors, factors, dtype=np.float64)
-    penalty = float(_diagonal(in_block, objective) @ squares)
+    penalty = _penalty(_diagonal(in_block, objective), factors)
     return BlockSummary(len(factors), 0.0, penalty, gramian(factors))
+
+
+def _penalty(diagonal: npt.NDArray[np.float64], factors: Factors) -> float:
+    """``Σ_u Λ_u |x_u|²``."""
+    return float(diagonal @ np.einsum("ui,ui->u", factors, factors, dtype=np.float64))
 
 
 def _diagonal(in_block: InBlock, objective: Objective) -> npt.NDArray[np.float64]:

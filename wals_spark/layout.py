@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wals_spark.blocks import InBlock, OutBlock
-from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids
+from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids, pieces_of
 
-DUPLICATES = ("sum", "last", "max", "refuse")
 COLUMNS = ("column_ids", "column_counts", "column_positions", "column_ratings")
 _DTYPES = {"column_counts": np.int64, "column_positions": np.int32, "column_ratings": np.float32}
 
@@ -52,7 +51,7 @@ class Columns(NamedTuple):
         return {
             source: cls(
                 join_ids(parts),
-                *(join(found.get(name, {}).get(source, ()), _DTYPES[name]) for name in COLUMNS[1:]),
+                *(join(pieces_of(found, name, source), _DTYPES[name]) for name in COLUMNS[1:]),
             )
             for source, parts in sorted(found.get("column_ids", {}).items())
         }
@@ -119,10 +118,11 @@ def lay_out_rows(
     offsets = np.searchsorted(block_of_column[by_block], np.arange(n_column_blocks + 1)).astype(np.int64)
     column_ids = column_ids.take(pa.array(by_block))
 
-    pair: Ints = row_codes * max(1, len(column_ids)) + place[column_codes]
+    n_columns = max(1, len(column_ids))  # a block without interactions divides by it too
+    pair: Ints = row_codes * n_columns + place[column_codes]
     pair, merged_ratings, repeated = _merge_duplicates(pair, ratings, timestamps, duplicates)
-    row, position = np.divmod(pair, max(1, len(column_ids)))
-    examples = [divmod(int(p), max(1, len(column_ids))) for p in repeated[:5]]
+    row, position = np.divmod(pair, n_columns)
+    examples = [divmod(int(p), n_columns) for p in repeated[:5]]
 
     in_block = InBlock(
         indptr=np.searchsorted(row, np.arange(len(row_ids) + 1)).astype(np.int64),

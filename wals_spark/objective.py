@@ -25,7 +25,6 @@ from wals_spark.confidence import Confidence
 
 REG_SCALINGS = ("plain", "count", "frequency")
 UNOBSERVED_ON = ("missing", "all")
-TARGETS = ("preference", "rating")
 
 Vector = npt.NDArray[np.float64]
 

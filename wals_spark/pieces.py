@@ -56,10 +56,7 @@ def cut_ids(name: str, ids: pa.Array, *, peer: int = 0, piece_bytes: int = PIECE
     step = max(1, piece_bytes * len(ids) // max(1, ids.nbytes)) if len(ids) else 1
     for start in range(0, len(ids), step):
         batch = pa.record_batch([ids.slice(start, step)], names=["id"])
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        yield Piece(name, peer, start, sink.getvalue().to_pybytes())
+        yield Piece(name, peer, start, as_stream(batch))
 
 
 def join_ids(pieces: Iterable[Piece]) -> pa.Array:
@@ -71,9 +68,26 @@ def join_ids(pieces: Iterable[Piece]) -> pa.Array:
     return pa.concat_tables(tables).column("id").combine_chunks()
 
 
-def by_name_and_peer(pieces: Iterable[Piece]) -> dict[str, dict[int, list[Piece]]]:
-    """Sort a task's pieces into ``{name: {peer: pieces}}``."""
-    sorted_pieces: dict[str, dict[int, list[Piece]]] = {}
+def as_stream(batch: pa.RecordBatch) -> bytes:
+    """A record batch as an Arrow IPC stream of its own."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+Sorted = dict[str, dict[int, list[Piece]]]
+"""A task's pieces as ``{name: {peer: pieces}}``."""
+
+
+def pieces_of(found: Sorted, name: str, peer: int = 0) -> list[Piece]:
+    """The pieces of one array, none if the block has none of it."""
+    return found.get(name, {}).get(peer, [])
+
+
+def by_name_and_peer(pieces: Iterable[Piece]) -> Sorted:
+    """Sort a task's pieces by the array they belong to."""
+    sorted_pieces: Sorted = {}
     for piece in pieces:
         sorted_pieces.setdefault(piece.name, {}).setdefault(piece.peer, []).append(piece)
     return sorted_pieces

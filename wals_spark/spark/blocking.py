@@ -50,7 +50,7 @@ def lay_out(
 ) -> Blocks:
     """Lay out clean interactions (user, item, rating[, timestamp]) as files below ``work``.
 
-    Runs two Spark jobs and reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster.
+    Reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster.
 
     Raises
     ------

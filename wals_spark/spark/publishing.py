@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
 from wals_spark.errors import ConfigError, TrainingError
-from wals_spark.pieces import Piece, by_name_and_peer, join_ids
+from wals_spark.pieces import Piece, as_stream, by_name_and_peer, join_ids, pieces_of
 from wals_spark.spark.rdd import Keyed, side_by_side
 from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.storage import Storage
@@ -83,19 +83,15 @@ def publish(storage: Storage, folder: str, manifest: str, *, current: str | None
 def _table_of_block(pieces: Iterable[tuple[int, Piece]]) -> Iterator[tuple[bytes]]:
     """Ids and factors of one block as Arrow IPC streams, as large as the factors' pieces."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    ids = join_ids(found.get("ids", {}).get(0, ()))
-    parts = sorted(found.get("factors", {}).get(0, ()), key=lambda part: part.start)
+    ids = join_ids(pieces_of(found, "ids"))
+    parts = sorted(pieces_of(found, "factors"), key=lambda part: part.start)
     ends = [*(part.start for part in parts), len(ids)][1:]  # of an empty block, none
     for part, end in zip(parts, ends, strict=True):
         some = ids.slice(part.start, end - part.start)
         values = np.frombuffer(part.payload, dtype=np.float32)
         offsets = np.arange(len(some) + 1, dtype=np.int32) * (len(values) // len(some))
         features = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
-        batch = pa.record_batch([some, features], names=["id", "features"])
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        yield (sink.getvalue().to_pybytes(),)
+        yield (as_stream(pa.record_batch([some, features], names=["id", "features"])),)
 
 
 def _unpacked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

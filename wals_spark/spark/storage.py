@@ -23,6 +23,7 @@ class Storage:
         jvm = spark.sparkContext._jvm
         assert jvm is not None  # a classic session always has one
         self._jvm: Any = jvm
+        self._gateway: Any = spark.sparkContext._gateway
         self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
         path = self._jvm.org.apache.hadoop.fs.Path(root)
         try:
@@ -58,8 +59,9 @@ class Storage:
             stream.write(text.encode("utf-8"))
         finally:
             stream.close()
-        options = self._jvm.org.apache.hadoop.fs.Options
-        overwrite = self._gateway_array(options.Rename, options.Rename.OVERWRITE)
+        rename = self._jvm.org.apache.hadoop.fs.Options.Rename
+        overwrite = self._gateway.new_array(rename, 1)
+        overwrite[0] = rename.OVERWRITE
         context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(target.toUri(), self._conf)
         context.rename(fresh, target, overwrite)
 
@@ -69,13 +71,3 @@ class Storage:
 
     def _path(self, *parts: str) -> Any:
         return self._jvm.org.apache.hadoop.fs.Path(self.path(*parts))
-
-    def _gateway_array(self, java_class: Any, *values: Any) -> Any:
-        from pyspark import SparkContext
-
-        gateway = SparkContext._gateway
-        assert gateway is not None
-        array = gateway.new_array(java_class, len(values))
-        for index, value in enumerate(values):
-            array[index] = value
-        return array

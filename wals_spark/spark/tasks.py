@@ -12,7 +12,7 @@ from pyspark import Accumulator, AccumulatorParam, Broadcast
 from wals_spark.blocks import InBlock, out_block_from_pieces, received_rows
 from wals_spark.half_iteration import BlockSummary, solve_rows, summarize_start
 from wals_spark.objective import Objective
-from wals_spark.pieces import Piece, by_name_and_peer, cut, join, join_ids
+from wals_spark.pieces import Piece, by_name_and_peer, cut, join, join_ids, pieces_of
 from wals_spark.start import start_factors
 
 Pieces = Iterable[tuple[int, Piece]]
@@ -47,7 +47,7 @@ class HalfIterationTask:
 def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: str, seed: int, scale: float) -> Sent:
     """Draw the factors that training starts from: ids and in-block in, factors out."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    ids = join_ids(found.get("ids", {}).get(0, ()))
+    ids = join_ids(pieces_of(found, "ids"))
     factors = start_factors(
         ids, rank=task.rank, seed=seed, side=side, scale=scale, positive=task.objective.positive_start
     )
@@ -59,7 +59,7 @@ def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: st
 def send_block(block: int, pieces: Pieces, *, rank: int) -> Sent:
     """Send each destination the rows it needs: out-block and factors in, received rows out."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    factors = join(found.get("factors", {}).get(0, ()), np.float32).reshape(-1, rank)
+    factors = join(pieces_of(found, "factors"), np.float32).reshape(-1, rank)
     for destination, rows in out_block_from_pieces(found).items():
         yield from _keyed(destination, cut("received", factors[rows], peer=block))
 
