@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 import wals_spark
+from wals_spark.archive import write_archive
 
 # One BLAS thread a task: Spark runs a task per core, and a BLAS that takes all cores for each of them is slower.
 _ONE_THREAD = dict.fromkeys(
@@ -65,7 +65,5 @@ def _send_package(spark: SparkSession, scratch: Path) -> None:
     if (spark.sparkContext.master or "").startswith("local[") or not folder.is_dir():
         return  # workers see the driver's files; or the package came in a --py-files archive and is there already
     archive = scratch / "wals_spark.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for source in sorted(folder.rglob("*.py")):
-            zipped.write(source, source.relative_to(folder.parent))
+    write_archive(archive)
     spark.sparkContext.addPyFile(str(archive))
