@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 
 from wals_spark.command_line import parse_config, run
 from wals_spark.events import HalfIteration, as_jsonl
+from wals_spark.explanation import describe_objective, describe_weights
+from wals_spark.histogram import Histogram
 from wals_spark.manifest import manifest, new_version_name
 from wals_spark.progress import progress
 from wals_spark.spark import blocking, publishing, ratings, training
@@ -19,6 +21,8 @@ logger = logging.getLogger("wals_spark")
 def main() -> None:
     """Train as the command line says."""
     config = parse_config("Train weighted ALS on interactions and write the factor tables.")
+    for line in describe_objective(config):
+        logger.info("%s", line)
     created = datetime.now(timezone.utc)
     version = config.output.version or new_version_name(created)
     with open_session("wals_spark train") as spark:
@@ -42,15 +46,24 @@ def main() -> None:
                 f"{blocks.users.rows:,}", blocks.users.n_blocks, f"{blocks.items.rows:,}", blocks.items.n_blocks,
                 f"{blocks.observations:,}",
             )  # fmt: skip
-            objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
+            objectives = config.objectives(
+                users=blocks.users.rows,
+                items=blocks.items.rows,
+                mean_rating=blocks.mean_rating,
+                largest_item_count=blocks.largest_item_count,
+            )
             with progress(2 * config.train.max_iter) as show:
 
                 def report(events: list[HalfIteration]) -> None:
                     storage.write_text(as_jsonl(events), folder, publishing.EVENTS)
                     show(events[-1])
 
+                def describe(weights: Histogram) -> None:
+                    for line in describe_weights(weights, objectives, blocks.mean_rating):
+                        logger.info("%s", line)
+
                 trained = training.train(
-                    spark.sparkContext, blocks.users, blocks.items, config.train, objectives, report
+                    spark.sparkContext, blocks.users, blocks.items, config.train, objectives, report, describe
                 )
             publishing.write_factors(spark, blocks.users, trained.user_factors, storage.path(folder, "user_factors"))
             publishing.write_factors(spark, blocks.items, trained.item_factors, storage.path(folder, "item_factors"))
@@ -65,6 +78,7 @@ def main() -> None:
                     "duplicates_merged": blocks.merged,
                     "rows_dropped": checked.dropped,
                 },
+                global_mean=objectives["users"].offset,
                 last=trained.events[-1],
                 stopped_by=trained.stopped_by,
                 spark_version=spark.version,

@@ -5,18 +5,21 @@ It calls the functions that executors run, so laws about them can be tried in mi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
 from wals_spark.blocks import InBlock, out_block_from_pieces, out_block_pieces, received_rows
+from wals_spark.confidence import ItemWeight
+from wals_spark.config import Config
 from wals_spark.gramian import merged
 from wals_spark.half_iteration import BlockSummary, solve_rows, summarize_start
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
 from wals_spark.start import start_factors
+from wals_spark.weighing import WeighedBlock, item_weights, positive_counts, weigh
 
 
 def block_of(ids: list, n_blocks: int) -> np.ndarray:
@@ -26,14 +29,16 @@ def block_of(ids: list, n_blocks: int) -> np.ndarray:
 
 @dataclass
 class Side:
+    name: str
     ids: list[pa.Array]
     in_blocks: list[InBlock]
     out_blocks: list[dict[int, np.ndarray]]
     factors: list[np.ndarray] = field(default_factory=list)
     summaries: dict[int, BlockSummary] = field(default_factory=dict)
+    weighed: dict[Objective, list[WeighedBlock]] = field(default_factory=dict)
 
-    def gramian(self, rank: int) -> np.ndarray:
-        return merged({b: s.gramian for b, s in self.summaries.items()}, rank)
+    def gramian(self, width: int) -> np.ndarray:
+        return merged({b: s.gramian for b, s in self.summaries.items()}, width)
 
     def by_id(self) -> dict:
         return {
@@ -43,7 +48,7 @@ class Side:
         }
 
 
-def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="sum", timestamps=None):
+def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="sum", timestamps=None, weights=None):
     """Both sides laid out, through the pieces they travel in."""
     users, items = pa.array(users), pa.array(items)
     ratings = np.asarray(ratings, dtype=np.float64)
@@ -61,48 +66,101 @@ def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="
             n_column_blocks=item_blocks,
             duplicates=duplicates,
             timestamps=None if timestamps is None else np.asarray(timestamps, dtype=np.float64)[mask],
+            weights=None if weights is None else np.asarray(weights, dtype=np.float64)[mask],
         )
         rows.append(layout)
         for destination, columns in layout.columns.items():
             sent[destination] += [piece._replace(peer=block) for piece in columns.pieces(destination)]
     columns = [lay_out_columns(Columns.by_source(pieces), n_row_blocks=user_blocks) for pieces in sent]
     duplicates_found = Duplicates(sum(r.duplicates.rows for r in rows), sum((r.duplicates.examples for r in rows), ()))
-    return _side(rows), _side(columns), duplicates_found
+    return _side("users", rows), _side("items", columns), duplicates_found
 
 
-def _side(layouts) -> Side:
+def _side(name, layouts) -> Side:
     return Side(
+        name=name,
         ids=[layout.ids for layout in layouts],
         in_blocks=[InBlock.from_pieces(by_name_and_peer(layout.in_block.pieces())) for layout in layouts],
         out_blocks=[out_block_from_pieces(by_name_and_peer(out_block_pieces(layout.out_block))) for layout in layouts],
     )
 
 
-def start(side: Side, name: str, objective: Objective, *, rank: int, seed: int = 0, scale: float = 1.0) -> None:
-    side.factors = [
-        start_factors(ids, rank=rank, seed=seed, side=name, scale=scale, positive=objective.positive_start)
-        for ids in side.ids
-    ]
-    side.summaries = {
-        b: summarize_start(f, i, objective) for b, (f, i) in enumerate(zip(side.factors, side.in_blocks, strict=True))
-    }
+def start(side: Side, objective: Objective, *, rank: int, seed: int = 0, scale: float = 1.0, positive=False) -> None:
+    options = {"rank": rank, "seed": seed, "side": side.name, "scale": scale, "positive": positive}
+    set_factors(side, [start_factors(ids, held=objective.held, **options) for ids in side.ids], objective)
 
 
-def half_iteration(solved: Side, fixed: Side, objective: Objective, rank: int) -> Loss:
-    """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's."""
-    gramian = fixed.gramian(rank)
-    inbox: list[list[Piece]] = [[] for _ in solved.in_blocks]
+def set_factors(side: Side, factors: list[np.ndarray], objective: Objective) -> None:
+    """Give a side factors from anywhere."""
+    side.factors = factors
+    blocks = [weigh(block, replace(objective, item_weight=ItemWeight())) for block in side.in_blocks]  # for Λ alone
+    parts = zip(factors, blocks, strict=True)
+    side.summaries = {number: summarize_start(rows, block, objective) for number, (rows, block) in enumerate(parts)}
+
+
+def weighed(side: Side, other: Side, objective: Objective) -> list[WeighedBlock]:
+    """A side's blocks with all that the objective says of them, as executors weigh them before they train."""
+    if objective not in side.weighed:
+        multipliers: list[np.ndarray | None] = [None] * len(side.in_blocks)
+        if objective.item_weight.function != "none":
+            items = side if side.name == "items" else other
+            of_rows = [item_weights(block, objective) for block in items.in_blocks]
+            if side is items:
+                multipliers = [np.repeat(w, b.counts) for w, b in zip(of_rows, side.in_blocks, strict=True)]
+            else:
+                inbox = sent(items, [w[:, None] for w in of_rows], len(side.in_blocks))
+                multipliers = [
+                    received_rows(by_name_and_peer(pieces), b.offsets, 1, np.float64)[b.positions, 0]
+                    for pieces, b in zip(inbox, side.in_blocks, strict=True)
+                ]
+        blocks = [weigh(b, objective, m) for b, m in zip(side.in_blocks, multipliers, strict=True)]
+        side.weighed[objective] = [WeighedBlock.from_pieces(by_name_and_peer(b.pieces())) for b in blocks]
+    return side.weighed[objective]
+
+
+def sent(fixed: Side, rows: list[np.ndarray], n_destinations: int) -> list[list[Piece]]:
+    """What each destination block gets of ``rows``, of which every block of the fixed side has some."""
+    inbox: list[list[Piece]] = [[] for _ in range(n_destinations)]
     for source, out_block in enumerate(fixed.out_blocks):
-        for destination, rows in out_block.items():
-            inbox[destination] += cut("received", fixed.factors[source][rows], peer=source)
+        for destination, needed in out_block.items():
+            inbox[destination] += cut("received", rows[source][needed], peer=source)
+    return inbox
+
+
+def half_iteration(solved: Side, fixed: Side, objective: Objective) -> Loss:
+    """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's."""
+    width = fixed.factors[0].shape[1]
+    gramian = fixed.gramian(width)
+    blocks = weighed(solved, fixed, objective)
+    inbox = sent(fixed, fixed.factors, len(blocks))
     solved.factors = []
-    for block, in_block in enumerate(solved.in_blocks):
-        received = received_rows(by_name_and_peer(inbox[block]), in_block, rank)
-        result = solve_rows(in_block, received, gramian, objective)
+    for number, block in enumerate(blocks):
+        received = received_rows(by_name_and_peer(inbox[number]), block.offsets, width)
+        result = solve_rows(block, received, gramian, objective)
         assert result.summary.failed_row < 0, result.summary.failure
         solved.factors.append(result.factors)
-        solved.summaries[block] = result.summary
+        solved.summaries[number] = result.summary
     observed = sum(s.observed for s in solved.summaries.values())
     penalty = sum(s.penalty for side in (solved, fixed) for s in side.summaries.values())
-    unobserved = objective.unobserved_weight * float(np.vdot(solved.gramian(rank), gramian))
+    unobserved = objective.unobserved_weight * float(np.vdot(solved.gramian(width), gramian))
     return Loss(observed, unobserved, penalty)
+
+
+def train(config: Config, users, items, ratings, *, max_iter: int, weights=None) -> tuple[dict, dict]:
+    """What the job does with a configuration, in two blocks a side: factors of users and of items by id."""
+    user_side, item_side, _ = lay_out(users, items, ratings, user_blocks=2, item_blocks=2, weights=weights)
+    sides = {"users": user_side, "items": item_side}
+    objectives = config.objectives(
+        users=sum(len(ids) for ids in user_side.ids),
+        items=sum(len(ids) for ids in item_side.ids),
+        mean_rating=float(np.mean(ratings)),  # of rows that are distinct pairs
+        largest_item_count=max(int(positive_counts(block).max(initial=0)) for block in item_side.in_blocks),
+    )
+    settings = config.train
+    first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
+    options = {"rank": settings.rank, "seed": settings.seed, "scale": settings.start_scale}
+    start(sides[second], objectives[second], positive=settings.positive_start, **options)
+    for _ in range(max_iter):
+        for solved, fixed in ((first, second), (second, first)):
+            half_iteration(sides[solved], sides[fixed], objectives[solved])
+    return user_side.by_id(), item_side.by_id()

@@ -26,19 +26,38 @@ def dense(n_users, n_items, users, items, ratings, function="linear", alpha=1.0,
     return confidence, preference, counted
 
 
-def general(n_users, n_items, users, items, ratings, objective):
+def item_multipliers(n_items, items, ratings, chosen):
+    """What each item's popularity multiplies; an item without positive ratings counts one."""
+    counts = [max(1, int(np.sum((items == item) & (ratings > 0)))) for item in range(n_items)]
+    of_count = {
+        "none": lambda c: 1.0,
+        "count": lambda c: c,
+        "inverse": lambda c: 1 / c,
+        "power": lambda c: (1 / c) ** chosen.exponent,
+        "propensity": lambda c: 1 / max(chosen.floor, (c / max(counts)) ** chosen.exponent),
+    }[chosen.function]
+    return [of_count(c) for c in counts]
+
+
+def general(n_users, n_items, users, items, ratings, objective, weights=None):
     """Any objective as Σ_all C (T − x·y)² + constant: dense C and T, the constant, and which pairs count for λ."""
     chosen = objective.confidence
+    multiplier = item_multipliers(n_items, items, ratings, objective.item_weight)
     c_all = np.full((n_users, n_items), objective.unobserved_weight)
     t_all = np.zeros((n_users, n_items))
     counted = np.zeros((n_users, n_items), dtype=bool)
     constant = 0.0
-    for u, i, r in zip(users, items, np.asarray(ratings, dtype=np.float64), strict=True):
-        c = chosen.base + excess(abs(r), chosen.function, chosen.alpha, chosen.epsilon)
-        t = r if objective.target == "rating" else float(r > 0)
+    own = np.ones(len(users)) if weights is None else weights
+    for u, i, r, v in zip(users, items, np.asarray(ratings, dtype=np.float64), own, strict=True):
+        above = excess(abs(r), chosen.function, chosen.alpha, chosen.epsilon)
+        if chosen.impression is not None and r <= 0:
+            above = chosen.impression
+        c = chosen.base + above * v * multiplier[i]
+        t = r - objective.offset if objective.target == "rating" else float(r > 0)
         counted[u, i] = objective.target == "rating" or r > 0
         if objective.unobserved_on == "all":  # c (t − ŷ)² + α₀ ŷ², completed to one square
-            c_all[u, i], t_all[u, i] = c + objective.unobserved_weight, c * t / (c + objective.unobserved_weight)
+            c_all[u, i] = c + objective.unobserved_weight
+            t_all[u, i] = c * t / c_all[u, i] if c else 0.0
             constant += c * t**2 - c_all[u, i] * t_all[u, i] ** 2
         else:
             c_all[u, i], t_all[u, i] = c, t
@@ -55,9 +74,15 @@ def diagonal(counted, reg_param, scaling, alpha_0=1.0, exponent=1.0):
     }[scaling]
 
 
-def solve(confidence, target, penalties, fixed):
-    """Every row's exact solution of Σ_i c (t − x·y)² + Λ|x|²; ``fixed`` has shape (n_columns, rank)."""
+def solve(confidence, target, penalties, fixed, held=None):
+    """Every row's exact solution of Σ_i c (t − x·y)² + Λ|x|²; ``fixed`` has shape (n_columns, width).
+
+    With ``held``, that coordinate of x is 1 and free of penalty: what it adds to the score is taken off the target.
+    """
     fixed = np.asarray(fixed, dtype=np.float64)
+    if held is not None:
+        rows = solve(confidence, target - fixed[:, held], penalties, np.delete(fixed, held, axis=1))
+        return np.insert(rows, held, 1.0, axis=1)
     return np.stack(
         [
             np.linalg.solve((fixed * c[:, None]).T @ fixed + penalty * np.eye(fixed.shape[1]), fixed.T @ (c * t))
@@ -66,11 +91,18 @@ def solve(confidence, target, penalties, fixed):
     )
 
 
-def loss(confidence, target, x, y, x_penalties, y_penalties):
+def penalty(rows, diagonal, held=None):
+    """Σ Λ|x|² over what is not held."""
+    rows = np.asarray(rows, dtype=np.float64)
+    free = rows if held is None else np.delete(rows, held, axis=1)
+    return float(diagonal @ (free**2).sum(axis=1))
+
+
+def loss(confidence, target, x, y, x_penalties, y_penalties, x_held=None, y_held=None):
     """Σ_all c (t − x·y)² + Σ_u Λ_u|x_u|² + Σ_i Λ_i|y_i|², as a double loop."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     total = 0.0
     for u in range(len(x)):
         for i in range(len(y)):
             total += confidence[u, i] * (target[u, i] - x[u] @ y[i]) ** 2
-    return float(total + x_penalties @ (x**2).sum(axis=1) + y_penalties @ (y**2).sum(axis=1))
+    return float(total) + penalty(x, x_penalties, x_held) + penalty(y, y_penalties, y_held)

@@ -15,15 +15,21 @@ position. `layout.py` makes them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wals_spark.pieces import Piece, Sorted, cut, join, pieces_of
 
-IN_BLOCK = ("indptr", "positions", "ratings", "offsets")
-_DTYPES = {"indptr": np.int64, "positions": np.int32, "ratings": np.float32, "offsets": np.int64}
+_DTYPES = {
+    "indptr": np.int64,
+    "positions": np.int32,
+    "ratings": np.float32,
+    "offsets": np.int64,
+    "weights": np.float32,
+}
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,15 @@ class InBlock:
     ratings : float32, shape (n_observed,)
     offsets : int64, shape (n_sources + 1,)
         Where the rows received from each source block begin.
+    weights : float32, shape (n_observed,), or empty
+        The caller's own weights; empty if the input has none.
     """
 
     indptr: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int32]
     ratings: npt.NDArray[np.float32]
     offsets: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
 
     @property
     def n_rows(self) -> int:
@@ -57,13 +66,13 @@ class InBlock:
 
     def pieces(self) -> Iterator[Piece]:
         """Cut for travel; `from_pieces` is the way back."""
-        for name in IN_BLOCK:
+        for name in _DTYPES:
             yield from cut(name, getattr(self, name))
 
     @classmethod
     def from_pieces(cls, pieces: Sorted) -> InBlock:
         """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
-        return cls(*(join(pieces_of(pieces, name), _DTYPES[name]) for name in IN_BLOCK))
+        return cls(**{name: join(pieces_of(pieces, name), dtype) for name, dtype in _DTYPES.items()})
 
 
 OutBlock = dict[int, npt.NDArray[np.int32]]
@@ -81,24 +90,28 @@ def out_block_from_pieces(pieces: Sorted) -> OutBlock:
     return {peer: join(parts, np.int32) for peer, parts in sorted(pieces.get("out", {}).items())}
 
 
-def received_rows(pieces: Sorted, in_block: InBlock, rank: int) -> npt.NDArray[np.float32]:
-    """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, rank).
+def received_rows(
+    pieces: Sorted, offsets: npt.NDArray[np.int64], width: int, dtype: npt.DTypeLike = np.float32
+) -> npt.NDArray[Any]:
+    """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, width).
+
+    ``offsets`` are the in-block's; rows are of factors, or of anything else that each of them has.
 
     Raises
     ------
     ValueError
         If a source block sent another number of rows than the in-block was laid out for.
     """
-    if not in_block.n_rows:
-        return np.empty((0, rank), dtype=np.float32)
-    received = np.empty((int(in_block.offsets[-1]), rank), dtype=np.float32)
+    if not len(offsets):
+        return np.empty((0, width), dtype=dtype)
+    received = np.empty((int(offsets[-1]), width), dtype=dtype)
     filled = 0
     for source, parts in pieces.get("received", {}).items():
         for part in parts:
-            rows = np.frombuffer(part.payload, dtype=np.float32).reshape(-1, rank)
-            begin = int(in_block.offsets[source]) + part.start
+            rows = np.frombuffer(part.payload, dtype=dtype).reshape(-1, width)
+            begin = int(offsets[source]) + part.start
             received[begin : begin + len(rows)] = rows
             filled += len(rows)
     if filled != len(received):
-        raise ValueError(f"received {filled} rows of factors where {len(received)} were expected")
+        raise ValueError(f"received {filled} rows where {len(received)} were expected")
     return received

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 import msgspec
 from msgspec import Meta
 
-from wals_spark.confidence import Confidence, Decay
+from wals_spark.confidence import Confidence, Decay, ItemWeight
 from wals_spark.errors import ConfigError
 from wals_spark.objective import Objective
 from wals_spark.presets import PRESETS
@@ -49,13 +49,22 @@ class Input(_Section, frozen=True, kw_only=True):
     rating: Annotated[
         str, Meta(description="Column of ratings (counts, hours, stars, ...); empty: 1 for every row.")
     ] = "rating"
+    weight: Annotated[
+        str,
+        Meta(description="Column of your own weights, from 0: each multiplies its row's confidence above the base."),
+    ] = ""
     timestamp: Annotated[
         str,
         Meta(description="Column of times: a timestamp, a date, or unix seconds; for duplicates = last and for decay."),
     ] = ""
     duplicates: Annotated[
         Literal["sum", "last", "max", "refuse"],
-        Meta(description="What several rows of one (user, item) pair become; last is by timestamp."),
+        Meta(
+            description=(
+                "What several rows of one (user, item) pair become; last is by timestamp. Their weights: sum keeps the "
+                "mean, last and max that of the row they keep."
+            )
+        ),
     ] = "sum"
     bad_rows: Annotated[
         Literal["refuse", "drop"],
@@ -64,11 +73,12 @@ class Input(_Section, frozen=True, kw_only=True):
         ),
     ] = "refuse"
     nonpositive: Annotated[
-        Literal["bad", "unobserved", "dislike"],
+        Literal["bad", "unobserved", "dislike", "impression"],
         Meta(
             description=(
                 "A rating <= 0 is a bad row; or as if it were not there; or a stated dislike (target 0 with "
-                "the confidence of its magnitude)."
+                "the confidence of its magnitude); or an impression that nothing came of (target 0 with "
+                "confidence.impression_weight)."
             )
         ),
     ] = "bad"
@@ -81,7 +91,7 @@ class ConfidenceSettings(_Section, frozen=True, kw_only=True):
         Literal["constant", "linear", "log", "sqrt"],
         Meta(
             description=(
-                "c(r) = 1 + alpha (constant), 1 + alpha r (linear), 1 + alpha ln(1 + r/epsilon) (log), 1 + "
+                "c(r) = base + alpha (constant), base + alpha r (linear), base + alpha ln(1 + r/epsilon) (log), base + "
                 "alpha sqrt(r) (sqrt)."
             )
         ),
@@ -91,8 +101,33 @@ class ConfidenceSettings(_Section, frozen=True, kw_only=True):
         float, Meta(description="Scale of the logarithm: ratings far below it count linearly.", gt=0)
     ] = 1.0
     base: Annotated[
-        float, Meta(description="Confidence of a rating of 0: what stands as 1 in the formulas above.", ge=0)
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(
+            description=(
+                "Confidence of a rating of 0; none: train.unobserved_weight where confidence replaces it "
+                "(unobserved_on = missing), 0 where it comes on top (all)."
+            )
+        ),
+    ] = None
+    impression_weight: Annotated[
+        float, Meta(description="With input.nonpositive = impression: c = base + this for rows with r <= 0.", ge=0)
     ] = 1.0
+    item_weight: Annotated[
+        Literal["none", "count", "inverse", "power", "propensity"],
+        Meta(
+            description=(
+                "What multiplies the confidence above the base, by the number c of an item's positive rows: c (count), "
+                "1/c (inverse), (1/c)^item_exponent (power), or 1/max(propensity_floor, (c/c_max)^item_exponent) "
+                "(propensity)."
+            )
+        ),
+    ] = "none"
+    item_exponent: Annotated[
+        float, Meta(description="Exponent of item_weight = power and propensity.", ge=0, le=10)
+    ] = 0.5
+    propensity_floor: Annotated[
+        float, Meta(description="The least propensity: no item weighs more than its inverse.", gt=0, le=1)
+    ] = 0.01
     half_life_days: Annotated[
         float,
         Meta(
@@ -114,7 +149,7 @@ class Train(_Section, frozen=True, kw_only=True):
     """The model and how it is found."""
 
     preset: Annotated[
-        Literal["", "hkv", "mllib", "mllib-explicit", "implicit", "rendle", "qmf", "lenskit"],
+        Literal["", "hkv", "mllib", "mllib-explicit", "implicit", "rendle", "google-wals", "qmf", "lenskit"],
         Meta(description="Start from the weights, lambda and defaults of another system; other settings win over it."),
     ] = ""
     implicit: Annotated[
@@ -126,6 +161,22 @@ class Train(_Section, frozen=True, kw_only=True):
             )
         ),
     ] = True
+    target: Annotated[
+        Literal["preference", "rating"],
+        Meta(
+            description=(
+                "What the score of an observed pair should be: 1 (preference: Hu et al.), or its rating, with 0 for "
+                "all others (rating: TensorFlow's WALS). Explicit feedback always has its ratings."
+            )
+        ),
+    ] = "preference"
+    biases: Annotated[
+        bool,
+        Meta(description="A bias for each user and item: two more coordinates, one of them 1, in each row of factors."),
+    ] = False
+    global_mean: Annotated[
+        bool, Meta(description="Explicit feedback: take the mean rating off first; it is in the manifest.")
+    ] = False
     unobserved_weight: Annotated[float, Meta(description="Weight of every unobserved pair, alpha_0.", ge=0)] = 1.0
     unobserved_on: Annotated[
         Literal["missing", "all"],
@@ -167,6 +218,15 @@ class Train(_Section, frozen=True, kw_only=True):
         Annotated[float, Meta(ge=0)] | None, Meta(description="lambda of items, where it differs from reg_param.")
     ] = None
     nonnegative: Annotated[bool, Meta(description="Factors without negative entries: parts that only add up.")] = False
+    start: Annotated[
+        Literal["auto", "normal", "positive"],
+        Meta(
+            description=(
+                "Factors start from a normal distribution (normal) or from its absolute values (positive); auto: "
+                "positive for non-negative factors and for ratings that are not centred, else normal."
+            )
+        ),
+    ] = "auto"
     start_scale: Annotated[float, Meta(description="Factors start from N(0, start_scale / sqrt(rank)).", gt=0)] = 1.0
     first_side: Annotated[
         Literal["users", "items"],
@@ -180,6 +240,17 @@ class Train(_Section, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(description="Seed of the start; a row's start depends on seed, side and id alone.")] = 0
     user_blocks: Annotated[int, Meta(description="Blocks of users; 0: chosen from the data and the cluster.", ge=0)] = 0
     item_blocks: Annotated[int, Meta(description="Blocks of items; 0: chosen from the data and the cluster.", ge=0)] = 0
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row of factors: the rank, and with biases two more."""
+        return self.rank + 2 if self.biases else self.rank
+
+    @property
+    def positive_start(self) -> bool:
+        """Whether factors start without negative entries."""
+        uncentred = not self.implicit and not self.global_mean
+        return self.start == "positive" or (self.start == "auto" and (self.nonnegative or uncentred))
 
 
 class Output(_Section, frozen=True, kw_only=True):
@@ -204,28 +275,48 @@ class Config(_Section, frozen=True, kw_only=True):
     train: Train = Train()
     output: Output = Output()
 
-    def objectives(self, *, users: int, items: int) -> dict[str, Objective]:
-        """What is minimised, as executors get it, for each side; ``users`` and ``items`` count their rows."""
+    def objectives(
+        self, *, users: int, items: int, mean_rating: float = 0.0, largest_item_count: int = 1
+    ) -> dict[str, Objective]:
+        """What is minimised, as executors get it, for each side.
+
+        ``users`` and ``items`` count their rows, ``largest_item_count`` the most popular item's positive rows.
+        """
         train, chosen = self.train, self.confidence
-        weights = Objective(
-            confidence=Confidence(chosen.function, chosen.alpha, chosen.epsilon, chosen.base),
-            unobserved_weight=train.unobserved_weight,
+        unobserved_weight = train.unobserved_weight if train.implicit else 0.0
+        confidence = Confidence("constant", 1.0, base=0.0)  # of explicit ratings
+        if train.implicit:
+            confidence = Confidence(
+                chosen.function,
+                chosen.alpha,
+                chosen.epsilon,
+                chosen.base if chosen.base is not None else unobserved_weight * (train.unobserved_on == "missing"),
+                chosen.impression_weight if self.input.nonpositive == "impression" else None,
+            )
+        common = Objective(
+            confidence=confidence,
+            item_weight=ItemWeight(chosen.item_weight, chosen.item_exponent, chosen.propensity_floor),
+            unobserved_weight=unobserved_weight,
             unobserved_on=train.unobserved_on,
+            target=train.target if train.implicit else "rating",
+            offset=mean_rating if train.global_mean else 0.0,
+            reg_scaling=train.reg_scaling,
+            reg_exponent=train.reg_exponent,
+            nonnegative=train.nonnegative,
+            largest_item_count=largest_item_count,
         )
-        if not train.implicit:
-            weights = Objective(
-                confidence=Confidence("constant", 1.0, base=0.0), unobserved_weight=0.0, target="rating"
-            )
-        return {
-            side: replace(
-                weights,
-                reg_param=train.reg_param if own is None else own,
-                reg_scaling=train.reg_scaling,
-                reg_exponent=train.reg_exponent,
-                nonnegative=train.nonnegative,
+
+        def of_side(reg_param: float | None, n_fixed: int, held: int) -> Objective:
+            return replace(
+                common,
+                reg_param=train.reg_param if reg_param is None else reg_param,
                 n_fixed=n_fixed,
+                held=held if train.biases else None,
             )
-            for side, own, n_fixed in (("users", train.user_reg_param, items), ("items", train.item_reg_param, users))
+
+        return {  # a user's row ends in (bias, 1), an item's in (1, bias)
+            "users": of_side(train.user_reg_param, items, train.rank + 1),
+            "items": of_side(train.item_reg_param, users, train.rank),
         }
 
     def decay(self) -> Decay | None:
@@ -239,6 +330,9 @@ class Config(_Section, frozen=True, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and values, for a manifest."""
         return cast("dict[str, Any]", msgspec.to_builtins(self))
+
+
+_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -349,25 +443,55 @@ def _check_together(config: Config, given: dict[str, Any]) -> None:
         raise ConfigError("input.path is not set: name the interactions to train on")
     if not config.output.path:
         raise ConfigError("output.path is not set: name the folder that holds the model's versions")
-    train = config.train
-    if not train.implicit:
-        idle = [f"confidence.{key}" for key in given.get("confidence", {})]
-        idle += [f"train.{key}" for key in ("unobserved_weight", "unobserved_on") if key in given.get("train", {})]
-        if idle:
-            raise ConfigError(f"{', '.join(idle)}: no meaning with train.implicit = false, where every rating weighs 1")
-    lambdas = {train.reg_param if own is None else own for own in (train.user_reg_param, train.item_reg_param)}
-    if 0 in lambdas and (not train.implicit or train.unobserved_weight == 0):
-        raise ConfigError(
-            "train.reg_param = 0 without unobserved weight: a row with fewer observations than factors has no single "
-            "solution; set train.reg_param (or user_reg_param, item_reg_param) above 0"
-        )
+    _check_objective(config, given)
     if config.confidence.half_life_days and not config.input.timestamp:
         raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
     if config.confidence.reference_time:
         _seconds(config.confidence.reference_time)
     if config.input.duplicates == "last" and not config.input.timestamp:
         raise ConfigError("input.duplicates = last needs input.timestamp: name the column of times")
-    columns = [config.input.user, config.input.item, config.input.rating, config.input.timestamp]
-    named = [column for column in columns if column]
+    roles = ("user", "item", "rating", "weight", "timestamp")
+    named = [column for role in roles if (column := getattr(config.input, role))]
     if len(set(named)) < len(named):
-        raise ConfigError(f"input: one column is named twice among user, item, rating, timestamp: {named}")
+        raise ConfigError(f"input: one column is named twice among {', '.join(roles)}: {named}")
+
+
+def _check_objective(config: Config, given: dict[str, Any]) -> None:
+    """Refuse an objective that has no meaning, or no single minimum."""
+    train, chosen = config.train, config.confidence
+    given_train, given_confidence = given.get("train", {}), given.get("confidence", {})
+    if not train.implicit:
+        idle = [f"confidence.{key}" for key in given_confidence if key not in _POPULARITY]
+        idle += [f"train.{key}" for key in ("unobserved_weight", "unobserved_on", "target") if key in given_train]
+        if idle:
+            raise ConfigError(
+                f"{', '.join(idle)}: no meaning with train.implicit = false, where the rating is what is predicted and "
+                "weighs 1 (times input.weight, if there is one)"
+            )
+        if chosen.item_weight not in ("none", "propensity"):
+            raise ConfigError(
+                f"confidence.item_weight = {chosen.item_weight}: defined by what an observation weighs beyond the "
+                "unobserved ones, which do not count with train.implicit = false; propensity is defined there"
+            )
+    changed = {key for key in given_confidence if getattr(chosen, key) != getattr(ConfidenceSettings(), key)}
+    for key, needs in (("item_exponent", ("power", "propensity")), ("propensity_floor", ("propensity",))):
+        if key in changed and chosen.item_weight not in needs:
+            raise ConfigError(f"confidence.{key} needs confidence.item_weight = {' or '.join(needs)}")
+    if "impression_weight" in changed and config.input.nonpositive != "impression":
+        raise ConfigError("confidence.impression_weight needs input.nonpositive = impression: which rows are they?")
+    if config.input.nonpositive != "bad" and (not train.implicit or train.target == "rating"):
+        raise ConfigError(
+            f"input.nonpositive = {config.input.nonpositive}: no meaning where the rating itself is the target "
+            "(train.implicit = false or train.target = rating)"
+        )
+    if train.global_mean and train.implicit:
+        raise ConfigError("train.global_mean: implicit feedback has no mean rating; it needs train.implicit = false")
+    if train.nonnegative and (train.global_mean or train.start == "normal"):
+        cause = "train.global_mean leaves ratings below 0" if train.global_mean else "train.start = normal is not"
+        raise ConfigError(f"train.nonnegative: factors are to be non-negative, and {cause}")
+    lambdas = {train.reg_param if own is None else own for own in (train.user_reg_param, train.item_reg_param)}
+    if 0 in lambdas and (not train.implicit or train.unobserved_weight == 0):
+        raise ConfigError(
+            "train.reg_param = 0 without unobserved weight: a row with fewer observations than factors has no single "
+            "solution; set train.reg_param (or user_reg_param, item_reg_param) above 0"
+        )

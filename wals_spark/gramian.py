@@ -1,4 +1,4 @@
-"""The rank × rank Gramian of a factor matrix, in float64 and in mergeable parts."""
+"""The f × f Gramian of a factor matrix, in float64 and in mergeable parts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _ROWS_AT_A_TIME = 8192  # a float64 copy of 8192 × 128 is 8 MiB: small beside t
 
 
 def gramian(factors: npt.NDArray[np.float32]) -> Matrix:
-    """``YᵀY`` of the rows given, without λ and without α₀: shape (rank, rank)."""
-    rank = factors.shape[1]
-    total: Matrix = np.zeros((rank, rank))
+    """``YᵀY`` of the rows given, without λ and without α₀: shape (width, width)."""
+    width = factors.shape[1]
+    total: Matrix = np.zeros((width, width))
     for begin in range(0, len(factors), _ROWS_AT_A_TIME):
         rows = factors[begin : begin + _ROWS_AT_A_TIME].astype(np.float64)
         total += rows.T @ rows
     return total
 
 
-def merged(parts: Mapping[int, Matrix], rank: int) -> Matrix:
+def merged(parts: Mapping[int, Matrix], width: int) -> Matrix:
     """Sum the blocks' Gramians in the order of their block numbers, so that two runs agree bit for bit."""
-    total: Matrix = np.zeros((rank, rank))
+    total: Matrix = np.zeros((width, width))
     for block in sorted(parts):
         total += parts[block]
     return total

@@ -19,30 +19,32 @@ import pyarrow.compute as pc
 from wals_spark.blocks import InBlock, OutBlock
 from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids, pieces_of
 
-COLUMNS = ("column_ids", "column_counts", "column_positions", "column_ratings")
-_DTYPES = {"column_counts": np.int64, "column_positions": np.int32, "column_ratings": np.float32}
+_DTYPES = {"counts": np.int64, "positions": np.int32, "ratings": np.float32, "weights": np.float32}
 
 Ints = npt.NDArray[np.integer[Any]]
+Doubles = npt.NDArray[np.float64]
+
+_NONE = np.empty(0)
 
 
 class Columns(NamedTuple):
     """What one row block knows of one column block: its part of the matrix, column by column.
 
     ``ids`` are the columns' ids, ascending; ``counts`` the observations of each; ``positions`` (into the rows
-    that the row block will send) and ``ratings`` lie column after column.
+    that the row block will send), ``ratings`` and ``weights`` (empty if there are none) lie column after column.
     """
 
     ids: pa.Array
     counts: npt.NDArray[np.int64]
     positions: npt.NDArray[np.int32]
     ratings: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
 
     def pieces(self, destination: int) -> Iterator[Piece]:
         """Cut for travel to column block ``destination``."""
         yield from cut_ids("column_ids", self.ids, peer=destination)
-        yield from cut("column_counts", self.counts, peer=destination)
-        yield from cut("column_positions", self.positions, peer=destination)
-        yield from cut("column_ratings", self.ratings, peer=destination)
+        for name in _DTYPES:
+            yield from cut(f"column_{name}", getattr(self, name), peer=destination)
 
     @classmethod
     def by_source(cls, pieces: Iterable[Piece]) -> dict[int, Columns]:
@@ -51,7 +53,7 @@ class Columns(NamedTuple):
         return {
             source: cls(
                 join_ids(parts),
-                *(join(pieces_of(found, name, source), _DTYPES[name]) for name in COLUMNS[1:]),
+                **{name: join(pieces_of(found, f"column_{name}", source), dtype) for name, dtype in _DTYPES.items()},
             )
             for source, parts in sorted(found.get("column_ids", {}).items())
         }
@@ -93,6 +95,7 @@ def lay_out_rows(
     n_column_blocks: int,
     duplicates: str = "sum",
     timestamps: npt.NDArray[np.float64] | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> RowLayout:
     """Lay out one block of rows from its interactions, in any order.
 
@@ -106,6 +109,9 @@ def lay_out_rows(
         What several ratings of one pair become: their ``sum``, the ``last`` by timestamp (the greatest of
         several at one moment), or their ``max``. ``refuse`` sums, and leaves the judgement to who reads
         `RowLayout.duplicates`.
+    weights : float64, shape (n_interactions,)
+        The caller's own, if there are any. Of several rows of one pair, ``sum`` keeps the mean weight, ``last`` and
+        ``max`` that of the row they keep.
     """
     row_codes, row_ids = _encode(rows)
     column_codes, column_ids = _encode(columns)
@@ -120,7 +126,7 @@ def lay_out_rows(
 
     n_columns = max(1, len(column_ids))  # a block without interactions divides by it too
     pair: Ints = row_codes * n_columns + place[column_codes]
-    pair, merged_ratings, repeated = _merge_duplicates(pair, ratings, timestamps, duplicates)
+    pair, merged_ratings, merged_weights, repeated = _merge_duplicates(pair, ratings, weights, timestamps, duplicates)
     row, position = np.divmod(pair, n_columns)
     examples = [divmod(int(p), n_columns) for p in repeated[:5]]
 
@@ -129,6 +135,7 @@ def lay_out_rows(
         positions=position.astype(np.int32),
         ratings=merged_ratings.astype(np.float32),
         offsets=offsets,
+        weights=merged_weights.astype(np.float32),
     )
     out_block, transposed = _transpose(row, in_block, column_ids, len(row_ids))
     return RowLayout(
@@ -165,12 +172,14 @@ def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> Column
     column = np.concatenate([np.repeat(out_block[s], columns[s].counts) for s in sources])
     positions = np.concatenate([columns[s].positions + offsets[s] for s in sources])
     ratings = np.concatenate([columns[s].ratings for s in sources])
+    weights = np.concatenate([columns[s].weights for s in sources])
     order = np.argsort(column, kind="stable")  # by column, then by source block, then by position
     in_block = InBlock(
         indptr=np.searchsorted(column[order], np.arange(len(ids) + 1)).astype(np.int64),
         positions=positions[order].astype(np.int32),
         ratings=ratings[order],
         offsets=offsets,
+        weights=weights[order] if len(weights) else weights,
     )
     return ColumnLayout(ids, in_block, out_block)
 
@@ -189,9 +198,9 @@ def _encode(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
 
 
 def _merge_duplicates(
-    pair: Ints, ratings: npt.NDArray[np.float64], timestamps: npt.NDArray[np.float64] | None, policy: str
-) -> tuple[Ints, npt.NDArray[np.float64], Ints]:
-    """Distinct pairs ascending, one rating for each, and the pairs that came more than once.
+    pair: Ints, ratings: Doubles, weights: Doubles | None, timestamps: Doubles | None, policy: str
+) -> tuple[Ints, Doubles, Doubles, Ints]:
+    """Distinct pairs ascending, a rating and (if there are any) a weight for each, and the pairs that came repeatedly.
 
     A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits.
     """
@@ -200,19 +209,20 @@ def _merge_duplicates(
     is_first = np.ones(len(pair), dtype=bool)
     is_first[1:] = pair_sorted[1:] != pair_sorted[:-1]
     if is_first.all():
-        return pair_sorted, ratings[order], pair_sorted[:0]
-    if policy == "last" and timestamps is not None:
-        order = np.lexsort((ratings, timestamps, pair))
-    else:
-        order = np.lexsort((ratings, pair))
+        return pair_sorted, ratings[order], _NONE if weights is None else weights[order], pair_sorted[:0]
+    by_value = (ratings,) if weights is None else (weights, ratings)
+    by_time = (timestamps,) if policy == "last" and timestamps is not None else ()
+    order = np.lexsort((*by_value, *by_time, pair))
     firsts = np.flatnonzero(is_first)
     run_lengths = np.diff(np.append(firsts, len(pair)))
     if policy in ("last", "max"):
-        merged = ratings[order][firsts + run_lengths - 1]
+        keep = order[firsts + run_lengths - 1]
+        merged, merged_weights = ratings[keep], _NONE if weights is None else weights[keep]
     else:
         merged = np.add.reduceat(ratings[order], firsts)
+        merged_weights = _NONE if weights is None else np.add.reduceat(weights[order], firsts) / run_lengths
     distinct = pair_sorted[firsts]
-    return distinct, merged, distinct[run_lengths > 1]
+    return distinct, merged, merged_weights, distinct[run_lengths > 1]
 
 
 def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) -> tuple[OutBlock, dict[int, Columns]]:
@@ -222,6 +232,7 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
     by_column = np.argsort(in_block.positions, kind="stable")  # by column, then by row
     column = in_block.positions[by_column]
     row, ratings = row[by_column], in_block.ratings[by_column]
+    weights = in_block.weights[by_column] if len(in_block.weights) else in_block.weights
     bounds = np.searchsorted(column, in_block.offsets)
     place = np.empty(n_rows, dtype=np.int32)
     for block, (begin, end) in enumerate(pairwise(bounds)):
@@ -236,5 +247,6 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
             counts=np.bincount(column[begin:end] - first, minlength=last - first).astype(np.int64),
             positions=place[row[begin:end]],
             ratings=ratings[begin:end],
+            weights=weights[begin:end],
         )
     return out_block, transposed

@@ -25,13 +25,15 @@ def manifest(
     created: datetime,
     config: Config,
     counts: dict[str, int],
+    global_mean: float,
     last: HalfIteration,
     stopped_by: str,
     spark_version: str,
 ) -> str:
     """What a reader needs to trust and to use the factor tables, as JSON.
 
-    ``counts`` are of users, items, observations, duplicates merged and rows dropped.
+    ``counts`` are of users, items, observations, duplicates merged and rows dropped. With biases, ``biases`` says
+    which coordinate of a user's and of an item's features is the bias; the other of the two is 1.
     """
     document: dict[str, Any] = {
         "format": "wals_spark model",
@@ -43,6 +45,12 @@ def manifest(
             for side, name in (("user_factors", "users"), ("item_factors", "items"))
         },
         "rank": config.train.rank,
+        "score": {  # of a user's and an item's features
+            "formula": "global_mean + dot(user, item)",
+            "global_mean": global_mean,
+            "length": config.train.width,
+            "biases": {"users": config.train.rank, "items": config.train.rank + 1} if config.train.biases else None,
+        },
         "counts": counts,
         "loss": {"total": last.loss.total, **last.loss._asdict()},
         "half_iterations": last.number,

@@ -1,4 +1,4 @@
-"""Many small non-negative least squares problems solved at once, by cyclic coordinate descent."""
+"""Many small non-negative least squares problems solved at once, by block principal pivoting."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from wals_spark.cholesky import cholesky_solve
 
 Array = npt.NDArray[np.float64]
 
-_TOLERANCE = 1e-10  # of a step, against the largest coordinate of its row
-_MAX_SWEEPS = 20_000
+_ROUNDING = 1e-10  # of a coordinate against its row's largest, of a gradient against the terms it is summed from
+_FULL_EXCHANGES = 3  # in a row that may fail to help, as in the paper
 
 
 def nonnegative_solve(lhs: Array, rhs: Array) -> Array:
     """Minimise ``½ xᵀ lhs[b] x − rhs[b]ᵀ x`` over x ≥ 0 for every b.
 
-    A sweep sets each coordinate to its minimum given the others, never below zero; for positive definite systems
-    the sweeps converge to the one solution (Franc, Hlaváč and Navara 2005). They begin at the unconstrained
-    solution, clipped, and a system leaves the batch when a whole sweep hardly moves it. One that never does has no
-    solution here: its row is nan.
+    A row splits its coordinates into those that are free and those that are 0, solves the free ones exactly, and
+    exchanges every coordinate on the wrong side: a free one below 0, a zero one with a downward gradient. Where that
+    stops helping, one coordinate at a time is exchanged, which ends for positive definite systems (Kim and Park, SIAM
+    J. Sci. Comput. 2011, algorithm 2). Coordinate descent has steps of its own that are cheaper, and on strongly
+    correlated factors needs tens of thousands of them. A row that does not end has no solution here: it is nan.
 
     Parameters
     ----------
@@ -31,20 +32,36 @@ def nonnegative_solve(lhs: Array, rhs: Array) -> Array:
     numpy.linalg.LinAlgError
         If a system is not positive definite beyond rounding.
     """
-    solution: Array = np.maximum(cholesky_solve(lhs, rhs), 0.0)
-    active = np.arange(len(rhs))
-    for _ in range(_MAX_SWEEPS):
+    n, rank = rhs.shape
+    solution = np.full((n, rank), np.nan)  # no answer is better than one that only looks like it
+    free = cholesky_solve(lhs, rhs) > 0
+    fewest_wrong, patience = np.full(n, rank + 1), np.full(n, _FULL_EXCHANGES)
+    active = np.arange(n)
+    for _ in range(20 * rank + 100):  # 7 for 200 systems of 64 with condition 1e10
         if not len(active):
-            return solution
-        x, a = solution[active], lhs[active]
-        gradient = np.einsum("bij,bj->bi", a, x) - rhs[active]
-        moved = np.zeros(len(active))
-        for k in range(rhs.shape[1]):
-            step = np.maximum(x[:, k] - gradient[:, k] / a[:, k, k], 0.0) - x[:, k]
-            x[:, k] += step
-            gradient += a[:, :, k] * step[:, None]
-            moved = np.maximum(moved, np.abs(step))
-        solution[active] = x
-        active = active[moved > _TOLERANCE * x.max(axis=1)]
-    solution[active] = np.nan  # no answer is better than one that only looks like it
+            break
+        a, b, f = lhs[active], rhs[active], free[active]
+        x = _solve_free(a, b, f)
+        terms = np.abs(b) + np.einsum("bij,bj->bi", np.abs(a), np.abs(x))
+        gradient = np.einsum("bij,bj->bi", a, x) - b
+        too_low = f & (x < -_ROUNDING * np.abs(x).max(axis=1, keepdims=True))
+        wrong = too_low | (~f & (gradient < -_ROUNDING * terms))
+        count = wrong.sum(axis=1)
+        done = count == 0
+        solution[active[done]] = np.maximum(x[done], 0.0)
+
+        better = count < fewest_wrong[active]
+        patience[active] = np.where(better, _FULL_EXCHANGES, patience[active] - 1)
+        fewest_wrong[active] = np.minimum(count, fewest_wrong[active])
+        last_wrong = rank - 1 - np.argmax(wrong[:, ::-1], axis=1)
+        one = np.arange(rank) == last_wrong[:, None]
+        free[active] = f ^ np.where((patience[active] >= 0)[:, None], wrong, wrong & one)
+        active = active[~done]
     return solution
+
+
+def _solve_free(lhs: Array, rhs: Array, free: npt.NDArray[np.bool_]) -> Array:
+    """The exact minimum of each system with the other coordinates at 0: they keep their diagonal, and nothing else."""
+    rank = rhs.shape[1]
+    kept = (free[:, :, None] & free[:, None, :]) | np.eye(rank, dtype=bool)
+    return cholesky_solve(np.where(kept, lhs, 0.0), np.where(free, rhs, 0.0))

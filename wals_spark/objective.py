@@ -10,18 +10,19 @@ either replaces the weight α₀ that unobserved pairs have, or comes on top of 
     unobserved_on = missing    c (t − ŷ)²               w = c − α₀    Hu, Koren and Volinsky; MLlib; implicit
     unobserved_on = all        c (t − ŷ)² + α₀ ŷ²       w = c         Rendle et al. 2022
 
-and s = c·t, k = c·t² in both: the constants are in, so L is the textbook loss itself.
+and s = c·t, k = c·t² in both: the constants are in, so L is the textbook loss itself. With biases, ŷ is still x_u·y_i:
+a user's row ends in (b_u, 1) and an item's in (1, b_i), and the coordinate that is 1 is held there, without penalty.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from wals_spark.confidence import Confidence
+from wals_spark.confidence import Confidence, ItemWeight
 
 REG_SCALINGS = ("plain", "count", "frequency")
 UNOBSERVED_ON = ("missing", "all")
@@ -30,11 +31,10 @@ Vector = npt.NDArray[np.float64]
 
 
 class ObservedTerms(NamedTuple):
-    """Per observation, shape (n_observed,): ``w``, ``s`` and ``k`` of the loss above."""
+    """Per observation, shape (n_observed,): ``w`` and ``t`` of the loss above."""
 
     curvature: Vector
-    pull: Vector
-    constant: Vector
+    target: Vector
 
 
 class Loss(NamedTuple):
@@ -54,37 +54,49 @@ class Loss(NamedTuple):
 class Objective:
     """A choice of weights, targets and regularisation, for one side: all an executor needs to know of the settings.
 
-    ``n_fixed`` is the number of rows of the other side; only frequency scaling uses it.
+    Attributes
+    ----------
+    offset : float
+        Taken from each rating before it is a target: the global mean, or 0.
+    held : int or None
+        With biases, the coordinate of this side's rows that is always 1.
+    n_fixed : int
+        Rows of the other side; frequency scaling uses it.
+    largest_item_count : int
+        Positive observations of the most popular item; propensity weights use it.
     """
 
     confidence: Confidence = field(default_factory=Confidence)
+    item_weight: ItemWeight = field(default_factory=ItemWeight)
     unobserved_weight: float = 1.0
     unobserved_on: str = "missing"
     target: str = "preference"
+    offset: float = 0.0
     reg_param: float = 0.1
     reg_scaling: str = "plain"
     reg_exponent: float = 1.0
     nonnegative: bool = False
+    held: int | None = None
     n_fixed: int = 0
+    largest_item_count: int = 1
 
     @property
-    def positive_start(self) -> bool:
-        """Whether factors start without negative entries: explicit ratings and non-negative factors do."""
-        return self.nonnegative or self.target == "rating"
+    def carried(self) -> float:
+        """What an observation's confidence has beyond its ``w``: ``s = (w + carried) t``, ``k = (w + carried) t²``."""
+        return self.unobserved_weight if self.unobserved_on == "missing" else 0.0
 
-    def observed_terms(self, ratings: npt.NDArray[np.floating]) -> ObservedTerms:
-        """Weights and targets of observed ratings.
+    def observed_terms(self, ratings: npt.NDArray[np.floating], multiplier: Vector | float = 1.0) -> ObservedTerms:
+        """Weights and targets of observed ratings; ``multiplier`` is of the confidence above its base.
 
-        With target ``preference``, a rating above zero has target 1; one of zero or below has target 0 and the
-        confidence of its magnitude: a stated dislike, as in MLlib's implicit ALS.
+        With target ``preference``, a rating above zero has target 1; one of zero or below has target 0: a stated
+        dislike, as in MLlib's implicit ALS, or an impression that nothing came of.
         """
-        confidence = self.confidence.of(np.abs(ratings))
-        target = ratings.astype(np.float64) if self.target == "rating" else (ratings > 0).astype(np.float64)
-        pull = confidence * target
-        replaced = self.unobserved_weight if self.unobserved_on == "missing" else 0.0
-        return ObservedTerms(confidence - replaced, pull, pull * target)
+        curvature = self.confidence.of(ratings, multiplier) - self.carried
+        rated = self.target == "rating"
+        target = ratings.astype(np.float64) - self.offset if rated else (ratings > 0).astype(np.float64)
+        return ObservedTerms(curvature, target)
 
-    def regularization(self, counts: npt.NDArray[np.integer]) -> Vector:
+    def regularization(self, counts: npt.NDArray[np.number[Any]]) -> Vector:
         """``Λ`` of rows with ``counts`` observations.
 
         plain: λ · count: λ n (ALS-WR, Zhou et al. 2008) · frequency: λ (n + α₀ N)^ν, N rows on the other side

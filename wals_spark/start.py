@@ -13,7 +13,7 @@ _ROWS_AT_A_TIME = 8192
 
 
 def start_factors(
-    ids: pa.Array, *, rank: int, seed: int, side: str, scale: float, positive: bool = False
+    ids: pa.Array, *, rank: int, seed: int, side: str, scale: float, positive: bool = False, held: int | None = None
 ) -> npt.NDArray[np.float32]:
     """Draw each id's row from N(0, scale/√rank), independent of blocks, order and of the other ids.
 
@@ -28,14 +28,18 @@ def start_factors(
         ``"users"`` or ``"items"``: a user and an item with one id differ.
     positive : bool
         Take absolute values: for explicit ratings, which are mostly of one sign (docs/adr/0006).
+    held : int
+        With biases: which of the two coordinates after ``rank`` is 1 in every row; the other, the bias, starts at 0.
 
     Returns
     -------
-    ndarray of float32, shape (n, rank)
+    ndarray of float32, shape (n, rank), or (n, rank + 2) with biases
     """
     prefix = f"{seed}/{side}/".encode()
     pairs = (rank + 1) // 2
-    factors = np.empty((len(ids), rank), dtype=np.float32)
+    factors = np.zeros((len(ids), rank if held is None else rank + 2), dtype=np.float32)
+    if held is not None:
+        factors[:, held] = 1.0
     for begin in range(0, len(ids), _ROWS_AT_A_TIME):
         some = ids.slice(begin, _ROWS_AT_A_TIME)
         bits = b"".join(hashlib.shake_128(prefix + key).digest(8 * pairs) for key in _id_bytes(some))
@@ -45,7 +49,7 @@ def start_factors(
         angle = 2.0 * np.pi * uniform[:, 1]  # (n, pairs)
         normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
         drawn = np.abs(normal) if positive else normal
-        factors[begin : begin + len(some)] = drawn[:, :rank] * (scale / np.sqrt(rank))
+        factors[begin : begin + len(some), :rank] = drawn[:, :rank] * (scale / np.sqrt(rank))
     return factors
 
 

@@ -3,9 +3,10 @@
 # Source this file, then call `use_environment main` (Spark 4, in .venv) or `use_environment spark35` (Spark 3.5, in
 # .venv-spark35). It makes what is missing, sets ROOT and VENV, and exports what Spark needs. A later call finds the
 # stamp that the first one wrote last, and costs well under a second. Written for bash 3.2, which macOS has.
+# `use_environment lenskit` makes .venv-lenskit, for a peer that needs packages of its own; it has no Spark.
 #
-# You may set JAVA_HOME, WALS_PYTHON (the Python to build .venv with) and WALS_PYTHON_SPARK35 (the same for
-# .venv-spark35). Without them the first that fits is taken.
+# You may set JAVA_HOME, WALS_PYTHON (the Python to build .venv with), WALS_PYTHON_SPARK35 and WALS_PYTHON_LENSKIT (the
+# same for .venv-spark35 and .venv-lenskit). Without them the first that fits is taken.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -13,6 +14,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 LINES_OF_LOG_SHOWN=20
 
 use_environment() { # main | spark35
+  WITH_SPARK=yes
   case $1 in
     main)
       VENV=$ROOT/.venv REQUIREMENTS=$ROOT/requirements/test.txt LOG=$ROOT/build/setup.log
@@ -26,13 +28,21 @@ use_environment() { # main | spark35
       OLDEST_JAVA=17 NEWEST_JAVA=17 JAVA_SPAN="17, which Spark 3.5 needs,"
       JAVA_ADVICE="Debian 12, Ubuntu: apt-get install openjdk-17-jre-headless; Fedora: dnf install java-17-openjdk-headless; macOS: brew install openjdk@17"
       ;;
-    *) die "use_environment knows main and spark35, not $1" ;;
+    lenskit)
+      VENV=$ROOT/.venv-lenskit REQUIREMENTS=$ROOT/requirements/lenskit.txt LOG=$ROOT/build/setup-lenskit.log
+      PYTHON_VARIABLE=WALS_PYTHON_LENSKIT OLDEST_PYTHON=10 NEWEST_PYTHON=11 WITH_SPARK=no
+      ;;
+    *) die "use_environment knows main, spark35 and lenskit, not $1" ;;
   esac
   WANTED_PYTHON=${!PYTHON_VARIABLE-}
   # Another Spark's home, modules and cluster settings, left in the user's shell, would mix with the Spark that pip
   # installs here: its scripts would start that Spark's JVM, or ask that cluster for workers.
   unset SPARK_HOME SPARK_CONF_DIR HADOOP_CONF_DIR YARN_CONF_DIR PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
   mkdir -p "$ROOT/build"
+  if [ "$WITH_SPARK" = no ]; then
+    environment_is_ready || set_up_environment
+    return
+  fi
   find_java || install_java
   if ! environment_is_ready; then
     say "Java $JAVA_VERSION found in $JAVA_HOME"
@@ -91,8 +101,10 @@ set_up_environment() {
     fi
     rm -f "$VENV/stamp" # from here to the new stamp, a run that is interrupted leaves what the next one makes anew
     say "Installing pinned packages (once; a few minutes on a fresh machine; log in ${LOG#"$ROOT"/}) ..."
+    local packages=(-r "$REQUIREMENTS")
+    if [ "$WITH_SPARK" = yes ]; then packages+=(-e "$ROOT"); fi
     logged "Installing packages" "$VENV/bin/python" -m pip --disable-pip-version-check --no-input \
-      install --use-pep517 -r "$REQUIREMENTS" -e "$ROOT"
+      install --use-pep517 "${packages[@]}"
     stamp_of "$version" >"$VENV/stamp.new"
     mv "$VENV/stamp.new" "$VENV/stamp"
   fi

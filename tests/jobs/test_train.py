@@ -77,6 +77,25 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     assert read_factors(model / "user_factors") == users
 
 
+def test_biases_and_the_mean_are_in_the_model_and_the_log_says_what_was_minimised(run_train, interactions, tmp_path):
+    explicit = ("train.implicit=false", "train.biases=true", "train.global_mean=true")
+    done = run_train(*interactions, *explicit, "train.rank=2", "train.max_iter=30", "output.version=v1")
+    assert done.returncode == 0, done.stderr
+    model = tmp_path / "model/versions/v1"
+    users, items = read_factors(model / "user_factors"), read_factors(model / "item_factors")
+    manifest = json.loads((model / "manifest.json").read_text())
+    assert manifest["score"] == {
+        "formula": "global_mean + dot(user, item)",
+        "global_mean": pytest.approx(sum(CELLS.values()) / len(CELLS)),
+        "length": 4,
+        "biases": {"users": 2, "items": 3},
+    }
+    assert {row[3] for row in users.values()} == {row[2] for row in items.values()} == {1.0}
+    assert "objective: weight of a rating r: 1; target r - mean; unobserved pairs do not count" in done.stderr
+    assert "weights of 8 observations: least 1, " in done.stderr
+    assert "    mllib-explicit  reg_param 1\n" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("setting", "code", "message"),
     [

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from local_training import half_iteration, lay_out, start
+from local_training import half_iteration, lay_out, set_factors
 from pyspark.ml.recommendation import ALS
 
 from wals_spark.config import load_config
-from wals_spark.half_iteration import summarize_start
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -33,10 +32,8 @@ def test_one_half_iteration_equals_mllibs(spark, implicit):
     config = load_config(None, ["input.path=a", "output.path=b", "train.reg_param=0.3", *preset])
     objective = config.objectives(users=len(their_users), items=len(their_items))["users"]
     user_side, item_side, _ = lay_out(users, items, ratings)
-    start(item_side, "items", objective, rank=6)
-    item_side.factors = [np.stack([their_items[i] for i in item_side.ids[0].to_pylist()])]
-    item_side.summaries = {0: summarize_start(item_side.factors[0], item_side.in_blocks[0], objective)}
-    half_iteration(user_side, item_side, objective, 6)
+    set_factors(item_side, [np.stack([their_items[i] for i in item_side.ids[0].to_pylist()])], objective)
+    half_iteration(user_side, item_side, objective)
 
     ours = user_side.by_id()
     scale = np.abs(list(their_users.values())).max()

@@ -126,6 +126,7 @@ def test_the_manifest_says_what_a_reader_needs():
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
         config=load_config(None, ["input.path=a", "output.path=b", "train.rank=8"]),
         counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
+        global_mean=0.0,
         last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
         stopped_by="max_iter",
         spark_version="4.0",

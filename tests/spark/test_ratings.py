@@ -194,3 +194,19 @@ def test_the_oldest_event_is_still_positive_as_a_float32(spark):
 def test_explicit_ratings_may_be_zero_or_negative(spark):
     table = spark.createDataFrame([("a", "i", 0.0), ("b", "i", -2.0)], SCHEMA)
     assert check(table, settings(), implicit=False).rows == 2
+
+
+def test_weights_are_checked_like_ratings_and_may_be_zero(spark):
+    rows = [("ann", "i1", 2.0, w) for w in (0.0, 1.5, None, float("nan"), -1.0, 1e39)]
+    raw = spark.createDataFrame(rows, f"{SCHEMA}, w double")
+    with pytest.raises(InputError, match=r"4 of 6 rows .* weight below zero.*weight beyond.*weight not f.*weight null"):
+        check(raw, settings(weight="w"))
+    checked = check(raw, settings(weight="w", bad_rows="drop"))
+    assert sorted(row["weight"] for row in checked.table.collect()) == [0.0, 1.5]
+    with pytest.raises(InputError, match=r"input\.weight = v: there is no such column"):
+        check(raw, settings(weight="v"))
+
+
+def test_impressions_are_rows_like_any_other(spark):
+    raw = spark.createDataFrame([*GOOD, ("ann", "i2", 0.0), ("bob", "i1", -1.0)], SCHEMA)
+    assert check(raw, settings(nonpositive="impression")).rows == 4

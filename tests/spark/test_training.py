@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import local_training
 import numpy as np
 import oracle
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from wals_spark.confidence import Confidence
-from wals_spark.config import Train
+from wals_spark.config import Train, load_config
 from wals_spark.errors import TrainingError
 from wals_spark.objective import Objective
 from wals_spark.pieces import by_name_and_peer, join, join_ids
@@ -183,3 +184,37 @@ def test_the_spark_ui_says_which_half_iteration_runs(spark, tmp_path):
     descriptions = {jobs.apply(n).description().toString() for n in range(jobs.size())}
     assert "Some(half-iteration 6/6: solve users)" in descriptions
     assert "Some(half-iteration 5/6: solve items)" in descriptions
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["confidence.item_weight=propensity", "train.biases=true"],
+        ["train.preset=google-wals", "train.rank=6"],
+        ["train.implicit=false", "train.biases=true", "train.global_mean=true"],
+    ],
+)
+def test_weights_popularity_biases_and_mean_arrive_where_they_are_used(spark, tmp_path, settings):
+    """Against the same functions without Spark, which a dense oracle judges."""
+    common = ["input.path=a", "output.path=b", "train.max_iter=3", "train.user_blocks=3", "train.item_blocks=2"]
+    config = load_config(None, [*common, *settings])
+    weights = np.random.default_rng(2).choice([0.5, 1.0, 2.0], size=len(USERS))
+    rows = zip(USERS.tolist(), ITEMS.tolist(), RATINGS.tolist(), weights.tolist(), strict=True)
+    table = spark.createDataFrame(list(rows), "user long, item int, rating double, weight double")
+    blocks = lay_out(spark, table, rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3, item_blocks=2)
+    objectives = config.objectives(
+        users=N_USERS, items=N_ITEMS, mean_rating=blocks.mean_rating, largest_item_count=blocks.largest_item_count
+    )
+    assert blocks.largest_item_count == N_USERS
+    assert blocks.mean_rating == pytest.approx(RATINGS.mean())
+    described = []
+    trained = train(
+        spark.sparkContext, blocks.users, blocks.items, config.train, objectives, lambda _: None, described.append
+    )
+    assert [weights.size for weights in described] == [len(USERS)]
+    expected = local_training.train(config, USERS, ITEMS, RATINGS, max_iter=3, weights=weights)
+    for side, kept, rows_of in zip(
+        (blocks.users, blocks.items), (trained.user_factors, trained.item_factors), expected, strict=True
+    ):
+        np.testing.assert_allclose(matrix(by_id(side, kept, config.train.width)), matrix(rows_of), rtol=1e-3, atol=1e-4)
+    trained.free()

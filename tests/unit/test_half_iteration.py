@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import oracle
@@ -11,34 +12,93 @@ from local_training import half_iteration, lay_out, start
 from scipy.optimize import nnls
 
 from wals_spark.blocks import InBlock
-from wals_spark.confidence import FUNCTIONS, Confidence
+from wals_spark.confidence import FUNCTIONS, ITEM_WEIGHTS, Confidence, ItemWeight
 from wals_spark.half_iteration import solve_rows
 from wals_spark.objective import REG_SCALINGS, UNOBSERVED_ON, Objective
+from wals_spark.weighing import WeighedBlock, weigh
+
+
+class Problem(NamedTuple):
+    """Interactions of a few users and items, what is minimised, and a rank."""
+
+    users: np.ndarray
+    items: np.ndarray
+    ratings: np.ndarray
+    weights: np.ndarray | None
+    objective: Objective
+    rank: int
+
+    @property
+    def shape(self):
+        return int(self.users.max()) + 1, int(self.items.max()) + 1
+
+    @property
+    def sides(self):
+        """The objective as each side has it; ``held`` of the objective itself only says that there are biases."""
+        (n_users, n_items), biased = self.shape, self.objective.held is not None
+        popular = int(np.bincount(self.items[self.ratings > 0], minlength=1).max())
+        common = replace(self.objective, largest_item_count=popular)
+        return (
+            replace(common, n_fixed=n_items, held=self.rank + 1 if biased else None),
+            replace(common, n_fixed=n_users, held=self.rank if biased else None),
+        )
+
+    def dense(self):
+        """C, T, the constant, and the penalties of users and of items."""
+        arguments = (*self.shape, self.users, self.items, self.ratings, self.objective, self.weights)
+        c, t, constant, counted = oracle.general(*arguments)
+        o = self.objective
+        reg = (o.reg_param, o.reg_scaling, o.unobserved_weight, o.reg_exponent)
+        return c, t, constant, oracle.diagonal(counted, *reg), oracle.diagonal(counted.T, *reg)
+
+    def started(self, user_blocks=2, item_blocks=3):
+        """Both sides laid out, with start factors."""
+        user_side, item_side, _ = lay_out(
+            self.users, self.items, self.ratings,
+            user_blocks=user_blocks, item_blocks=item_blocks, weights=self.weights,
+        )  # fmt: skip
+        for side, objective in zip((user_side, item_side), self.sides, strict=True):
+            start(side, objective, rank=self.rank, positive=objective.nonnegative)
+        return user_side, item_side
 
 
 @st.composite
 def objectives(draw, nonnegative=False):
     """Any combination of the settings that makes sense."""
-    function = draw(st.sampled_from(FUNCTIONS))
-    weights = {
-        "confidence": Confidence(function, draw(st.sampled_from([0.5, 20.0])), 0.7, draw(st.sampled_from([0.0, 1.0]))),
-        "unobserved_weight": draw(st.sampled_from([0.01, 0.3, 1.0])),
-        "unobserved_on": draw(st.sampled_from(UNOBSERVED_ON)),
-    }
-    if draw(st.booleans()):
-        weights = {"confidence": Confidence("constant", 1.0, base=0.0), "unobserved_weight": 0.0, "target": "rating"}
+    popularity = draw(st.sampled_from(ITEM_WEIGHTS))
+    if draw(st.booleans()):  # explicit feedback
+        weights = {
+            "confidence": Confidence("constant", 1.0, base=0.0),
+            "item_weight": ItemWeight(popularity if popularity == "propensity" else "none", 0.7, 0.2),
+            "unobserved_weight": 0.0,
+            "target": "rating",
+            "offset": draw(st.sampled_from([0.0, 2.5])),
+        }
+    else:
+        alpha_0, on = draw(st.sampled_from([0.01, 0.3, 1.0])), draw(st.sampled_from(UNOBSERVED_ON))
+        base = draw(st.sampled_from([alpha_0 if on == "missing" else 0.0, 1.0]))
+        impression = draw(st.sampled_from([None, 0.4]))
+        function, alpha = draw(st.sampled_from(FUNCTIONS)), draw(st.sampled_from([0.5, 20.0]))
+        weights = {
+            "confidence": Confidence(function, alpha, 0.7, base, impression),
+            "item_weight": ItemWeight(popularity, 0.7, 0.2),
+            "unobserved_weight": alpha_0,
+            "unobserved_on": on,
+            "target": draw(st.sampled_from(["preference", "rating"])),
+        }
     return Objective(
         **weights,
         reg_param=draw(st.sampled_from([0.1, 1.0, 50.0])),
         reg_scaling=draw(st.sampled_from(REG_SCALINGS)),
         reg_exponent=draw(st.sampled_from([0.0, 0.5, 1.0])),
         nonnegative=nonnegative and draw(st.booleans()),
+        held=draw(st.sampled_from([None, 0])),
     )
 
 
 @st.composite
 def problems(draw, max_users=12, max_items=9, nonnegative=False):
-    """Interactions of a few users and items, each id at least once, an objective, and a rank."""
+    """Each id is there at least once; often there are more factors than items."""
     n_users, n_items = draw(st.integers(1, max_users)), draw(st.integers(1, max_items))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     observed = rng.random((n_users, n_items)) < draw(st.floats(0.05, 1.0))
@@ -47,36 +107,12 @@ def problems(draw, max_users=12, max_items=9, nonnegative=False):
     users, items = np.nonzero(observed)
     ratings = rng.exponential(draw(st.sampled_from([0.3, 1.0, 30.0])), size=len(users)) + 0.01
     if draw(st.booleans()):
-        ratings[rng.random(len(ratings)) < 0.2] *= -1  # dislikes
-    objective = draw(objectives(nonnegative))
-    # An observation weighs at least nothing: c below α₀ would make it count less than none, and curve downwards.
-    ratings = np.maximum(np.abs(ratings), 2.1) * np.sign(ratings) if objective.confidence.base == 0 else ratings
-    rank = draw(st.sampled_from([1, 2, 5, 16]))  # often more factors than items
+        ratings[rng.random(len(ratings)) < 0.2] *= -1  # dislikes, or impressions that nothing came of
+    weights = rng.choice([0.0, 0.5, 1.0, 3.0], size=len(users)) if draw(st.booleans()) else None
     order = rng.permutation(len(users))
-    return users[order], items[order], ratings[order].astype(np.float32), objective, rank
-
-
-def of_sides(problem):
-    """The objective as each side has it."""
-    users, items, _, objective, _ = problem
-    n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
-    return replace(objective, n_fixed=n_items), replace(objective, n_fixed=n_users)
-
-
-def laid_out_and_started(problem, user_blocks=2, item_blocks=3):
-    users, items, ratings, _, rank = problem
-    user_side, item_side, _ = lay_out(users, items, ratings, user_blocks=user_blocks, item_blocks=item_blocks)
-    for side, name, objective in zip((user_side, item_side), ("users", "items"), of_sides(problem), strict=True):
-        start(side, name, objective, rank=rank)
-    return user_side, item_side
-
-
-def dense_problem(problem):
-    """C, T, the constant, and the penalties of users and of items."""
-    users, items, ratings, objective, _ = problem
-    c, t, constant, counted = oracle.general(users.max() + 1, items.max() + 1, users, items, ratings, objective)
-    reg = (objective.reg_param, objective.reg_scaling, objective.unobserved_weight, objective.reg_exponent)
-    return c, t, constant, oracle.diagonal(counted, *reg), oracle.diagonal(counted.T, *reg)
+    rank = draw(st.sampled_from([1, 2, 5, 16]))
+    ratings = ratings[order].astype(np.float32)
+    return Problem(users[order], items[order], ratings, weights, draw(objectives(nonnegative)), rank)
 
 
 def matrix(side):
@@ -91,51 +127,52 @@ def assert_same_rows(actual, expected, rtol=1e-4):
 
 @given(problems())
 def test_a_half_iteration_equals_the_dense_solve_on_either_side(problem):
-    (of_users, of_items), rank = of_sides(problem), problem[4]
-    user_side, item_side = laid_out_and_started(problem)
-    c, t, _, user_penalties, item_penalties = dense_problem(problem)
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
+    c, t, _, user_penalties, item_penalties = problem.dense()
     fixed = matrix(item_side)
-    half_iteration(user_side, item_side, of_users, rank)
-    assert_same_rows(matrix(user_side), oracle.solve(c, t, user_penalties, fixed))
+    half_iteration(user_side, item_side, of_users)
+    assert_same_rows(matrix(user_side), oracle.solve(c, t, user_penalties, fixed, of_users.held))
     fixed = matrix(user_side)
-    half_iteration(item_side, user_side, of_items, rank)
-    assert_same_rows(matrix(item_side), oracle.solve(c.T, t.T, item_penalties, fixed))
+    half_iteration(item_side, user_side, of_items)
+    assert_same_rows(matrix(item_side), oracle.solve(c.T, t.T, item_penalties, fixed, of_items.held))
 
 
 @given(problems(nonnegative=True))
 def test_the_reported_loss_equals_the_dense_double_loop(problem):
-    (of_users, of_items), rank = of_sides(problem), problem[4]
-    user_side, item_side = laid_out_and_started(problem)
-    c, t, constant, *penalties = dense_problem(problem)
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
+    c, t, constant, *penalties = problem.dense()
     for solved, fixed, objective in ((user_side, item_side, of_users), (item_side, user_side, of_items)):
-        loss = half_iteration(solved, fixed, objective, rank)
-        expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties)
+        loss = half_iteration(solved, fixed, objective)
+        held = of_users.held, of_items.held
+        expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
         # Σ c t² is what the loss starts from; a loss far below it is a difference of large numbers.
         assert loss.total == pytest.approx(expected, rel=1e-6, abs=1e-9 * float((c * t**2).sum()))
 
 
 @given(problems())
 def test_the_unobserved_and_penalty_parts_are_what_they_are_called(problem):
-    (of_users, _), rank = of_sides(problem), problem[4]
-    user_side, item_side = laid_out_and_started(problem)
-    *_, user_penalties, item_penalties = dense_problem(problem)
-    loss = half_iteration(user_side, item_side, of_users, rank)
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
+    *_, user_penalties, item_penalties = problem.dense()
+    loss = half_iteration(user_side, item_side, of_users)
     x, y = matrix(user_side).astype(np.float64), matrix(item_side).astype(np.float64)
     expected = of_users.unobserved_weight * ((x @ y.T) ** 2).sum()
     assert loss.unobserved == pytest.approx(expected, rel=1e-6, abs=1e-12)
-    penalty = user_penalties @ (x**2).sum(axis=1) + item_penalties @ (y**2).sum(axis=1)
+    penalty = oracle.penalty(x, user_penalties, of_users.held) + oracle.penalty(y, item_penalties, of_items.held)
     assert loss.penalty == pytest.approx(penalty, rel=1e-6, abs=1e-12)
 
 
 @given(problems(nonnegative=True))
 @settings(max_examples=200)
 def test_an_exact_half_iteration_never_raises_the_loss(problem):
-    (of_users, of_items), rank = of_sides(problem), problem[4]
-    user_side, item_side = laid_out_and_started(problem)
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
     before = None
     for _ in range(6):
         for solved, fixed, objective in ((item_side, user_side, of_items), (user_side, item_side, of_users)):
-            loss = half_iteration(solved, fixed, objective, rank)
+            loss = half_iteration(solved, fixed, objective)
             size = abs(loss.observed) + loss.unobserved + loss.penalty
             assert before is None or loss.total <= before + 1e-9 * size
             before = loss.total
@@ -143,12 +180,12 @@ def test_an_exact_half_iteration_never_raises_the_loss(problem):
 
 @given(problems(), st.integers(1, 15), st.integers(1, 15))
 def test_the_factors_do_not_depend_on_the_blocks_more_blocks_than_rows_included(problem, m, n):
-    (of_users, of_items), rank = of_sides(problem), problem[4]
+    of_users, of_items = problem.sides
     results = []
     for user_blocks, item_blocks in ((1, 1), (m, n)):
-        user_side, item_side = laid_out_and_started(problem, user_blocks, item_blocks)
-        half_iteration(user_side, item_side, of_users, rank)
-        half_iteration(item_side, user_side, of_items, rank)
+        user_side, item_side = problem.started(user_blocks, item_blocks)
+        half_iteration(user_side, item_side, of_users)
+        half_iteration(item_side, user_side, of_items)
         results.append((matrix(user_side), matrix(item_side)))
     assert_same_rows(results[1][0], results[0][0], rtol=1e-3)
     assert_same_rows(results[1][1], results[0][1], rtol=1e-3)
@@ -156,38 +193,41 @@ def test_the_factors_do_not_depend_on_the_blocks_more_blocks_than_rows_included(
 
 @given(problems(), st.randoms(use_true_random=False))
 def test_shuffled_interactions_give_the_same_bits(problem, random):
-    users, items, ratings, objective, rank = problem
-    of_users, _ = of_sides(problem)
-    order = list(range(len(users)))
+    of_users, _ = problem.sides
+    order = list(range(len(problem.users)))
     random.shuffle(order)
-    shuffled = (users[order], items[order], ratings[order], objective, rank)
+    columns = {name: getattr(problem, name) for name in ("users", "items", "ratings", "weights")}
+    shuffled = problem._replace(**{name: None if c is None else c[order] for name, c in columns.items()})
     results = []
     for given_problem in (problem, shuffled):
-        user_side, item_side = laid_out_and_started(given_problem)
-        half_iteration(user_side, item_side, of_users, rank)
+        user_side, item_side = given_problem.started()
+        half_iteration(user_side, item_side, of_users)
         results.append(matrix(user_side))
     np.testing.assert_array_equal(results[0], results[1])
 
 
 @given(problems())
 def test_users_and_items_swapped_swap_the_results(problem):
-    users, items, ratings, _, rank = problem
-    of_users, of_items = of_sides(problem)
-    user_side, item_side = laid_out_and_started(problem)
-    swapped_users, swapped_items, _ = lay_out(items, users, ratings, user_blocks=3, item_blocks=2)
-    start(swapped_users, "items", of_items, rank=rank)  # the same start: it is of the ids' side in the original
-    half_iteration(user_side, item_side, of_users, rank)
-    half_iteration(swapped_items, swapped_users, of_users, rank)
+    symmetric = replace(problem.objective, held=None, item_weight=ItemWeight())  # popularity is of items alone
+    problem = problem._replace(objective=symmetric)
+    users, items, ratings, weights, _, rank = problem
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
+    swapped_users, swapped_items, _ = lay_out(items, users, ratings, user_blocks=3, item_blocks=2, weights=weights)
+    swapped_users.name, swapped_items.name = "items", "users"  # the same start: it is of the side in the original
+    start(swapped_users, of_items, rank=rank)
+    half_iteration(user_side, item_side, of_users)
+    half_iteration(swapped_items, swapped_users, of_users)
     assert_same_rows(matrix(swapped_items), matrix(user_side))
 
 
 @given(problems())
 def test_without_unobserved_weight_a_row_is_a_ridge_regression_on_what_it_observed(problem):
-    users, items, ratings, objective, rank = problem
+    users, items, ratings, _, objective, rank = problem
     ridge = Objective(Confidence("constant", 1.0), unobserved_weight=0.0, reg_param=objective.reg_param)
-    user_side, item_side = laid_out_and_started((users, items, np.abs(ratings), ridge, rank))
+    user_side, item_side = problem._replace(ratings=np.abs(ratings), weights=None, objective=ridge).started()
     fixed = matrix(item_side).astype(np.float64)
-    half_iteration(user_side, item_side, ridge, rank)
+    half_iteration(user_side, item_side, ridge)
     for u, row in enumerate(matrix(user_side)):
         y = fixed[items[users == u]]
         weighted = 2.0 * y.T  # confidence 1 + 1, target 1
@@ -197,18 +237,21 @@ def test_without_unobserved_weight_a_row_is_a_ridge_regression_on_what_it_observ
 
 @given(problems())
 def test_nonnegative_rows_are_the_minimum_over_what_is_not_negative(problem):
-    users, items, ratings, objective, rank = problem
-    problem = (users, items, ratings, replace(objective, nonnegative=True), rank)
-    of_users, _ = of_sides(problem)
-    user_side, item_side = laid_out_and_started(problem)
-    c, t, _, penalties, _ = dense_problem(problem)
+    problem = problem._replace(objective=replace(problem.objective, nonnegative=True))
+    of_users, _ = problem.sides
+    user_side, item_side = problem.started()
+    c, t, _, penalties, _ = problem.dense()
     fixed = matrix(item_side).astype(np.float64)
-    half_iteration(user_side, item_side, of_users, rank)
+    half_iteration(user_side, item_side, of_users)
+    held = of_users.held
+    if held is not None:
+        t, fixed = t - fixed[:, held], np.delete(fixed, held, axis=1)
     expected = []
     for weight, target, penalty in zip(c, t, penalties, strict=True):  # as one tall least squares problem
-        tall = np.vstack([fixed * np.sqrt(weight)[:, None], np.sqrt(penalty) * np.eye(rank)])
-        expected.append(nnls(tall, np.concatenate([target * np.sqrt(weight), np.zeros(rank)]))[0])
-    assert_same_rows(matrix(user_side), np.array(expected))
+        tall = np.vstack([fixed * np.sqrt(weight)[:, None], np.sqrt(penalty) * np.eye(fixed.shape[1])])
+        expected.append(nnls(tall, np.concatenate([target * np.sqrt(weight), np.zeros(fixed.shape[1])]))[0])
+    rows = matrix(user_side)
+    assert_same_rows(rows if held is None else np.delete(rows, held, axis=1), np.array(expected))
 
 
 def test_a_row_longer_than_a_batch_is_solved_in_steps():
@@ -216,9 +259,10 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
     n, rank = 40_000, 32  # 10 MB of float64 rows: more than one step
     received = rng.normal(size=(n, rank)).astype(np.float32)
     ratings = rng.random(n).astype(np.float32)
-    row = InBlock(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n]))
+    objective = Objective(Confidence("linear", 3.0), reg_param=2.0)
+    row = weigh(InBlock(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n])), objective)
     gramian = received.astype(np.float64).T @ received.astype(np.float64)
-    solved = solve_rows(row, received, gramian, Objective(Confidence("linear", 3.0), reg_param=2.0))
+    solved = solve_rows(row, received, gramian, objective)
     expected = oracle.solve(1 + 3.0 * ratings[None].astype(np.float64), np.ones((1, n)), [2.0], received)
     assert_same_rows(solved.factors, expected)
 
@@ -231,7 +275,7 @@ def test_a_row_that_cannot_be_solved_is_named(value):
     rows = InBlock(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     gramian = np.full((3, 3), 0.0)
     objective = Objective(Confidence("linear", 1e300 if value == 1e38 else 1.0), reg_param=1.0)
-    summary = solve_rows(rows, received, gramian, objective).summary
+    summary = solve_rows(weigh(rows, objective), received, gramian, objective).summary
     assert summary.failed_row == (0 if value == 1e38 else 1)
     assert summary.failure
 
@@ -239,11 +283,12 @@ def test_a_row_that_cannot_be_solved_is_named(value):
 def test_singular_normal_equations_are_named_and_not_solved_by_luck():
     received = np.ones((1, 2), dtype=np.float32)
     rows = InBlock(np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32), np.array([0, 1]))
-    summary = solve_rows(rows, received, np.ones((2, 2)), Objective(reg_param=0.0)).summary
+    objective = Objective(reg_param=0.0)
+    summary = solve_rows(weigh(rows, objective), received, np.ones((2, 2)), objective).summary
     assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")
 
 
 def test_a_block_without_rows_gives_an_empty_share():
-    solved = solve_rows(InBlock.from_pieces({}), np.empty((0, 4), dtype=np.float32), np.eye(4), Objective())
+    solved = solve_rows(WeighedBlock.from_pieces({}), np.empty((0, 4), dtype=np.float32), np.eye(4), Objective())
     assert solved.factors.shape == (0, 4)
     assert solved.summary.observed == 0.0

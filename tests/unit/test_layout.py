@@ -75,6 +75,16 @@ def test_several_ratings_of_one_pair_become_one(policy, expected):
     assert duplicates == (2, (("u", "i"),))
 
 
+@pytest.mark.parametrize(("policy", "expected"), [("sum", 2.0), ("max", 4.0), ("last", 0.5)])
+def test_weights_of_one_pair_become_their_mean_or_that_of_the_row_that_is_kept(policy, expected):
+    user_side, item_side, _ = lay_out(
+        ["u", "u", "u", "v"], ["i", "i", "i", "i"], [5.0, 3.0, 2.0, 7.0],
+        duplicates=policy, timestamps=[1.0, 9.0, 2.0, 0.0], weights=[4.0, 0.5, 1.5, 3.0],
+    )  # fmt: skip
+    assert user_side.in_blocks[0].weights.tolist() == [expected, 3.0]
+    assert item_side.in_blocks[0].weights.tolist() == [expected, 3.0]
+
+
 @given(st.permutations(range(12)))
 def test_merged_duplicates_do_not_depend_on_the_order_of_arrival(order):
     ratings = np.array([0.1, 0.7, 1e-9, 3.3, 1e7, 2.2, 0.1, 0.3, 1e-3, 5.0, 0.9, 1.1])

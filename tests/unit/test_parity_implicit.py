@@ -23,8 +23,8 @@ def test_one_half_iteration_equals_implicits():
     )
     objective = config.objectives(users=50, items=30)["users"]
     user_side, item_side, _ = lay_out(users, items, ratings)
-    start(item_side, "items", objective, rank=8)
-    half_iteration(user_side, item_side, objective, 8)
+    start(item_side, objective, rank=8)
+    half_iteration(user_side, item_side, objective)
 
     theirs = implicit_als.AlternatingLeastSquares(
         factors=8, alpha=3.0, regularization=0.5, use_cg=False, use_gpu=False, iterations=1, num_threads=1

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import get_args
 
 import msgspec
 import numpy as np
 import pytest
-from local_training import half_iteration, lay_out, start
+from local_training import train
 
 from wals_spark.config import Train, load_config
 from wals_spark.errors import ConfigError
-from wals_spark.objective import Objective
+from wals_spark.explanation import equivalents
 from wals_spark.presets import PRESETS
 
 PATHS = ["input.path=in", "output.path=out"]
 R = np.array([0.5, 1.0, 7.0])
+ITEM_COUNTS = np.array([2, 5, 20])
 N, N_FIXED = np.array([3, 40]), 100
 
 
@@ -29,6 +29,8 @@ FORMULAS = {
     "mllib-explicit": ([], np.ones(3), R, 0.0, 0.1 * N),
     "implicit": (["confidence.alpha=2"], 2 * R - 1, 2 * R, 1.0, [0.01, 0.01]),
     "rendle": (["train.reg_param=0.2"], np.ones(3), np.ones(3), 0.1, 0.2 * (N + 0.1 * N_FIXED)),
+    # R_i = 1, C_j = 130/c_j for the counts of each observation's item; W = ω₀ + C_j, target a.
+    "google-wals": ([], 130 / ITEM_COUNTS, (0.01 + 130 / ITEM_COUNTS) * R, 0.01, [0.07, 0.07]),
     "qmf": ([], 40 * R, 1 + 40 * R, 1.0, [0.05, 0.05]),
     "lenskit": ([], 40 * np.ones(3), 41 * np.ones(3), 1.0, [0.1, 0.1]),
 }
@@ -38,16 +40,16 @@ FORMULAS = {
 def test_a_preset_has_the_weights_and_the_diagonal_of_its_system(preset):
     settings, curvature, pull, unobserved_weight, diagonal = FORMULAS[preset]
     objective = objective_of(f"train.preset={preset}", *settings)
-    terms = objective.observed_terms(R)
+    terms = objective.observed_terms(R, objective.item_weight.of(ITEM_COUNTS, 20))
     np.testing.assert_allclose(terms.curvature, curvature)
-    np.testing.assert_allclose(terms.pull, pull)
+    np.testing.assert_allclose((terms.curvature + objective.carried) * terms.target, pull)
     assert objective.unobserved_weight == unobserved_weight
     np.testing.assert_allclose(objective.regularization(N), diagonal)
 
 
 def test_mllib_turns_a_negative_rating_into_a_target_of_zero_that_does_not_count_for_lambda():
     terms = objective_of("train.preset=mllib").observed_terms(np.array([-3.0]))
-    assert (terms.curvature[0], terms.pull[0], terms.constant[0]) == (3.0, 0.0, 0.0)
+    assert (terms.curvature[0], terms.target[0]) == (3.0, 0.0)
 
 
 def test_the_presets_in_the_settings_are_those_there_are():
@@ -85,6 +87,21 @@ def test_each_side_may_have_its_own_lambda():
         (["train.implicit=false", "train.unobserved_weight=1"], r"train\.unobserved_weight: no meaning"),
         (["train.unobserved_weight=-1"], r"train\.unobserved_weight: expected `float` >= 0"),
         (["train.user_reg_param=-1"], r"train\.user_reg_param"),
+        (["train.implicit=false", "train.target=preference"], r"train\.target: no meaning"),
+        (
+            ["train.implicit=false", "confidence.item_weight=count"],
+            r"item_weight = count: defined by what",
+        ),
+        (["confidence.item_exponent=2"], r"item_exponent needs confidence\.item_weight = power or propensity"),
+        (["confidence.propensity_floor=0.1", "confidence.item_weight=power"], r"propensity_floor needs .* propensity"),
+        (["confidence.propensity_floor=0"], r"propensity_floor: expected `float` > 0"),
+        (["confidence.impression_weight=2"], r"impression_weight needs input\.nonpositive = impression"),
+        (["train.implicit=false", "input.nonpositive=impression"], r"input\.nonpositive = impression: no meaning"),
+        (["train.target=rating", "input.nonpositive=dislike"], r"input\.nonpositive = dislike: no meaning"),
+        (["train.global_mean=true"], r"global_mean: implicit feedback has no mean rating"),
+        (["train.implicit=false", "train.global_mean=true", "train.nonnegative=true"], r"leaves ratings below 0"),
+        (["train.start=normal", "train.nonnegative=true"], r"train\.start = normal is not"),
+        (["input.weight=item"], r"one column is named twice among user, item, rating, weight"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_reason(settings, message):
@@ -92,19 +109,18 @@ def test_what_makes_no_sense_is_refused_with_the_reason(settings, message):
         load_config(None, [*PATHS, *settings])
 
 
-def factors(side):
-    by_id = side.by_id()
-    return np.stack([by_id[i] for i in sorted(by_id)]).astype(np.float64)
+def config_of(*settings):
+    return load_config(None, [*PATHS, *settings])
 
 
-def trained(users, items, ratings, objective, *, rank, scale, iterations):
-    user_side, item_side, _ = lay_out(users, items, ratings, user_blocks=2, item_blocks=2)
-    for side, name in ((user_side, "users"), (item_side, "items")):
-        start(side, name, objective, rank=rank, scale=scale)
-    for _ in range(iterations):
-        half_iteration(user_side, item_side, replace(objective, n_fixed=len(set(items))), rank)
-        half_iteration(item_side, user_side, replace(objective, n_fixed=len(set(users))), rank)
-    return factors(user_side), factors(item_side)
+def trained(config, users, items, ratings, *, iterations, **settings):
+    """x·y of all pairs after training; ids are 0 to n − 1."""
+    config = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, **settings))
+    x, y = (
+        np.stack([side[i] for i in sorted(side)]).astype(np.float64)
+        for side in train(config, users, items, ratings, max_iter=iterations)
+    )
+    return x @ y.T
 
 
 def test_on_binary_data_hkv_ranks_as_rendle_does():
@@ -112,36 +128,92 @@ def test_on_binary_data_hkv_ranks_as_rendle_does():
     rng = np.random.default_rng(0)
     users, items = np.nonzero(rng.random((40, 25)) < 0.2)
     alpha, reg_param = 20.0, 7.0
-    hkv = objective_of("train.preset=hkv", f"confidence.alpha={alpha}", f"train.reg_param={reg_param}")
-    rendle = objective_of(
+    hkv = config_of("train.preset=hkv", f"confidence.alpha={alpha}", f"train.reg_param={reg_param}")
+    rendle = config_of(
         "train.preset=rendle", f"train.unobserved_weight={1 / alpha}", f"train.reg_param={reg_param / (1 + alpha)}",
         "train.reg_exponent=0",
     )  # fmt: skip
     scale = np.sqrt(1 + 1 / alpha)
-    options = {"rank": 5, "iterations": 6}
-    x_hkv, y_hkv = trained(users, items, np.ones(len(users)), hkv, scale=scale, **options)
-    x, y = trained(users, items, np.ones(len(users)), rendle, scale=1.0, **options)
-    np.testing.assert_allclose(x_hkv @ y_hkv.T, scale**2 * (x @ y.T), rtol=1e-3, atol=1e-5)
-    np.testing.assert_array_equal(np.argsort(-x_hkv @ y_hkv.T)[:, :3], np.argsort(-x @ y.T)[:, :3])
+    options = {"rank": 5, "iterations": 6, "first_side": "users"}
+    of_hkv = trained(hkv, users, items, np.ones(len(users)), start_scale=scale, **options)
+    of_rendle = trained(rendle, users, items, np.ones(len(users)), start_scale=1.0, **options)
+    np.testing.assert_allclose(of_hkv, scale**2 * of_rendle, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(np.argsort(-of_hkv)[:, :3], np.argsort(-of_rendle)[:, :3])
+
+
+def regular_pairs(n_users, n_items, per_user, seed=0):
+    """Random pairs, each user with as many items as any other, and each item with as many users."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(np.arange(n_users), per_user)
+    while True:
+        items = rng.permutation(np.resize(np.arange(n_items), len(users)))
+        if len(set(zip(users, items, strict=True))) == len(users):
+            return users, items
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.preset=hkv", "confidence.alpha=3", "train.reg_param=2"],
+        ["train.preset=mllib", "confidence.alpha=4", "train.reg_param=0.2"],
+        ["train.preset=implicit", "confidence.alpha=5", "train.reg_param=0.7"],
+        ["train.preset=rendle", "train.unobserved_weight=0.2", "train.reg_param=0.02"],
+        ["train.unobserved_weight=0.3", "confidence.item_weight=inverse", "train.user_reg_param=3"],
+        ["train.preset=mllib-explicit", "train.reg_scaling=plain", "train.reg_param=0.5"],
+    ],
+)
+def test_where_weights_and_counts_are_equal_the_equivalents_of_other_systems_rank_the_same(settings):
+    users, items = regular_pairs(12, 8, 4)
+    ratings = np.full(len(users), 2.0)
+    config = config_of(*settings)
+    objectives = config.objectives(users=12, items=8, mean_rating=2.0, largest_item_count=6)
+    o = objectives["users"]
+    weight = float(o.observed_terms(ratings[:1], o.item_weight.of(np.array([6]), 6)).curvature[0] + o.carried)
+    options = {"rank": 3, "iterations": 5, "first_side": "items", "start": "normal"}
+    mine = trained(config, users, items, ratings, start_scale=1.0, **options)
+    found = equivalents(objectives, len(users), weight, 2.0)
+    assert found
+    for equivalent in found:
+        other = config_of(*equivalent.settings())
+        ratio = 1.0
+        if o.target == "preference":  # Rendle's factors are smaller by the root of 1 + α₀
+            alpha_0 = next(e.weights["train.unobserved_weight"] for e in found if e.preset == "rendle")
+            of_all = [c.train.unobserved_on == "all" for c in (config, other)]
+            ratio = (1 + alpha_0) ** (of_all[0] - of_all[1])
+        theirs = trained(other, users, items, ratings, start_scale=np.sqrt(ratio), **options)
+        np.testing.assert_allclose(theirs, ratio * mine, rtol=1e-3, atol=1e-5, err_msg=equivalent.preset)
 
 
 def test_with_all_weights_equal_it_is_the_plain_low_rank_approximation():
     rng = np.random.default_rng(1)
     matrix = rng.normal(size=(12, 8)) + 3
     users, items = np.indices(matrix.shape).reshape(2, -1)
-    objective = Objective(target="rating", unobserved_weight=0.0, confidence=_ONE, reg_param=1e-9)
-    x, y = trained(users, items, matrix.ravel(), objective, rank=3, scale=1.0, iterations=300)
+    scores = trained(_LEAST_SQUARES, users, items, matrix.ravel(), rank=3, iterations=300)
     u, s, vt = np.linalg.svd(matrix.astype(np.float32).astype(np.float64))
-    np.testing.assert_allclose(x @ y.T, (u[:, :3] * s[:3]) @ vt[:3], atol=1e-4)
+    np.testing.assert_allclose(scores, (u[:, :3] * s[:3]) @ vt[:3], atol=1e-4)
 
 
-def test_a_fully_observed_low_rank_matrix_is_recovered():
+@pytest.mark.parametrize("biases", [False, True])
+def test_a_fully_observed_low_rank_matrix_is_recovered(biases):
     rng = np.random.default_rng(2)
     matrix = rng.normal(size=(15, 3)) @ rng.normal(size=(3, 10))
+    if biases:
+        matrix += rng.normal(size=(15, 1)) + rng.normal(size=10) + 3.0
     users, items = np.indices(matrix.shape).reshape(2, -1)
-    objective = Objective(target="rating", unobserved_weight=0.0, confidence=_ONE, reg_param=1e-9)
-    x, y = trained(users, items, matrix.ravel(), objective, rank=3, scale=1.0, iterations=30)
-    np.testing.assert_allclose(x @ y.T, matrix, atol=1e-4)
+    scores = trained(_LEAST_SQUARES, users, items, matrix.ravel(), rank=3, iterations=60, biases=biases)
+    np.testing.assert_allclose(scores, matrix, atol=1e-4)
 
 
-_ONE = objective_of("train.preset=mllib-explicit").confidence
+def test_the_global_mean_comes_off_first_and_is_no_part_of_the_factors():
+    rng = np.random.default_rng(3)
+    users, items = np.nonzero(rng.random((30, 20)) < 0.4)
+    ratings = rng.integers(1, 6, len(users)).astype(np.float64)
+    options = {"rank": 2, "iterations": 5, "start": "normal"}
+    config = config_of("train.preset=mllib-explicit")
+    centred = trained(config, users, items, ratings - ratings.mean(), **options)
+    np.testing.assert_allclose(
+        trained(config, users, items, ratings, global_mean=True, **options), centred, rtol=1e-3, atol=1e-5
+    )
+
+
+_LEAST_SQUARES = config_of("train.preset=mllib-explicit", "train.reg_scaling=plain", "train.reg_param=1e-9")

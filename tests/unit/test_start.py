@@ -60,3 +60,9 @@ def test_a_positive_start_is_the_absolute_value():
     ids = pa.array(["a", "b"])
     options = {"rank": 5, "seed": 0, "side": "users", "scale": 1.0}
     np.testing.assert_array_equal(start_factors(ids, **options, positive=True), np.abs(start_factors(ids, **options)))
+
+
+def test_with_biases_a_row_ends_in_a_bias_of_zero_and_a_one_that_is_held():
+    options = {"rank": 2, "seed": 0, "side": "users", "scale": 1.0}
+    plain, biased = start_factors(pa.array(["a"]), **options), start_factors(pa.array(["a"]), **options, held=3)
+    np.testing.assert_array_equal(biased, [[*plain[0], 0.0, 1.0]])

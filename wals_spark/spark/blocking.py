@@ -14,6 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -24,18 +25,25 @@ from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.pieces import Piece, cut_ids
 from wals_spark.spark.rdd import by_block
 from wals_spark.spark.sides import SCHEMA, BlockedSide, read_kind
+from wals_spark.weighing import positive_counts
 
 _ROWS_A_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core a half-iteration
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Both sides, laid out; ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs."""
+    """Both sides, laid out.
+
+    ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs; ``mean_rating`` is of the
+    distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero.
+    """
 
     users: BlockedSide
     items: BlockedSide
     observations: int
     merged: int
+    mean_rating: float
+    largest_item_count: int
 
 
 def lay_out(
@@ -48,7 +56,7 @@ def lay_out(
     user_blocks: int = 0,
     item_blocks: int = 0,
 ) -> Blocks:
-    """Lay out clean interactions (user, item, rating[, timestamp]) as files below ``work``.
+    """Lay out clean interactions (user, item, rating[, weight][, timestamp]) as files below ``work``.
 
     Reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster.
 
@@ -82,15 +90,19 @@ def lay_out(
     columns = read_kind(spark, f"{work}/users", "columns").rdd.mapPartitions(_to_peer_block)
     laid_out = by_block(columns, n_items).mapPartitionsWithIndex(partial(_lay_out_item_block, n_user_blocks=n_users))
     _write(spark.createDataFrame(laid_out, SCHEMA, verifySchema=False), f"{work}/items")
-    item_rows = sum(s["rows"] for s in _summaries(spark, f"{work}/items"))
+    item_summaries = _summaries(spark, f"{work}/items")
+    item_rows = sum(s["rows"] for s in item_summaries)
 
     user_rows = sum(s["rows"] for s in summaries)
+    observations = sum(s["observations"] for s in summaries)
     types = ratings.schema
     return Blocks(
         users=BlockedSide(spark, "users", f"{work}/users", n_users, user_rows, types["user"].dataType),
         items=BlockedSide(spark, "items", f"{work}/items", n_items, item_rows, types["item"].dataType),
-        observations=sum(s["observations"] for s in summaries),
+        observations=observations,
         merged=found.rows,
+        mean_rating=sum(s["ratings"] for s in summaries) / observations,
+        largest_item_count=max(s["largest_count"] for s in item_summaries),
     )
 
 
@@ -126,10 +138,12 @@ def _lay_out_user_block(
         n_column_blocks=n_item_blocks,
         duplicates=duplicates,
         timestamps=table["timestamp"].to_numpy() if "timestamp" in table.column_names else None,
+        weights=table["weight"].to_numpy() if "weight" in table.column_names else None,
     )
     summary = {
         "rows": len(layout.ids),
         "observations": len(layout.in_block.positions),
+        "ratings": float(layout.in_block.ratings.sum(dtype=np.float64)),
         "duplicates": layout.duplicates.rows,
         "examples": layout.duplicates.examples,
     }
@@ -146,7 +160,8 @@ def _lay_out_user_block(
 def _lay_out_item_block(block: int, received: Iterable[tuple[int, Piece]], *, n_user_blocks: int) -> Iterator[_Record]:
     """On an executor: what the user blocks know of one item block becomes its pieces."""
     layout = lay_out_columns(Columns.by_source(piece for _, piece in received), n_row_blocks=n_user_blocks)
-    return _records(block, layout, {"rows": len(layout.ids)})
+    largest_count = int(positive_counts(layout.in_block).max(initial=0))
+    return _records(block, layout, {"rows": len(layout.ids), "largest_count": largest_count})
 
 
 def _records(block: int, layout: Any, summary: dict[str, Any]) -> Iterator[_Record]:

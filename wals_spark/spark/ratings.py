@@ -1,4 +1,4 @@
-"""Interactions read from anywhere, checked, and brought into one shape: user, item, rating[, timestamp]."""
+"""Interactions read from anywhere, checked, and brought into one shape: user, item, rating[, weight][, timestamp]."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BROKEN_FILE = (
 
 @dataclass(frozen=True)
 class Ratings:
-    """Clean interactions, not yet merged: columns user, item, rating (double) and, where asked, timestamp (double)."""
+    """Clean interactions, not yet merged: user, item and, as doubles, rating and, where asked, weight and timestamp."""
 
     table: DataFrame
     rows: int
@@ -135,6 +135,9 @@ def _shaped(raw: DataFrame, settings: Input, timed: bool) -> DataFrame:
         columns["rating"] = _as_double(raw, settings.rating)
     else:
         columns["rating"] = F.lit(1.0)
+    if settings.weight:
+        _require(raw, "weight", settings.weight)
+        columns["weight"] = _as_double(raw, settings.weight)
     if timed:
         _require(raw, "timestamp", settings.timestamp)
         columns["timestamp"] = _as_seconds(raw, settings.timestamp)
@@ -191,13 +194,18 @@ def _reason(columns: list[str], settings: Input, implicit: bool) -> Column:
     for name in ("user", "item"):
         reason = reason.when(F.col(name).isNull(), F.lit(f"null {name} id"))
         reason = reason.when(F.col(name).cast("string") == "", F.lit(f"empty {name} id"))
-    reason = reason.when(rating.isNull(), F.lit("rating null or not a number"))
-    reason = reason.when(F.isnan(rating) | rating.isin(float("inf"), float("-inf")), F.lit("rating not finite"))
-    size = F.abs(rating)
-    beyond = (size > F.lit(float(_FLOAT32.max))) | (
-        (size < F.lit(float(_FLOAT32.tiny))) & (size > 0)
-    )  # would become inf, or 0
-    reason = reason.when(beyond, F.lit("rating beyond the range of float32"))
+    for name in ("rating", "weight"):
+        if name not in columns:
+            continue
+        number, size = F.col(name), F.abs(F.col(name))
+        reason = reason.when(number.isNull(), F.lit(f"{name} null or not a number"))
+        reason = reason.when(F.isnan(number) | number.isin(float("inf"), float("-inf")), F.lit(f"{name} not finite"))
+        beyond = (size > F.lit(float(_FLOAT32.max))) | (
+            (size < F.lit(float(_FLOAT32.tiny))) & (size > 0)
+        )  # would become inf, or 0
+        reason = reason.when(beyond, F.lit(f"{name} beyond the range of float32"))
+    if "weight" in columns:
+        reason = reason.when(F.col("weight") < 0, F.lit("weight below zero"))
     if "timestamp" in columns:
         timestamp = F.col("timestamp")
         reason = reason.when(timestamp.isNull() | F.isnan(timestamp), F.lit("no timestamp"))

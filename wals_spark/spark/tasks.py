@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.blocks import InBlock, out_block_from_pieces, received_rows
+from wals_spark.config import Train
 from wals_spark.half_iteration import BlockSummary, solve_rows, summarize_start
 from wals_spark.objective import Objective
-from wals_spark.pieces import Piece, by_name_and_peer, cut, join, join_ids, pieces_of
+from wals_spark.pieces import Piece, Sorted, by_name_and_peer, cut, join, join_ids, pieces_of
 from wals_spark.start import start_factors
+from wals_spark.weighing import WeighedBlock, item_weights, weigh
 
 Pieces = Iterable[tuple[int, Piece]]
 Sent = Iterator[tuple[int, Piece]]
@@ -39,42 +42,69 @@ class HalfIterationTask:
     """All a task needs besides its pieces; half-iteration 0 is the start."""
 
     number: int
-    rank: int
     objective: Objective
     summaries: Accumulator[Summaries]
 
 
-def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: str, seed: int, scale: float) -> Sent:
-    """Draw the factors that training starts from: ids and in-block in, factors out."""
+def send_item_weights(block: int, pieces: Pieces, *, objective: Objective) -> Sent:
+    """Send each user block the weights of its items: in-block and out-block in, received rows of one number out."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    ids = join_ids(pieces_of(found, "ids"))
+    return _sent(block, found, item_weights(InBlock.from_pieces(found), objective)[:, None])
+
+
+def weigh_block(block: int, pieces: Pieces, *, side: str, objective: Objective) -> Sent:
+    """Weigh a block: in-block (and what `send_item_weights` sent a user block) in, weighed block out."""
+    found = by_name_and_peer(piece for _, piece in pieces)
+    in_block = InBlock.from_pieces(found)
+    multiplier = None
+    if objective.item_weight.function != "none":
+        if side == "items":
+            multiplier = np.repeat(item_weights(in_block, objective), in_block.counts)
+        else:
+            multiplier = received_rows(found, in_block.offsets, 1, np.float64)[in_block.positions, 0]
+    return _keyed(block, weigh(in_block, objective, multiplier).pieces())
+
+
+def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: str, settings: Train) -> Sent:
+    """Draw the factors that training starts from: ids and weighed block in, factors out."""
+    found = by_name_and_peer(piece for _, piece in pieces)
     factors = start_factors(
-        ids, rank=task.rank, seed=seed, side=side, scale=scale, positive=task.objective.positive_start
+        join_ids(pieces_of(found, "ids")),
+        rank=settings.rank,
+        seed=settings.seed,
+        side=side,
+        scale=settings.start_scale,
+        positive=settings.positive_start,
+        held=task.objective.held,
     )
-    summary = summarize_start(factors, InBlock.from_pieces(found), task.objective)
+    summary = summarize_start(factors, WeighedBlock.from_pieces(found), task.objective)
     task.summaries.add({(task.number, block): summary})
     return _keyed(block, cut("factors", factors))
 
 
-def send_block(block: int, pieces: Pieces, *, rank: int) -> Sent:
+def send_block(block: int, pieces: Pieces, *, width: int) -> Sent:
     """Send each destination the rows it needs: out-block and factors in, received rows out."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    factors = join(pieces_of(found, "factors"), np.float32).reshape(-1, rank)
-    for destination, rows in out_block_from_pieces(found).items():
-        yield from _keyed(destination, cut("received", factors[rows], peer=block))
+    return _sent(block, found, join(pieces_of(found, "factors"), np.float32).reshape(-1, width))
 
 
 def solve_block(
     block: int, pieces: Pieces, *, task: HalfIterationTask, gramian: Broadcast[npt.NDArray[np.float64]]
 ) -> Sent:
-    """Solve the rows of a block: in-block and received rows in, factors out."""
+    """Solve the rows of a block: weighed block and received rows in, factors out."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    in_block = InBlock.from_pieces(found)
-    received = received_rows(found, in_block, task.rank)
+    weighed = WeighedBlock.from_pieces(found)
+    received = received_rows(found, weighed.offsets, len(gramian.value))
     found.clear()
-    result = solve_rows(in_block, received, gramian.value, task.objective)
+    result = solve_rows(weighed, received, gramian.value, task.objective)
     task.summaries.add({(task.number, block): result.summary})
     return _keyed(block, cut("factors", result.factors))
+
+
+def _sent(block: int, found: Sorted, rows: npt.NDArray[Any]) -> Sent:
+    """To each destination of the block's out-block, those of its rows that it needs."""
+    for destination, needed in out_block_from_pieces(found).items():
+        yield from _keyed(destination, cut("received", rows[needed], peer=block))
 
 
 def _keyed(block: int, pieces: Iterable[Piece]) -> Sent:

@@ -19,6 +19,7 @@ from wals_spark.errors import TrainingError
 from wals_spark.events import HalfIteration
 from wals_spark.gramian import merged
 from wals_spark.half_iteration import BlockSummary
+from wals_spark.histogram import Histogram
 from wals_spark.objective import Loss, Objective
 from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side
 from wals_spark.spark.sides import BlockedSide
@@ -27,8 +28,10 @@ from wals_spark.spark.tasks import (
     MergedSummaries,
     Summaries,
     send_block,
+    send_item_weights,
     solve_block,
     start_block,
+    weigh_block,
 )
 
 logger = logging.getLogger("wals_spark")
@@ -40,9 +43,9 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Side:
-    """A side in training: its blocks, kept in memory, and its factors as they stand (none before its first turn).
+    """A side in training: its weighed blocks, kept in memory, and its factors as they stand (none before its turn).
 
-    ``gramian`` (rank, rank) and ``penalty`` are of these factors. ``solved_with`` is the broadcast they were solved
+    ``gramian`` (width, width) and ``penalty`` are of these factors. ``solved_with`` is the broadcast they were solved
     with: Spark sends it along with every task that reads them, so it lives as long as they do.
     """
 
@@ -89,11 +92,13 @@ def train(
     settings: Train,
     objectives: Mapping[str, Objective],
     report: Callable[[list[HalfIteration]], None],
+    describe: Callable[[Histogram], None] = lambda _: None,
 ) -> Trained:
     """Train from the start until ``max_iter`` or ``tol``.
 
     ``objectives`` has what is minimised for the rows of ``users`` and of ``items``: one objective, with the λ of each
-    side. After each half-iteration ``report`` is given all events so far.
+    side. Before the first half-iteration ``describe`` is given what the observations weigh; after each, ``report`` all
+    events so far.
 
     Factors are kept on the executors without their history, so that the 200th iteration runs as the tenth did. If
     an executor is lost with factors nobody else has, training begins again from the blocks, which are on storage,
@@ -105,7 +110,7 @@ def train(
         If the loss rises or a row has no finite solution: which half-iteration, and which id.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        training = _Training(sc, settings, objectives, report)
+        training = _Training(sc, settings, objectives, report, describe)
         try:
             return training.run(users, items)
         except (Py4JJavaError, _LostSummaryError) as error:
@@ -140,17 +145,19 @@ class _Training:
         settings: Train,
         objectives: Mapping[str, Objective],
         report: Callable[[list[HalfIteration]], None],
+        describe: Callable[[Histogram], None],
     ) -> None:
         self.sc = sc
         self.settings = settings
         self.objectives = objectives
         self.report = report
+        self.describe = describe
         self.planned = 2 * settings.max_iter
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
         self.sides: dict[str, Side] = {}
 
     def run(self, users: BlockedSide, items: BlockedSide) -> Trained:
-        self.sides = {"users": self._opened(users), "items": self._opened(items)}
+        self.sides = {"users": self._opened(users, items), "items": self._opened(items)}
         first = self.settings.first_side
         second = "items" if first == "users" else "users"
         self._start(second)
@@ -179,29 +186,37 @@ class _Training:
             raise RuntimeError(f"{name} have no factors yet")
         return factors
 
-    def _opened(self, blocked: BlockedSide) -> Side:
-        rank = self.settings.rank
-        in_blocks, out_blocks = kept(blocked.pieces("in")), kept(blocked.pieces("out"))
-        return Side(blocked, in_blocks, out_blocks, gramian=np.zeros((rank, rank)))
+    def _opened(self, blocked: BlockedSide, items: BlockedSide | None = None) -> Side:
+        """A side's blocks, weighed. Users get the weights of their items from ``items``, where items have any."""
+        width = self.settings.width
+        objective = self.objectives[blocked.name]
+        pieces = blocked.pieces("in")
+        if items is not None and objective.item_weight.function != "none":
+            sent = side_by_side(items.pieces("in"), items.pieces("out")).mapPartitionsWithIndex(
+                partial(send_item_weights, objective=objective)
+            )
+            pieces = side_by_side(pieces, by_block(sent, blocked.n_blocks))
+        weighed = pieces.mapPartitionsWithIndex(
+            partial(weigh_block, side=blocked.name, objective=objective), preservesPartitioning=True
+        )
+        return Side(blocked, kept(weighed), kept(blocked.pieces("out")), gramian=np.zeros((width, width)))
 
     def _start(self, name: str) -> None:
         """Give a side the factors that the first half-iteration holds fixed."""
         side, settings = self.sides[name], self.settings
         self.sc.setJobDescription(f"start: draw {name}")
-        start = partial(
-            start_block, task=self._task(0, name), side=name, seed=settings.seed, scale=settings.start_scale
-        )
+        start = partial(start_block, task=self._task(0, name), side=name, settings=settings)
         pieces = side_by_side(side.blocked.pieces("ids"), side.in_blocks)
-        self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
+        parts = self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
+        self.describe(Histogram.merged(part.weights for _, part in sorted(parts.items()) if part.weights is not None))
 
     def _half_iteration(self, number: int, solved: str, fixed: str) -> HalfIteration:
         began = time.perf_counter()
         sides = self.sides
-        rank = self.settings.rank
         self.sc.setJobDescription(f"half-iteration {number}/{self.planned}: solve {solved}")
         gramian = self.sc.broadcast(sides[fixed].gramian)
         sent = side_by_side(sides[fixed].out_blocks, self._factors(fixed)).mapPartitionsWithIndex(
-            partial(send_block, rank=rank)
+            partial(send_block, width=self.settings.width)
         )
         received = by_block(sent, sides[solved].blocked.n_blocks)
         solve = partial(solve_block, task=self._task(number, solved), gramian=gramian)
@@ -221,7 +236,7 @@ class _Training:
         return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss)
 
     def _task(self, number: int, side: str) -> HalfIterationTask:
-        return HalfIterationTask(number, self.settings.rank, self.objectives[side], self.summaries)
+        return HalfIterationTask(number, self.objectives[side], self.summaries)
 
     def _replace_factors(
         self, name: str, factors: Keyed, number: int, solved_with: Broadcast[Matrix] | None = None
@@ -240,7 +255,7 @@ class _Training:
         self.sides[name] = replace(
             old,
             factors=factors,
-            gramian=merged({block: part.gramian for block, part in parts.items()}, self.settings.rank),
+            gramian=merged({block: part.gramian for block, part in parts.items()}, self.settings.width),
             penalty=sum(parts[block].penalty for block in sorted(parts)),
             solved_with=solved_with,
         )
