@@ -38,5 +38,6 @@ setup(
         # Clusters bring their own Spark, so it is no hard requirement. PySpark's mapInArrow asks for pandas.
         "spark": ["pyspark>=3.5,<5", "pandas>=2.2"],
         "terminal": ["rich>=13"],
+        "fast": ["numba>=0.60"],
     },
 )

@@ -14,7 +14,7 @@ from wals_spark.blocks import InBlock, out_block_from_pieces, out_block_pieces, 
 from wals_spark.confidence import ItemWeight
 from wals_spark.config import Config
 from wals_spark.gramian import merged
-from wals_spark.half_iteration import BlockSummary, solve_rows, summarize_start
+from wals_spark.half_iteration import EXACT, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
@@ -127,16 +127,16 @@ def sent(fixed: Side, rows: list[np.ndarray], n_destinations: int) -> list[list[
     return inbox
 
 
-def half_iteration(solved: Side, fixed: Side, objective: Objective) -> Loss:
+def half_iteration(solved: Side, fixed: Side, objective: Objective, solver: Solver = EXACT) -> Loss:
     """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's."""
     width = fixed.factors[0].shape[1]
     gramian = fixed.gramian(width)
     blocks = weighed(solved, fixed, objective)
     inbox = sent(fixed, fixed.factors, len(blocks))
-    solved.factors = []
+    stand, solved.factors = solved.factors, []
     for number, block in enumerate(blocks):
         received = received_rows(by_name_and_peer(inbox[number]), block.offsets, width)
-        result = solve_rows(block, received, gramian, objective)
+        result = solve_rows(block, received, gramian, objective, solver, stand[number] if stand else None)
         assert result.summary.failed_row < 0, result.summary.failure
         solved.factors.append(result.factors)
         solved.summaries[number] = result.summary
@@ -160,7 +160,9 @@ def train(config: Config, users, items, ratings, *, max_iter: int, weights=None)
     first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
     options = {"rank": settings.rank, "seed": settings.seed, "scale": settings.start_scale}
     start(sides[second], objectives[second], positive=settings.positive_start, **options)
-    for _ in range(max_iter):
-        for solved, fixed in ((first, second), (second, first)):
-            half_iteration(sides[solved], sides[fixed], objectives[solved])
+    steps = Solver(cg_steps=settings.cg_steps) if settings.solver == "cg" else EXACT
+    for number in range(1, 2 * max_iter + 1):
+        solved, fixed = (first, second) if number % 2 else (second, first)
+        solver = EXACT if number == 2 * max_iter else steps
+        half_iteration(sides[solved], sides[fixed], objectives[solved], solver)
     return user_side.by_id(), item_side.by_id()

@@ -198,8 +198,15 @@ class Train(_Section, frozen=True, kw_only=True):
         ),
     ] = 0.0
     solver: Annotated[
-        Literal["cholesky"], Meta(description="How a row's normal equations are solved: cholesky is exact.")
-    ] = "cholesky"
+        Literal["cg", "cholesky"],
+        Meta(
+            description=(
+                "How rows are solved: cg takes cg_steps conjugate gradient steps from the row as it stands, and is "
+                "exact at the very end; cholesky is exact throughout, as non-negative factors always are."
+            )
+        ),
+    ] = "cg"
+    cg_steps: Annotated[int, Meta(description="Conjugate gradient steps a row and half-iteration.", ge=1, le=100)] = 3
     reg_param: Annotated[float, Meta(description="Regularisation, lambda.", ge=0)] = 1.0
     reg_scaling: Annotated[
         Literal["plain", "count", "frequency"],

@@ -1,4 +1,4 @@
-"""One block's share of a half-iteration: its rows solved exactly against the other side's factors.
+"""One block's share of a half-iteration: its rows solved against the other side's factors.
 
 Row u, with its observations i ∈ Ω_u and the fixed side's rows y_i (`objective.py` has w, s and Λ):
 
@@ -11,14 +11,15 @@ with lhs[:, h] taken from rhs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from wals_spark.batches import batches, chunks
 from wals_spark.cholesky import cholesky_solve, first_indefinite
+from wals_spark.conjugate_gradient import improve_rows
 from wals_spark.gramian import gramian
 from wals_spark.histogram import Histogram
 from wals_spark.nonnegative import nonnegative_solve
@@ -27,9 +28,6 @@ from wals_spark.weighing import WeighedBlock
 
 Matrix = npt.NDArray[np.float64]
 Factors = npt.NDArray[np.float32]
-
-_BATCH_BYTES = 8 * 1024 * 1024  # of gathered rows, and of lhs: about what a core's caches hold
-_MAX_PADDING = 1.25  # longest row of a batch, over its shortest
 
 
 class SolvedRows(NamedTuple):
@@ -57,10 +55,31 @@ class BlockSummary:
     weights: Histogram | None = None
 
 
-def solve_rows(block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective) -> SolvedRows:
-    """Solve every row of a block exactly, in float64, and store it as float32.
+@dataclass(frozen=True)
+class Solver:
+    """How rows are solved: ``cg_steps`` conjugate gradient steps from where they stand; 0: exactly.
 
-    With ``objective.nonnegative`` a row is the exact minimum over x ≥ 0.
+    ``compiled`` allows the compiled loops, where there are any.
+    """
+
+    cg_steps: int = 0
+    compiled: bool = True
+
+
+EXACT = Solver()
+
+
+def solve_rows(
+    block: WeighedBlock,
+    received: Factors,
+    fixed_gramian: Matrix,
+    objective: Objective,
+    solver: Solver = EXACT,
+    start: Factors | None = None,
+) -> SolvedRows:
+    """Solve every row of a block, and store it as float32.
+
+    Exactly, in float64, or by steps from ``start``; with ``objective.nonnegative`` always the exact minimum over x ≥ 0.
 
     Parameters
     ----------
@@ -68,13 +87,36 @@ def solve_rows(block: WeighedBlock, received: Factors, fixed_gramian: Matrix, ob
         The fixed side's rows that ``block.positions`` points into; width is the rank, or with biases two more.
     fixed_gramian : float64, shape (width, width)
         Of *all* rows of the fixed side, those not received included.
+    start : float32, shape (n_rows, width)
+        The rows as they stand, if they do; only steps use it.
     """
+    if solver.cg_steps and not objective.nonnegative:
+        factors, fit, failed = improve_rows(
+            block, received, fixed_gramian, objective, start, solver.cg_steps, compiled=solver.compiled
+        )
+    else:
+        factors, fit, failed = _exact_rows(block, received, fixed_gramian, objective)
+    if failed >= 0:
+        return _failed(factors, failed, "its normal equations are singular")
+    if not np.isfinite(factors).all():
+        bad = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
+        return _failed(factors, bad, "its factors are not finite")
+    solved_gramian = gramian(factors)
+    penalty = _penalty(block, factors[:, _free(factors.shape[1], objective)])
+    unobserved = objective.unobserved_weight * float(np.vdot(solved_gramian, fixed_gramian))
+    return SolvedRows(factors, BlockSummary(block.n_rows, fit - unobserved - penalty, penalty, solved_gramian))
+
+
+def _exact_rows(
+    block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective
+) -> tuple[Factors, float, int]:
+    """The rows, ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over them, and the first whose lhs is singular, or -1."""
     width = fixed_gramian.shape[0]
     free = _free(width, objective)
     factors = np.ones((block.n_rows, width), dtype=np.float32)  # what is held stays 1
     unobserved = objective.unobserved_weight * fixed_gramian
-    fit = 0.0  # Σ over rows of xᵀ lhs x − 2 xᵀ rhs + Σ k
-    for rows in _batches(block.counts, width):
+    fit = 0.0
+    for rows in batches(block.counts, width):
         lhs, rhs, constant = _normal_equations(block, rows, received, objective.carried)
         lhs += unobserved
         lhs[:, free, free] += block.regularization[rows, None]
@@ -84,17 +126,11 @@ def solve_rows(block: WeighedBlock, received: Factors, fixed_gramian: Matrix, ob
         try:
             solution = (nonnegative_solve if objective.nonnegative else cholesky_solve)(*system)
         except np.linalg.LinAlgError:
-            return _failed(factors, int(rows[first_indefinite(system[0])]), "its normal equations are singular")
+            return factors, fit, int(rows[first_indefinite(system[0])])
         factors[rows[:, None], free] = solution
         x = factors[rows].astype(np.float64)  # the loss is of the factors as stored
-        if not np.isfinite(x).all():
-            bad = int(rows[np.flatnonzero(~np.isfinite(x).all(axis=1))[0]])
-            return _failed(factors, bad, "its factors are not finite")
         fit += constant + float(np.einsum("bi,bij,bj->", x, lhs, x, optimize=True) - 2.0 * np.vdot(x, rhs))
-    solved_gramian = gramian(factors)
-    penalty = _penalty(block, factors[:, free])
-    observed = fit - float(np.vdot(solved_gramian, unobserved)) - penalty
-    return SolvedRows(factors, BlockSummary(block.n_rows, observed, penalty, solved_gramian))
+    return factors, fit, -1
 
 
 def summarize_start(factors: Factors, block: WeighedBlock, objective: Objective) -> BlockSummary:
@@ -119,37 +155,15 @@ def _failed(factors: Factors, row: int, failure: str) -> SolvedRows:
     return SolvedRows(factors, BlockSummary(len(factors), 0.0, 0.0, np.zeros((width, width)), row, failure))
 
 
-def _batches(counts: npt.NDArray[np.int64], width: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of similar length together, so that a batch is one padded array that wastes little."""
-    order = np.argsort(counts, kind="stable")
-    lengths = counts[order]
-    begin = 0
-    while begin < len(order):
-        shortest = max(1, int(lengths[begin]))
-        end = int(np.searchsorted(lengths, shortest * _MAX_PADDING, side="right"))
-        longest = max(width, int(lengths[end - 1]))
-        end = min(end, begin + max(1, _BATCH_BYTES // (8 * width * longest)))
-        yield order[begin:end]
-        begin = end
-
-
 def _normal_equations(
     block: WeighedBlock, rows: npt.NDArray[np.int64], received: Factors, carried: float
 ) -> tuple[Matrix, Matrix, float]:
-    """``Σ w y yᵀ`` (n, f, f), ``Σ s y`` (n, f) and ``Σ k`` over the rows' observations.
-
-    A row with more observations than fit into a batch is summed in several steps: nobody's history is too long.
-    """
+    """``Σ w y yᵀ`` (n, f, f), ``Σ s y`` (n, f) and ``Σ k`` over the rows' observations."""
     width = received.shape[1]
-    begin, counts = block.indptr[rows], block.counts[rows]
     lhs = np.zeros((len(rows), width, width))
     rhs = np.zeros((len(rows), width))
     constant = 0.0
-    step = max(1, _BATCH_BYTES // (8 * width * len(rows)))
-    for offset in range(0, int(counts.max()), step):
-        column = np.arange(offset, min(offset + step, int(counts.max())))  # (n_padded,)
-        present = column < counts[:, None]  # (n, n_padded)
-        entry = np.where(present, begin[:, None] + column, 0)
+    for entry, present in chunks(block.indptr, rows, width):
         curvature = np.where(present, block.curvature[entry], 0.0).astype(np.float64)
         target = block.target[entry].astype(np.float64)
         pull = np.where(present, (curvature + carried) * target, 0.0)

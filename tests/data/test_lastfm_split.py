@@ -54,7 +54,7 @@ def test_linear_confidence_on_raw_counts_equals_the_dense_oracle_from_the_same_s
     """The loss here depends on the start more than on anything, so the oracle starts where the job does."""
     _, users, items = train(
         *COMMON, f"input.path={data}/lastfm-split/data1.txt", "train.reg_param=10", "confidence.function=linear",
-        "confidence.alpha=1", "train.first_side=users",
+        "confidence.alpha=1", "train.first_side=users", "train.solver=cholesky",
     )  # fmt: skip
     c, p, _ = dense(plays, list(users), list(items), "linear", 1.0)
     y = start_factors(pa.array(list(items)), rank=64, seed=0, side="items", scale=1.0).astype(np.float64)

@@ -41,7 +41,8 @@ def read_factors(path):
 
 
 def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, interactions, tmp_path):
-    done = run_train(*interactions, "train.rank=3", "train.max_iter=4", "output.version=v1", "train.first_side=users")
+    settings = ["train.rank=3", "train.max_iter=4", "train.solver=cholesky", "train.first_side=users"]
+    done = run_train(*interactions, *settings, "output.version=v1")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
     model = tmp_path / "model/versions/v1"

@@ -25,7 +25,7 @@ OBSERVED[:, 3] = True  # and one item everyone has
 USERS, ITEMS = np.nonzero(OBSERVED)
 RATINGS = RNG.integers(1, 20, size=len(USERS)).astype(np.float64)
 OBJECTIVE = Objective(Confidence("log", 10.0, 1.0), reg_param=2.0)
-SETTINGS = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2)
+SETTINGS = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, solver="cholesky")
 
 
 def interactions(spark):
@@ -65,7 +65,7 @@ def matrix(factors):
 
 @pytest.mark.parametrize("first_side", ["users", "items"])
 def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_loss(spark, tmp_path, first_side):
-    settings = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5)
+    settings = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5, solver="cholesky")
     users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
     c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
     x, y = (

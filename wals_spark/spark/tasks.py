@@ -12,7 +12,7 @@ from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.blocks import InBlock, out_block_from_pieces, received_rows
 from wals_spark.config import Train
-from wals_spark.half_iteration import BlockSummary, solve_rows, summarize_start
+from wals_spark.half_iteration import EXACT, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, by_name_and_peer, cut, join, join_ids, pieces_of
 from wals_spark.start import start_factors
@@ -44,6 +44,7 @@ class HalfIterationTask:
     number: int
     objective: Objective
     summaries: Accumulator[Summaries]
+    solver: Solver = EXACT
 
 
 def send_item_weights(block: int, pieces: Pieces, *, objective: Objective) -> Sent:
@@ -91,12 +92,15 @@ def send_block(block: int, pieces: Pieces, *, width: int) -> Sent:
 def solve_block(
     block: int, pieces: Pieces, *, task: HalfIterationTask, gramian: Broadcast[npt.NDArray[np.float64]]
 ) -> Sent:
-    """Solve the rows of a block: weighed block and received rows in, factors out."""
+    """Solve the rows of a block: weighed block, received rows and, for steps, factors as they stand in; factors out."""
     found = by_name_and_peer(piece for _, piece in pieces)
     weighed = WeighedBlock.from_pieces(found)
-    received = received_rows(found, weighed.offsets, len(gramian.value))
+    width = len(gramian.value)
+    received = received_rows(found, weighed.offsets, width)
+    stand = pieces_of(found, "factors")
+    start = join(stand, np.float32).reshape(-1, width) if stand else None
     found.clear()
-    result = solve_rows(weighed, received, gramian.value, task.objective)
+    result = solve_rows(weighed, received, gramian.value, task.objective, task.solver, start)
     task.summaries.add({(task.number, block): result.summary})
     return _keyed(block, cut("factors", result.factors))
 

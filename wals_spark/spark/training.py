@@ -18,7 +18,7 @@ from wals_spark.convergence import gain_is_small, refuse_rising_loss
 from wals_spark.errors import TrainingError
 from wals_spark.events import HalfIteration
 from wals_spark.gramian import merged
-from wals_spark.half_iteration import BlockSummary
+from wals_spark.half_iteration import EXACT, BlockSummary, Solver
 from wals_spark.histogram import Histogram
 from wals_spark.objective import Loss, Objective
 from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side
@@ -153,6 +153,7 @@ class _Training:
         self.report = report
         self.describe = describe
         self.planned = 2 * settings.max_iter
+        self.steps = Solver(cg_steps=settings.cg_steps) if settings.solver == "cg" else EXACT
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
         self.sides: dict[str, Side] = {}
 
@@ -165,11 +166,15 @@ class _Training:
         stopped_by = "max_iter"
         for number in range(1, self.planned + 1):
             solved, fixed = (first, second) if number % 2 else (second, first)
-            events.append(self._half_iteration(number, solved, fixed))
-            refuse_rising_loss(events)
-            self.report(events)
+            solver = EXACT if number == self.planned else self.steps  # what is published is the exact fold-in
+            events.append(self._half_iteration(number, solved, fixed, solver))
+            refuse_rising_loss(events, exact=solver == EXACT)
             if gain_is_small(events, self.settings.tol):
                 stopped_by = "tol"
+                if solver != EXACT:
+                    events[-1] = self._half_iteration(number, solved, fixed, EXACT)
+            self.report(events)
+            if stopped_by == "tol":
                 break
         for side in self.sides.values():
             side.free_blocks()
@@ -210,7 +215,7 @@ class _Training:
         parts = self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
         self.describe(Histogram.merged(part.weights for _, part in sorted(parts.items()) if part.weights is not None))
 
-    def _half_iteration(self, number: int, solved: str, fixed: str) -> HalfIteration:
+    def _half_iteration(self, number: int, solved: str, fixed: str, solver: Solver) -> HalfIteration:
         began = time.perf_counter()
         sides = self.sides
         self.sc.setJobDescription(f"half-iteration {number}/{self.planned}: solve {solved}")
@@ -219,8 +224,10 @@ class _Training:
             partial(send_block, width=self.settings.width)
         )
         received = by_block(sent, sides[solved].blocked.n_blocks)
-        solve = partial(solve_block, task=self._task(number, solved), gramian=gramian)
-        pieces = side_by_side(sides[solved].in_blocks, received)
+        solve = partial(solve_block, task=self._task(number, solved, solver), gramian=gramian)
+        stand = sides[solved].factors
+        warm = () if stand is None or solver == EXACT else (stand,)
+        pieces = side_by_side(sides[solved].in_blocks, received, *warm)
         parts = self._replace_factors(
             solved, pieces.mapPartitionsWithIndex(solve, preservesPartitioning=True), number, gramian
         )
@@ -235,8 +242,8 @@ class _Training:
         rows = sum(part.rows for part in parts.values())
         return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss)
 
-    def _task(self, number: int, side: str) -> HalfIterationTask:
-        return HalfIterationTask(number, self.objectives[side], self.summaries)
+    def _task(self, number: int, side: str, solver: Solver = EXACT) -> HalfIterationTask:
+        return HalfIterationTask(number, self.objectives[side], self.summaries, solver)
 
     def _replace_factors(
         self, name: str, factors: Keyed, number: int, solved_with: Broadcast[Matrix] | None = None

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given, settings
+from local_training import half_iteration
+from problems import matrix, problems
+
+from wals_spark.blocks import InBlock
+from wals_spark.confidence import Confidence
+from wals_spark.half_iteration import EXACT, Solver, solve_rows
+from wals_spark.objective import Objective
+from wals_spark.weighing import weigh
+
+IN_NUMPY = Solver(cg_steps=3, compiled=False)
+COMPILED = Solver(cg_steps=3)
+
+
+@given(problems())
+@settings(max_examples=150)
+def test_the_compiled_loops_do_what_numpy_does(problem):
+    pytest.importorskip("numba")
+    of_users, of_items = problem.sides
+    found = []
+    for solver in (IN_NUMPY, COMPILED):
+        user_side, item_side = problem.started()
+        losses = [half_iteration(user_side, item_side, of_users, solver)]
+        losses += [half_iteration(item_side, user_side, of_items, solver)]
+        found.append((matrix(user_side), matrix(item_side), [loss.total for loss in losses]))
+    for of_numpy, of_compiled in zip(*found, strict=True):
+        size = np.abs(of_numpy).max() + 1e-3  # the start's size: a row that goes to zero ends in its rounding
+        np.testing.assert_allclose(of_compiled, of_numpy, rtol=2e-3, atol=2e-3 * size)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@given(problems())
+def test_many_steps_reach_the_exact_rows(compiled, problem):
+    """Where float32 can: rows are judged by the loss that they leave, which is what their error costs."""
+    of_users, _ = problem.sides
+    user_side, item_side = problem.started()
+    exactly = half_iteration(user_side, item_side, of_users, EXACT)
+    user_side, item_side = problem.started()
+    by_steps = half_iteration(user_side, item_side, of_users, Solver(cg_steps=200, compiled=compiled))
+    c, t, *_ = problem.dense()
+    assert by_steps.total == pytest.approx(exactly.total, rel=1e-4, abs=1e-6 * float((c * t**2).sum()))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@given(problems())
+def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, problem):
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
+    c, t, constant, *penalties = problem.dense()
+    size = float((c * t**2).sum())
+    before = None
+    for _ in range(4):
+        for solved, fixed, objective in ((item_side, user_side, of_items), (user_side, item_side, of_users)):
+            loss = half_iteration(solved, fixed, objective, Solver(cg_steps=2, compiled=compiled))
+            held = of_users.held, of_items.held
+            exact = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
+            assert loss.total == pytest.approx(exact, rel=1e-4, abs=1e-5 * size + 1e-9)
+            assert before is None or exact <= before + 1e-5 * size + 1e-9
+            before = exact
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:divide by zero:RuntimeWarning")
+def test_a_row_that_curves_downwards_or_is_not_finite_is_named(compiled):
+    received = np.ones((2, 3), dtype=np.float32)
+    rows = InBlock(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
+    objective = Objective(Confidence("linear", 1.0), reg_param=1.0)
+    received[1] = np.nan
+    solver = Solver(cg_steps=3, compiled=compiled)
+    assert solve_rows(weigh(rows, objective), received, np.zeros((3, 3)), objective, solver).summary.failed_row == 1
+    downward = Objective(Confidence("constant", 0.0, base=0.0), unobserved_weight=9.0, reg_param=1.0)
+    received[1] = 1.0
+    summary = solve_rows(weigh(rows, downward), received, np.zeros((3, 3)), downward, solver).summary
+    assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")

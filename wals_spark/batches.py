@@ -1,0 +1,41 @@
+"""Rows of similar length together, so that NumPy sees few padded arrays instead of many short ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+_BATCH_BYTES = 8 * 1024 * 1024  # of gathered rows, and of lhs: about what a core's caches hold
+_MAX_PADDING = 1.25  # longest row of a batch, over its shortest
+
+Ints = npt.NDArray[np.int64]
+
+
+def batches(counts: Ints, width: int) -> Iterator[Ints]:
+    """The numbers of the rows, batch by batch, shortest first; a batch wastes little on padding."""
+    order = np.argsort(counts, kind="stable")
+    lengths = counts[order]
+    begin = 0
+    while begin < len(order):
+        shortest = max(1, int(lengths[begin]))
+        end = int(np.searchsorted(lengths, shortest * _MAX_PADDING, side="right"))
+        longest = max(width, int(lengths[end - 1]))
+        end = min(end, begin + max(1, _BATCH_BYTES // (8 * width * longest)))
+        yield order[begin:end]
+        begin = end
+
+
+def chunks(indptr: Ints, rows: Ints, width: int) -> Iterator[tuple[Ints, npt.NDArray[np.bool_]]]:
+    """The observations of a batch: their numbers, shape (n, n_padded), and which of them are there.
+
+    A row with more observations than fit into a batch comes in several chunks: nobody's history is too long.
+    """
+    begin = indptr[rows]
+    counts = indptr[rows + 1] - begin
+    step = max(1, _BATCH_BYTES // (8 * width * len(rows)))
+    for offset in range(0, int(counts.max()), step):
+        column = np.arange(offset, min(offset + step, int(counts.max())))  # (n_padded,)
+        present = column < counts[:, None]  # (n, n_padded)
+        yield np.where(present, begin[:, None] + column, 0), present

@@ -1,0 +1,169 @@
+"""The inner loops compiled by Numba, where it is installed (the extra ``fast``); cached on disk for all processes.
+
+Everything here has a NumPy twin that says the same thing more slowly, and tests that hold the two together.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+# Sums may be reordered, so that they vectorize; nan and inf stay what they are, so that a failed row can be found.
+_FAST = {"contract", "reassoc", "nsz", "arcp"}
+_TILE_BYTES = 400_000  # of rows gathered once and read in every step: within a core's level-2 cache
+
+
+@numba.njit(fastmath=_FAST, nogil=True, cache=True)
+def conjugate_gradient_rows(
+    indptr: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int32],
+    curvature: Floats,
+    target: Floats,
+    carried: float,
+    received: Floats,
+    shift: Floats,
+    toward: Floats,
+    diagonal: Floats,
+    regularization: Doubles,
+    solution: Floats,
+    steps: int,
+    tolerance: float,
+) -> tuple[float, int]:
+    """Twin of `conjugate_gradient.numpy_rows`: improve ``solution`` in place; ``Σ −xᵀ(b + r)``, the failed row or -1.
+
+    Four observations at a time: each coordinate of x, b, r and the diagonal is then read and written once for four.
+    """
+    f = received.shape[1]
+    f32 = np.float32
+    tile = max(64, _TILE_BYTES // (4 * f))
+    rows = np.empty((tile, f), dtype=np.float32)
+    w = np.empty(tile, dtype=np.float32)
+    s = np.empty(tile, dtype=np.float32)
+    h = np.zeros(tile, dtype=np.float32)
+    b = np.empty(f, dtype=np.float32)
+    r = np.empty(f, dtype=np.float32)
+    p = np.empty(f, dtype=np.float32)
+    q = np.empty(f, dtype=np.float32)
+    lhs_diagonal = np.empty(f, dtype=np.float32)
+    inverse = np.empty(f, dtype=np.float32)
+    carried_ = f32(carried)
+    fit = 0.0
+    for u in range(len(regularization)):  # ends at a row that is not positive definite, or not of numbers
+        begin, end = indptr[u], indptr[u + 1]
+        x = solution[u]
+        penalty = f32(regularization[u])
+        for a in range(f):
+            lhs_diagonal[a] = diagonal[a] + penalty
+            inverse[a] = lhs_diagonal[a]
+            b[a] = toward[a]
+            r[a] = -lhs_diagonal[a] * x[a]
+        rz = f32(0)
+        enough = f32(0)
+        for step in range(steps + 1):
+            if step:
+                for a in range(f):
+                    q[a] = lhs_diagonal[a] * p[a]
+            for offset in range(begin, end, tile):
+                m = min(tile, end - offset)
+                if step == 0 or end - begin > tile:
+                    for k in range(m):
+                        y = received[positions[offset + k]]
+                        copy = rows[k]
+                        for a in range(f):
+                            copy[a] = y[a]
+                        w[k] = curvature[offset + k]
+                        s[k] = (w[k] + carried_) * target[offset + k]
+                    if len(shift):
+                        for k in range(m):
+                            h[k] = shift[positions[offset + k]]
+                k = 0
+                if step == 0:
+                    while k + 4 <= m:
+                        y0, y1, y2, y3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+                        d0, d1, d2, d3 = f32(0), f32(0), f32(0), f32(0)
+                        for a in range(f):
+                            d0 += x[a] * y0[a]
+                            d1 += x[a] * y1[a]
+                            d2 += x[a] * y2[a]
+                            d3 += x[a] * y3[a]
+                        w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
+                        s0, s1 = s[k] - w0 * h[k], s[k + 1] - w1 * h[k + 1]
+                        s2, s3 = s[k + 2] - w2 * h[k + 2], s[k + 3] - w3 * h[k + 3]
+                        d0, d1, d2, d3 = w0 * d0, w1 * d1, w2 * d2, w3 * d3
+                        for a in range(f):
+                            b[a] += s0 * y0[a] + s1 * y1[a] + s2 * y2[a] + s3 * y3[a]
+                            r[a] -= d0 * y0[a] + d1 * y1[a] + d2 * y2[a] + d3 * y3[a]
+                            inverse[a] += (
+                                w0 * y0[a] * y0[a] + w1 * y1[a] * y1[a] + w2 * y2[a] * y2[a] + w3 * y3[a] * y3[a]
+                            )
+                        k += 4
+                    while k < m:
+                        y0 = rows[k]
+                        d0 = f32(0)
+                        for a in range(f):
+                            d0 += x[a] * y0[a]
+                        d0 *= w[k]
+                        s0 = s[k] - w[k] * h[k]
+                        for a in range(f):
+                            b[a] += s0 * y0[a]
+                            r[a] -= d0 * y0[a]
+                            inverse[a] += w[k] * y0[a] * y0[a]
+                        k += 1
+                else:
+                    while k + 4 <= m:
+                        y0, y1, y2, y3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+                        d0, d1, d2, d3 = f32(0), f32(0), f32(0), f32(0)
+                        for a in range(f):
+                            d0 += p[a] * y0[a]
+                            d1 += p[a] * y1[a]
+                            d2 += p[a] * y2[a]
+                            d3 += p[a] * y3[a]
+                        d0, d1, d2, d3 = w[k] * d0, w[k + 1] * d1, w[k + 2] * d2, w[k + 3] * d3
+                        for a in range(f):
+                            q[a] += d0 * y0[a] + d1 * y1[a] + d2 * y2[a] + d3 * y3[a]
+                        k += 4
+                    while k < m:
+                        y0 = rows[k]
+                        d0 = f32(0)
+                        for a in range(f):
+                            d0 += p[a] * y0[a]
+                        d0 *= w[k]
+                        for a in range(f):
+                            q[a] += d0 * y0[a]
+                        k += 1
+            if step == 0:
+                for a in range(f):
+                    if not inverse[a] > 0.0:
+                        return fit, u
+                    r[a] += b[a]
+                    inverse[a] = f32(1) / inverse[a]
+                    p[a] = inverse[a] * r[a]
+                    rz += r[a] * p[a]
+                    enough += b[a] * inverse[a] * b[a]
+                enough = max(enough, rz) * f32(tolerance) * f32(tolerance)
+            else:
+                pq = f32(0)
+                for a in range(f):
+                    pq += p[a] * q[a]
+                if not pq > 0.0:
+                    return fit, u
+                length = rz / pq
+                before = rz
+                rz = f32(0)
+                for a in range(f):
+                    x[a] += length * p[a]
+                    r[a] -= length * q[a]
+                    rz += r[a] * inverse[a] * r[a]
+                for a in range(f):
+                    p[a] = inverse[a] * r[a] + rz / before * p[a]
+            if rz <= enough:
+                break
+        row_fit = f32(0)
+        for a in range(f):
+            row_fit -= x[a] * (b[a] + r[a])
+        fit += float(row_fit)
+    return fit, -1

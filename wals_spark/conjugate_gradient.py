@@ -1,0 +1,187 @@
+"""A block's rows improved by a few preconditioned conjugate gradient steps, in the Gramian's own coordinates.
+
+Every row of a half-iteration has the same α₀G in its lhs. With G = V diag(g) Vᵀ and all rows of the fixed side turned
+to ỹ = Vᵀy once, a row is
+
+    lhs = diag(α₀g + Λ_u) + Σ w ỹ ỹᵀ        rhs = Σ s ỹ
+
+so a step costs 4 f for each observation and nothing of f², and the diagonal of lhs is a good preconditioner: popular
+directions are popular among any row's items. Steps start from the row as it stands (Takács, Pilászy and Tikk, RecSys
+2011; docs/adr/0009 has what three of them reach beside the exact solution).
+
+With biases, coordinate h of the solved row is held at 1. The others are turned; what h adds to a score is a known
+number of each fixed row, the ``shift``, and α₀G[:, h] goes to the right-hand side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from wals_spark.batches import batches, chunks
+from wals_spark.objective import Objective
+from wals_spark.weighing import WeighedBlock
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+# Of the residual, against the right-hand side or the residual at the start, in the preconditioner's norm: float32 has
+# no more than that.
+_TOLERANCE = 1e-6
+
+
+def _kernel(compiled: bool) -> Callable[..., tuple[float, int]]:
+    if compiled:
+        with contextlib.suppress(ImportError):  # the extra ``fast`` may not be there
+            from wals_spark.compiled import conjugate_gradient_rows
+
+            return conjugate_gradient_rows
+    return numpy_rows
+
+
+def improve_rows(
+    block: WeighedBlock,
+    received: Floats,
+    fixed_gramian: Doubles,
+    objective: Objective,
+    start: Floats | None,
+    steps: int,
+    *,
+    compiled: bool = True,
+) -> tuple[Floats, float, int]:
+    """Take ``steps`` steps from ``start`` towards every row's exact solution.
+
+    Parameters
+    ----------
+    received : float32, shape (n_received, width)
+    fixed_gramian : float64, shape (width, width)
+    start : float32, shape (n_rows, width)
+        The rows as they stand; none: from zero.
+    compiled : bool
+        Whether to take the compiled loops where there are any.
+
+    Returns
+    -------
+    factors : float32, shape (n_rows, width)
+    fit : float
+        ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over the rows, to float32's precision.
+    failed_row : int
+        The first row whose lhs is not positive definite, or -1.
+    """
+    width = fixed_gramian.shape[0]
+    held = objective.held
+    free = np.array([k for k in range(width) if k != held])
+    unobserved = objective.unobserved_weight * fixed_gramian
+    diagonal, turn = np.linalg.eigh(fixed_gramian[np.ix_(free, free)])
+    diagonal = objective.unobserved_weight * np.maximum(diagonal, 0.0)
+    turn_ = turn.astype(np.float32)
+    shift, toward = np.empty(0, dtype=np.float32), np.zeros(len(free))
+    if held is not None:
+        shift, toward = np.ascontiguousarray(received[:, held]), -unobserved[free, held] @ turn
+    solution = np.zeros((block.n_rows, len(free)), dtype=np.float32)
+    if start is not None:
+        solution = start[:, free] @ turn_
+    fit, failed_row = _kernel(compiled)(
+        block.indptr,
+        block.positions,
+        block.curvature,
+        block.target,
+        objective.carried,
+        received[:, free] @ turn_,
+        shift,
+        toward.astype(np.float32),
+        diagonal.astype(np.float32),
+        block.regularization,
+        solution,
+        steps,
+        _TOLERANCE,
+    )
+    factors = np.ones((block.n_rows, width), dtype=np.float32)
+    factors[:, free] = solution @ turn_.T
+    return factors, fit + _constant(block, objective, shift, unobserved), failed_row
+
+
+def _constant(block: WeighedBlock, objective: Objective, shift: Floats, unobserved: Doubles) -> float:
+    """What does not depend on the free coordinates: ``Σ_Ω (w h² − 2 s h + k) + α₀G[h, h]`` for each row."""
+    w, t = block.curvature.astype(np.float64), block.target.astype(np.float64)
+    weight = w + objective.carried
+    if objective.held is None:
+        return float((weight * t) @ t)
+    h = shift[block.positions].astype(np.float64)
+    of_observed = float(w @ h**2 - 2.0 * (weight * t) @ h + (weight * t) @ t)
+    return of_observed + block.n_rows * float(unobserved[objective.held, objective.held])
+
+
+def numpy_rows(
+    indptr: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int32],
+    curvature: Floats,
+    target: Floats,
+    carried: float,
+    received: Floats,
+    shift: Floats,
+    toward: Floats,
+    diagonal: Floats,
+    regularization: Doubles,
+    solution: Floats,
+    steps: int,
+    tolerance: float,
+) -> tuple[float, int]:
+    """Improve ``solution`` in place; ``Σ −xᵀ(b + r)`` over the rows, and the first row that failed, or -1.
+
+    Rows of similar length are one padded batch. b and r are the right-hand side and the residual.
+    """
+    fit = 0.0
+    for rows in batches(np.diff(indptr), received.shape[1]):
+        x = solution[rows]
+        lhs_diagonal = diagonal + regularization[rows, None].astype(np.float32)
+
+        def parts(rows: npt.NDArray[np.int64] = rows) -> list[tuple[Floats, Floats, Floats]]:
+            found = []
+            for entry, present in chunks(indptr, rows, received.shape[1]):
+                w = np.where(present, curvature[entry], np.float32(0))
+                s = np.where(present, (curvature[entry] + np.float32(carried)) * target[entry], np.float32(0))
+                if len(shift):
+                    s = s - w * shift[positions[entry]]
+                found.append((received[positions[entry]], w, s))
+            return found
+
+        def times(p: Floats, of: list[tuple[Floats, Floats, Floats]], lhs_diagonal: Floats = lhs_diagonal) -> Floats:
+            product = lhs_diagonal * p
+            for y, w, _ in of:
+                product += np.einsum("bn,bnf->bf", w * np.einsum("bnf,bf->bn", y, p), y)
+            return product
+
+        observed = parts()
+        b = toward + sum(np.einsum("bn,bnf->bf", s, y) for y, _, s in observed)
+        whole_diagonal = lhs_diagonal + sum(np.einsum("bn,bnf,bnf->bf", w, y, y, optimize=True) for y, w, _ in observed)
+        bad = ~(whole_diagonal > 0.0).all(axis=1)
+        if bad.any():
+            return fit, int(rows[bad].min())
+        inverse = 1.0 / whole_diagonal
+        r = b - times(x, observed)
+        p = inverse * r
+        rz = np.einsum("bf,bf->b", r, p)
+        enough = tolerance**2 * np.maximum(np.einsum("bf,bf,bf->b", b, inverse, b), rz)
+        active = ~(rz <= enough)
+        for _ in range(steps):
+            if not active.any():
+                break
+            q = times(p, observed)
+            pq = np.einsum("bf,bf->b", p, q)
+            bad = active & ~(pq > 0.0)
+            if bad.any():
+                return fit, int(rows[bad].min())
+            length = np.where(active, rz / np.where(active, pq, 1.0), 0.0).astype(np.float32)[:, None]
+            x += length * p
+            r -= length * q
+            before, rz = rz, np.where(active, np.einsum("bf,bf,bf->b", r, inverse, r), rz)
+            ratio = np.where(active, rz / np.where(active, before, 1.0), 0.0).astype(np.float32)
+            p = inverse * r + ratio[:, None] * p
+            active &= ~(rz <= enough)
+        solution[rows] = x
+        fit -= float(np.einsum("bf,bf->", x, b + r, dtype=np.float64))
+    return fit, -1
