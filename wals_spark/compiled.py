@@ -5,12 +5,15 @@ Everything here has a NumPy twin that says the same thing more slowly, and tests
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.integer[Any]]
 
 # Sums may be reordered, so that they vectorize; nan and inf stay what they are, so that a failed row can be found.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
@@ -20,7 +23,8 @@ _TILE_BYTES = 400_000  # of rows gathered once and read in every step: within a 
 @numba.njit(fastmath=_FAST, nogil=True, cache=True)
 def conjugate_gradient_rows(
     indptr: npt.NDArray[np.int64],
-    positions: npt.NDArray[np.int32],
+    positions: Ints,
+    codes: Ints,
     curvature: Floats,
     target: Floats,
     carried: float,
@@ -75,8 +79,9 @@ def conjugate_gradient_rows(
                         copy = rows[k]
                         for a in range(f):
                             copy[a] = y[a]
-                        w[k] = curvature[offset + k]
-                        s[k] = (w[k] + carried_) * target[offset + k]
+                        code = codes[offset + k]
+                        w[k] = curvature[code]
+                        s[k] = (w[k] + carried_) * target[code]
                     if len(shift):
                         for k in range(m):
                             h[k] = shift[positions[offset + k]]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from wals_spark.weighing import WeighedBlock
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.integer[Any]]
 
 # Of the residual, against the right-hand side or the residual at the start, in the preconditioner's norm: float32 has
 # no more than that.
@@ -87,6 +89,7 @@ def improve_rows(
     fit, failed_row = _kernel(compiled)(
         block.indptr,
         block.positions,
+        block.codes,
         block.curvature,
         block.target,
         objective.carried,
@@ -106,18 +109,20 @@ def improve_rows(
 
 def _constant(block: WeighedBlock, objective: Objective, shift: Floats, unobserved: Doubles) -> float:
     """What does not depend on the free coordinates: ``Σ_Ω (w h² − 2 s h + k) + α₀G[h, h]`` for each row."""
-    w, t = block.curvature.astype(np.float64), block.target.astype(np.float64)
-    weight = w + objective.carried
+    w, t = block.curvature.astype(np.float64), block.target.astype(np.float64)  # of each distinct pair
+    pull = (w + objective.carried) * t
+    constant = float((pull * t) @ np.bincount(block.codes, minlength=len(w)))
     if objective.held is None:
-        return float((weight * t) @ t)
+        return constant
     h = shift[block.positions].astype(np.float64)
-    of_observed = float(w @ h**2 - 2.0 * (weight * t) @ h + (weight * t) @ t)
+    of_observed = float(w[block.codes] @ h**2 - 2.0 * pull[block.codes] @ h) + constant
     return of_observed + block.n_rows * float(unobserved[objective.held, objective.held])
 
 
 def numpy_rows(
     indptr: npt.NDArray[np.int64],
-    positions: npt.NDArray[np.int32],
+    positions: Ints,
+    codes: Ints,
     curvature: Floats,
     target: Floats,
     carried: float,
@@ -135,6 +140,7 @@ def numpy_rows(
     Rows of similar length are one padded batch. b and r are the right-hand side and the residual.
     """
     fit = 0.0
+    pull = (curvature + np.float32(carried)) * target
     for rows in batches(np.diff(indptr), received.shape[1]):
         x = solution[rows]
         lhs_diagonal = diagonal + regularization[rows, None].astype(np.float32)
@@ -142,8 +148,8 @@ def numpy_rows(
         def parts(rows: npt.NDArray[np.int64] = rows) -> list[tuple[Floats, Floats, Floats]]:
             found = []
             for entry, present in chunks(indptr, rows, received.shape[1]):
-                w = np.where(present, curvature[entry], np.float32(0))
-                s = np.where(present, (curvature[entry] + np.float32(carried)) * target[entry], np.float32(0))
+                w = np.where(present, curvature[codes[entry]], np.float32(0))
+                s = np.where(present, pull[codes[entry]], np.float32(0))
                 if len(shift):
                     s = s - w * shift[positions[entry]]
                 found.append((received[positions[entry]], w, s))

@@ -136,7 +136,9 @@ def _exact_rows(
 def summarize_start(factors: Factors, block: WeighedBlock, objective: Objective) -> BlockSummary:
     """The summary of rows that nobody solved yet: their Gramian, penalty and weights, no observed loss."""
     penalty = _penalty(block, factors[:, _free(factors.shape[1], objective)])
-    weights = Histogram.of(block.curvature + objective.carried)
+    weights = Histogram.of(
+        block.curvature + objective.carried, np.bincount(block.codes, minlength=len(block.curvature))
+    )
     return BlockSummary(len(factors), 0.0, penalty, gramian(factors), weights=weights)
 
 
@@ -164,8 +166,9 @@ def _normal_equations(
     rhs = np.zeros((len(rows), width))
     constant = 0.0
     for entry, present in chunks(block.indptr, rows, width):
-        curvature = np.where(present, block.curvature[entry], 0.0).astype(np.float64)
-        target = block.target[entry].astype(np.float64)
+        code = block.codes[entry]
+        curvature = np.where(present, block.curvature[code], 0.0).astype(np.float64)
+        target = block.target[code].astype(np.float64)
         pull = np.where(present, (curvature + carried) * target, 0.0)
         fixed = received[block.positions[entry]].astype(np.float64)  # (n, n_padded, f)
         transposed = fixed.transpose(0, 2, 1)

@@ -26,18 +26,15 @@ class Histogram:
     total: float = 0.0
 
     @classmethod
-    def of(cls, values: npt.NDArray[np.floating]) -> Histogram:
-        """Count values."""
+    def of(cls, values: npt.NDArray[np.floating], times: npt.NDArray[np.integer]) -> Histogram:
+        """Count values, each of them ``times`` over."""
         if not len(values):
             return cls()
         bins = np.floor(_BINS_AN_OCTAVE * np.log2(np.maximum(values, _LOWEST))).astype(np.int64)
-        found, counts = np.unique(bins, return_counts=True)
-        return cls(
-            Counter(dict(zip(found.tolist(), counts.tolist(), strict=True))),
-            float(values.min()),
-            float(values.max()),
-            float(values.sum(dtype=np.float64)),
-        )
+        counts: Counter[int] = Counter()
+        for number, n in zip(bins.tolist(), times.tolist(), strict=True):
+            counts[number] += n
+        return cls(counts, float(values.min()), float(values.max()), float(values.astype(np.float64) @ times))
 
     @classmethod
     def merged(cls, parts: Iterable[Histogram]) -> Histogram:

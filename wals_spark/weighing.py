@@ -8,41 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from wals_spark.blocks import InBlock
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, cut, join, pieces_of
 
-_DTYPES = {
-    "indptr": np.int64,
-    "positions": np.int32,
-    "offsets": np.int64,
-    "curvature": np.float32,
-    "target": np.float32,
-    "regularization": np.float64,
-}
+Ints = npt.NDArray[np.integer[Any]]
+
+_FIELDS = ("indptr", "positions", "offsets", "codes", "curvature", "target", "regularization")
 
 
 @dataclass(frozen=True)
 class WeighedBlock:
     """The observations of a block's rows, as the solvers read them.
 
+    This is what every half-iteration moves into a worker, so it is small: ratings repeat, and so do their weights.
+    ``positions`` and ``codes`` take two bytes each where they fit, so an observation is 4 to 8 bytes.
+
     Attributes
     ----------
     indptr, positions, offsets
         As in `InBlock`.
-    curvature, target : float32, shape (n_observed,)
-        ``w`` and ``t`` (`objective.py`).
+    codes : uint16 or int32, shape (n_observed,)
+        Into the two tables that follow.
+    curvature, target : float32, shape (n_distinct,)
+        The pairs of ``w`` and ``t`` (`objective.py`) that there are.
     regularization : float64, shape (n_rows,)
         ``Λ``.
     """
 
     indptr: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int32]
+    positions: Ints
     offsets: npt.NDArray[np.int64]
+    codes: Ints
     curvature: npt.NDArray[np.float32]
     target: npt.NDArray[np.float32]
     regularization: npt.NDArray[np.float64]
@@ -58,14 +61,25 @@ class WeighedBlock:
         return np.diff(self.indptr)
 
     def pieces(self) -> Iterator[Piece]:
-        """Cut for travel; `from_pieces` is the way back."""
-        for name in _DTYPES:
-            yield from cut(name, getattr(self, name))
+        """Cut for travel; `from_pieces` is the way back. The name of a piece ends in its type."""
+        for name in _FIELDS:
+            array = getattr(self, name)
+            yield from cut(f"{name}.{array.dtype.name}", array)
 
     @classmethod
     def from_pieces(cls, pieces: Sorted) -> WeighedBlock:
         """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
-        return cls(**{name: join(pieces_of(pieces, name), dtype) for name, dtype in _DTYPES.items()})
+        found: dict[str, Any] = dict.fromkeys(_FIELDS, np.empty(0, dtype=np.int64))
+        for labelled in pieces:
+            name, _, dtype = labelled.partition(".")
+            if name in found and dtype:
+                found[name] = join(pieces_of(pieces, labelled), dtype)
+        return cls(**found)
+
+
+def _narrowest(values: Ints, n_distinct: int) -> Ints:
+    """Numbers below ``n_distinct`` in two bytes if they fit, else in four: each type is one more to compile for."""
+    return values.astype(np.uint16 if n_distinct <= 2**16 else np.int32)
 
 
 def positive_counts(in_block: InBlock) -> npt.NDArray[np.int64]:
@@ -94,11 +108,15 @@ def weigh(in_block: InBlock, objective: Objective, multiplier: npt.NDArray[np.fl
     own = in_block.weights.astype(np.float64) if len(in_block.weights) else np.ones(len(in_block.ratings))
     curvature, target = objective.observed_terms(in_block.ratings, own if multiplier is None else own * multiplier)
     counts = in_block.counts if objective.target == "rating" else positive_counts(in_block)
+    pairs = np.stack([curvature, target], axis=1).astype(np.float32)
+    coded = pa.array(pairs.view(np.uint64)[:, 0]).dictionary_encode()
+    distinct = coded.dictionary.to_numpy().view(np.float32).reshape(-1, 2)
     return WeighedBlock(
         indptr=in_block.indptr,
-        positions=in_block.positions,
+        positions=_narrowest(in_block.positions, int(in_block.offsets[-1]) if in_block.n_rows else 0),
         offsets=in_block.offsets,
-        curvature=curvature.astype(np.float32),
-        target=target.astype(np.float32),
+        codes=_narrowest(coded.indices.to_numpy(), len(distinct)),
+        curvature=np.ascontiguousarray(distinct[:, 0]),
+        target=np.ascontiguousarray(distinct[:, 1]),
         regularization=objective.regularization(counts) if in_block.n_rows else np.empty(0),
     )

@@ -44,7 +44,7 @@ def test_the_objective_is_told_in_words(settings, first, second):
 
 def test_weights_are_told_in_quantiles_and_in_the_words_of_other_systems():
     config = load_config(None, [*PATHS, "train.preset=hkv", "confidence.alpha=10", "train.reg_param=4"])
-    weights = Histogram.of(1 + 10 * np.array([1.0, 1.0, 2.0, 4.0]))
+    weights = Histogram.of(1 + 10 * np.array([1.0, 2.0, 4.0]), np.array([2, 1, 1]))
     lines = describe_weights(weights, config.objectives(users=2, items=4), mean_rating=2.0)
     assert lines[0].startswith("weights of 4 observations: least 11, 1% 1")
     assert lines[0].endswith("most 41, mean 21")
