@@ -12,7 +12,8 @@ from wals_spark.objective import Loss
 class HalfIteration:
     """What happened in a half-iteration.
 
-    ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is exact, of the factors at its end.
+    ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is of the factors at its end. ``seconds`` are the
+    driver's; ``solve_seconds`` what tasks spent on solving rows, summed over blocks.
     """
 
     number: int
@@ -21,6 +22,7 @@ class HalfIteration:
     rows: int
     seconds: float
     loss: Loss
+    solve_seconds: float = 0.0
 
     @property
     def iteration(self) -> int:
@@ -38,6 +40,7 @@ class HalfIteration:
             "side": self.side,
             "rows": self.rows,
             "seconds": round(self.seconds, 4),
+            "solve_seconds": round(self.solve_seconds, 4),
             "loss": loss.total,
             "observed": loss.observed,
             "unobserved": loss.unobserved,

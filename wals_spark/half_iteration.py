@@ -43,7 +43,7 @@ class BlockSummary:
 
     ``observed`` and ``penalty`` are the block's parts of the loss, ``gramian`` (width, width) its part of the
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
-    ``weights`` are the confidences of the block's observations.
+    ``weights`` are the confidences of the block's observations. ``seconds`` is for who runs a clock.
     """
 
     rows: int
@@ -53,6 +53,7 @@ class BlockSummary:
     failed_row: int = -1
     failure: str = ""
     weights: Histogram | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -67,3 +67,32 @@ def planted_listening(*, n_users: int = 800, pairs_per_user: int = 40, seed: int
         plays=1 + rng.geometric(0.2, size=n_pairs),
         held_out=rng.random(n_pairs) < 0.2,
     )
+
+
+def planted_ratings(
+    rows: int, *, users: int, items: int, tastes: int = 60, seed: int = 0
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Distinct (user, item) pairs, long-tailed on both sides and of low rank, by user and item; and their ratings.
+
+    Activity of users is Pareto, popularity of items Zipf; every taste ranks the items in its own way, and a user
+    follows three of them in 85 of 100 choices. Ratings are small counts, 1 and up.
+    """
+    rng = np.random.default_rng(seed)
+    activity = np.cumsum(rng.pareto(1.6, users) + 0.3)
+    zipf = (np.arange(items) + 20.0) ** -0.9
+    by_taste = np.cumsum(zipf * np.exp(1.5 * rng.normal(size=(tastes, items))), axis=1)
+    own = rng.integers(tastes, size=(users, 3))
+    pairs = np.empty(0, dtype=np.int64)
+    while len(pairs) < rows:
+        n = int(1.4 * (rows - len(pairs))) + 1000
+        user = np.searchsorted(activity, activity[-1] * rng.random(n))
+        strays = rng.random(n) < 0.15
+        taste = np.where(strays, rng.integers(tastes, size=n), own[user, rng.integers(3, size=n)])
+        item = np.empty(n, dtype=np.int64)
+        for number, cumulative in enumerate(by_taste):
+            chosen = np.flatnonzero(taste == number)
+            item[chosen] = np.searchsorted(cumulative, cumulative[-1] * rng.random(len(chosen)))
+        pairs = np.unique(np.concatenate([pairs, user * items + item]))
+    pairs = np.sort(rng.permutation(pairs)[:rows])
+    user, item = np.divmod(pairs, items)
+    return user, item, np.ceil(rng.exponential(2.0, size=rows)).astype(np.float32)

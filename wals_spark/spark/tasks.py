@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,10 @@ def solve_block(
     stand = pieces_of(found, "factors")
     start = join(stand, np.float32).reshape(-1, width) if stand else None
     found.clear()
+    began = time.perf_counter()
     result = solve_rows(weighed, received, gramian.value, task.objective, task.solver, start)
-    task.summaries.add({(task.number, block): result.summary})
+    summary = replace(result.summary, seconds=time.perf_counter() - began)
+    task.summaries.add({(task.number, block): summary})
     return _keyed(block, cut("factors", result.factors))
 
 

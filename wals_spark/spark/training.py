@@ -240,7 +240,8 @@ class _Training:
             penalty=sides["users"].penalty + sides["items"].penalty,
         )
         rows = sum(part.rows for part in parts.values())
-        return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss)
+        solving = sum(part.seconds for part in parts.values())
+        return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss, solving)
 
     def _task(self, number: int, side: str, solver: Solver = EXACT) -> HalfIterationTask:
         return HalfIterationTask(number, self.objectives[side], self.summaries, solver)

@@ -1,0 +1,327 @@
+"""Our training and its peers on the same rows and the same cores, in turn: seconds an iteration, seconds to a loss.
+
+Each system runs in a process of its own, warmed up by a short training on the same rows. All minimise
+
+    Σ_all c (p − x·y)² + λ Σ n |x|²        c = 1 + 10 ln(1 + r) where observed, λ = 0.1
+
+but `implicit`, which has no λ by count and gets the plain one of the mean row; its loss is under the formula above
+all the same. MLlib is given ln(1 + r) as ratings, the best of three numbers of blocks, and a native BLAS held to one
+thread (Debian: apt-get install libopenblas0; without one, a line says so).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from wals_spark.planted import planted_ratings
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build/bench"
+ALPHA, REG_PARAM = 10.0, 0.1
+MLLIB_BLOCKS = (1, 2, 5)  # a core
+
+Factors = npt.NDArray[np.float32]
+Outcome = tuple[dict[str, Any], Factors, Factors]
+
+
+def main() -> None:
+    """Make the data, run the systems, print and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=9_600_000, help="observations; users and items grow with them")
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated, of: %(default)s")
+    parser.add_argument("--json", type=Path, help="file for the records, a list of objects")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    unknown = set(chosen.systems.split(",")) - set(SYSTEMS)
+    if unknown or chosen.iterations < 4 or chosen.rows < 1000:
+        parser.error(
+            f"unknown systems {sorted(unknown)}" if unknown else "at least 1000 rows and 4 iterations are needed"
+        )
+    if chosen.run:
+        run_here(chosen.run, chosen.rows, chosen.rank, chosen.iterations)
+        return
+    make(chosen.rows)
+    records = [run(system, chosen) for system in chosen.systems.split(",")]
+    show(records)
+    if chosen.json:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
+        chosen.json.write_text(json.dumps(records, indent=2) + "\n")
+
+
+def path_of(rows: int) -> Path:
+    """The made data of so many rows."""
+    return FOLDER / f"rows-{rows}.parquet"
+
+
+def make(rows: int) -> None:
+    """70 users and 11 items for 9,600 rows: what the published figures of this project were measured on."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if path_of(rows).exists():
+        return
+    users, items, ratings = planted_ratings(rows, users=max(50, rows * 70 // 9600), items=max(20, rows * 11 // 9600))
+    unfinished = FOLDER / "unfinished.parquet"
+    pq.write_table(pa.table({"user": users, "item": items, "rating": ratings}), unfinished)
+    unfinished.rename(path_of(rows))
+
+
+def run(system: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One system in a process of its own; its record."""
+    print(f"{system} ...", file=sys.stderr)
+    arguments = ["--rows", chosen.rows, "--rank", chosen.rank, "--iterations", chosen.iterations, "--run", system]
+    record = FOLDER / f"{system}.json"
+    record.unlink(missing_ok=True)
+    with (FOLDER / f"{system}.log").open("w") as log:
+        command = [sys.executable, str(Path(__file__)), *map(str, arguments)]
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    if code or not record.exists():
+        sys.exit(f"{system} ended with exit code {code}; its log is {FOLDER / f'{system}.log'}")
+    found: dict[str, Any] = json.loads(record.read_text())
+    return found
+
+
+def run_here(system: str, rows: int, rank: int, iterations: int) -> None:
+    """Train, and write the record with the exact loss of the factors."""
+    table = pq.read_table(path_of(rows))
+    users, items, ratings = (table[name].to_numpy() for name in ("user", "item", "rating"))
+    record, x, y = SYSTEMS[system](rows, rank, iterations)
+    common = {"system": system, "rows": rows, "rank": rank, "cores": cores(), "iterations": iterations}
+    record = {**common, **record, "loss": loss(users, items, ratings, x, y)}
+    (FOLDER / f"{system}.json").write_text(json.dumps(record))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def loss(users: npt.NDArray[Any], items: npt.NDArray[Any], ratings: npt.NDArray[Any], x: Factors, y: Factors) -> float:
+    """The exact loss of the module's first lines; rows of factors by id, 0 where an id has none."""
+    total = float(np.vdot(x.T.astype(np.float64) @ x, y.T.astype(np.float64) @ y))
+    for begin in range(0, len(users), 1_000_000):
+        part = slice(begin, begin + 1_000_000)
+        score = np.einsum("nf,nf->n", x[users[part]], y[items[part]]).astype(np.float64)
+        c = 1.0 + ALPHA * np.log1p(ratings[part].astype(np.float64))
+        total += float((c * (1.0 - score) ** 2 - score**2).sum())
+    for ids, factors in ((users, x), (items, y)):
+        norms = np.einsum("nf,nf->n", factors, factors, dtype=np.float64)
+        total += REG_PARAM * float(np.bincount(ids, minlength=len(factors)) @ norms)
+    return total
+
+
+def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
+    """Train with wals_spark on local Spark: from the table of interactions, ids and all."""
+
+    def train_ours(rows: int, rank: int, iterations: int) -> Outcome:
+        from wals_spark.config import load_config
+        from wals_spark.spark import blocking, publishing, ratings, training
+        from wals_spark.spark.session import open_session
+
+        settings = [
+            f"input.path={path_of(rows)}", "output.path=unused", f"train.rank={rank}", f"train.solver={solver}",
+            f"confidence.alpha={ALPHA}", f"train.reg_param={REG_PARAM}",
+        ]  # fmt: skip
+        work = f"{FOLDER}/ours"
+        record: dict[str, Any] = {}
+        with open_session("bench", local_master=f"local[{cores()}]") as spark:
+            for planned in (2, iterations):  # the first warms up
+                config = load_config(None, [*settings, f"train.max_iter={planned}"])
+                began = time.perf_counter()
+                ends = [0.0]
+                checked = ratings.check(ratings.read(spark, config.input), config.input)
+                blocks = blocking.lay_out(
+                    spark, checked.table, rows=checked.rows, duplicates="sum", work=f"{work}/blocks"
+                )
+                objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
+                ends[0] = time.perf_counter() - began
+
+                def stamp(_: Any, ends: list[float] = ends, began: float = began) -> None:
+                    ends.append(time.perf_counter() - began)
+
+                trained = training.train(
+                    spark.sparkContext, blocks.users, blocks.items, config.train, objectives, stamp
+                )
+                if planned == iterations:
+                    # From the second iteration to the last but one: the first loads blocks, the last is exact.
+                    per_iteration = np.diff(np.array(ends)[2 : 2 * iterations - 1 : 2])
+                    inside = [
+                        first.solve_seconds + second.solve_seconds
+                        for first, second in zip(trained.events[2:-2:2], trained.events[3:-2:2], strict=True)
+                    ]
+                    record = {
+                        "prepare_seconds": ends[0],
+                        "seconds_per_iteration": statistics.median(per_iteration),
+                        "kernel_seconds_per_iteration": statistics.median(inside) / cores(),
+                        "seconds": ends[-1],
+                        "worker_peak_mib": peak_of_workers(),
+                        "curve": [[at, event.loss.total] for at, event in zip(ends[1:], trained.events, strict=True)],
+                    }
+                    for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors)):
+                        subprocess.run(["rm", "-rf", f"{work}/{side.name}"], check=True)
+                        publishing.write_factors(spark, side, kept, f"{work}/{side.name}")
+                trained.free()
+        return record, by_id(f"{work}/users"), by_id(f"{work}/items")
+
+    return train_ours
+
+
+def peak_of_workers() -> float:
+    """The most memory that a Python worker on this machine has had, in MiB; Linux only."""
+    peaks = [0]
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            command = (status.parent / "cmdline").read_bytes()
+            if b"pyspark" in command and b"daemon" in command:
+                lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+                peaks.append(int(lines["VmHWM"].split()[0]))
+        except (OSError, KeyError):
+            continue  # it ended while we looked
+    return max(peaks) / 1024
+
+
+def by_id(path: str) -> Factors:
+    """A factor table as a matrix whose row number is the id."""
+    table = pq.read_table(path).combine_chunks()
+    ids = table["id"].to_numpy()
+    rows = table["features"].combine_chunks().flatten().to_numpy().reshape(len(ids), -1)
+    matrix = np.zeros((ids.max() + 1, rows.shape[1]), dtype=np.float32)
+    matrix[ids] = rows
+    return matrix
+
+
+def of_mllib(rows: int, rank: int, iterations: int) -> Outcome:
+    """pyspark.ml.recommendation.ALS; it says nothing of its iterations, so two trainings are compared."""
+    from pyspark.ml.recommendation import ALS
+    from pyspark.sql import functions as F
+
+    from wals_spark.spark.session import open_session
+
+    with open_session("bench", local_master=f"local[{cores()}]") as spark:
+        spark.sparkContext.setLogLevel("ERROR")
+        table = spark.read.parquet(str(path_of(rows))).select(
+            F.col("user").cast("int"), F.col("item").cast("int"), F.log1p("rating").cast("float").alias("rating")
+        )
+
+        def fit(n_blocks: int, max_iter: int) -> tuple[float, Any]:
+            began = time.perf_counter()
+            als = ALS(rank=rank, maxIter=max_iter, regParam=REG_PARAM, implicitPrefs=True, alpha=ALPHA, seed=0,
+                      numUserBlocks=n_blocks, numItemBlocks=n_blocks)  # fmt: skip
+            model = als.fit(table)
+            model.userFactors.count()
+            return time.perf_counter() - began, model
+
+        fit(cores(), 1)  # warms up
+        trials = {n * cores(): fit(n * cores(), 2)[0] for n in MLLIB_BLOCKS}
+        best = min(trials, key=lambda n: trials[n])
+        seconds, model = fit(best, iterations)
+        per_iteration = (seconds - trials[best]) / (iterations - 2)
+        for name, factors in (("users", model.userFactors), ("items", model.itemFactors)):
+            factors.write.mode("overwrite").parquet(f"{FOLDER}/mllib/{name}")
+    record = {
+        "prepare_seconds": max(0.0, seconds - iterations * per_iteration),
+        "seconds_per_iteration": per_iteration,
+        "seconds": seconds,
+        "blocks": best,
+    }
+    return record, by_id(f"{FOLDER}/mllib/users"), by_id(f"{FOLDER}/mllib/items")
+
+
+def of_implicit(*, use_cg: bool) -> Callable[[int, int, int], Outcome]:
+    """implicit.als on all cores, from a matrix whose ids are row numbers already."""
+
+    def train_implicit(rows: int, rank: int, iterations: int) -> Outcome:
+        from implicit.als import AlternatingLeastSquares
+        from scipy.sparse import csr_matrix
+
+        table = pq.read_table(path_of(rows))
+        users, items = (table[name].to_numpy() for name in ("user", "item"))
+        confidence = (1.0 + ALPHA * np.log1p(table["rating"].to_numpy())).astype(np.float32)
+        record: dict[str, Any] = {}
+        for planned in (1, iterations):
+            began = time.perf_counter()
+            ends: list[float] = []
+            matrix = csr_matrix((confidence, (users, items)))
+            plain = REG_PARAM * rows / np.sqrt(float(np.prod(matrix.shape)))
+            model = AlternatingLeastSquares(
+                factors=rank, alpha=1.0, regularization=plain, use_cg=use_cg, use_gpu=False, iterations=planned,
+                num_threads=cores(), random_state=0,
+            )  # fmt: skip
+            prepared = time.perf_counter() - began
+            model.fit(
+                matrix, show_progress=False,
+                callback=lambda *_, ends=ends, began=began: ends.append(time.perf_counter() - began),
+            )  # fmt: skip
+            if planned == iterations:
+                per_iteration = statistics.median(np.diff(ends))
+                record = {
+                    "prepare_seconds": max(prepared, ends[0] - per_iteration),
+                    "seconds_per_iteration": per_iteration,
+                    "seconds": ends[-1],
+                }
+        return record, model.user_factors, model.item_factors
+
+    return train_implicit
+
+
+SYSTEMS: dict[str, Callable[[int, int, int], Outcome]] = {
+    "ours": of_ours("cg"),
+    "ours-exact": of_ours("cholesky"),
+    "mllib": of_mllib,
+    "implicit-cg": of_implicit(use_cg=True),
+    "implicit-exact": of_implicit(use_cg=False),
+}
+
+
+def show(records: list[dict[str, Any]]) -> None:
+    """Print a table, with ratios against the first record."""
+    first = records[0]
+    reached = next((r for r in records if r["system"] == "mllib"), None)
+    table = Table(title=f"{first['rows']:,} rows, rank {first['rank']}, {first['cores']} cores, "
+                  f"{first['iterations']} iterations")  # fmt: skip
+    for name in (
+        "system",
+        "prepare s",
+        "s/iteration",
+        f"x {first['system']}",
+        "kernels",
+        "loss",
+        "s to MLlib's loss",
+        "MiB",
+    ):
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for record in records:
+        curve = record.get("curve") or [[record["seconds"], record["loss"]]]
+        there = next((at for at, value in curve if reached and value <= 1.00001 * reached["loss"]), None)
+        kernel = record.get("kernel_seconds_per_iteration")
+        table.add_row(
+            record["system"],
+            f"{record['prepare_seconds']:.1f}",
+            f"{record['seconds_per_iteration']:.2f}",
+            f"{record['seconds_per_iteration'] / first['seconds_per_iteration']:.2f}",
+            "" if kernel is None else f"{kernel / record['seconds_per_iteration']:.0%}",
+            f"{record['loss']:,.0f}",
+            "" if there is None else f"{there:.1f}",
+            f"{record['worker_peak_mib']:.0f}" if "worker_peak_mib" in record else "",
+        )
+    Console(width=max(110, Console().width)).print(table)
+
+
+if __name__ == "__main__":
+    main()
