@@ -172,3 +172,65 @@ def conjugate_gradient_rows(
             row_fit -= x[a] * (b[a] + r[a])
         fit += float(row_fit)
     return fit, -1
+
+
+@numba.njit(fastmath=_FAST, nogil=True, cache=True)
+def normal_equations(
+    indptr: npt.NDArray[np.int64],
+    positions: Ints,
+    codes: Ints,
+    curvature: Floats,
+    target: Floats,
+    carried: float,
+    received: Floats,
+    rows: npt.NDArray[np.int64],
+    lhs: Doubles,
+    rhs: Doubles,
+) -> float:
+    """Twin of `half_iteration._normal_equations`: fills ``lhs`` and ``rhs``, which are zero, and gives ``Σ k``.
+
+    Eight observations at a time: a row of lhs is then read and written once for eight. The lower triangle alone is
+    summed, each row of it to the next multiple of eight, and mirrored at the end.
+    """
+    f = received.shape[1]
+    y = np.zeros((8, f))
+    w = np.zeros(8)
+    s = np.zeros(8)
+    constant = 0.0
+    for n in range(len(rows)):
+        a, b = lhs[n], rhs[n]
+        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+        for offset in range(begin, end, 8):
+            m = min(8, end - offset)
+            for k in range(m):
+                code = codes[offset + k]
+                source = received[positions[offset + k]]
+                row = y[k]
+                for j in range(f):
+                    row[j] = source[j]
+                w[k] = curvature[code]
+                s[k] = (w[k] + carried) * target[code]
+                constant += s[k] * target[code]
+            for k in range(m, 8):
+                w[k] = 0.0
+                s[k] = 0.0
+            y0, y1, y2, y3, y4, y5, y6, y7 = y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7]
+            s0, s1, s2, s3, s4, s5, s6, s7 = s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+            for j in range(f):
+                b[j] += (
+                    s0 * y0[j] + s1 * y1[j] + s2 * y2[j] + s3 * y3[j]
+                    + s4 * y4[j] + s5 * y5[j] + s6 * y6[j] + s7 * y7[j]
+                )  # fmt: skip
+            for i in range(f):
+                c0, c1, c2, c3 = w[0] * y0[i], w[1] * y1[i], w[2] * y2[i], w[3] * y3[i]
+                c4, c5, c6, c7 = w[4] * y4[i], w[5] * y5[i], w[6] * y6[i], w[7] * y7[i]
+                line = a[i]
+                for j in range(min(f, (i // 8 + 1) * 8)):
+                    line[j] += (
+                        c0 * y0[j] + c1 * y1[j] + c2 * y2[j] + c3 * y3[j]
+                        + c4 * y4[j] + c5 * y5[j] + c6 * y6[j] + c7 * y7[j]
+                    )  # fmt: skip
+        for i in range(f):
+            for j in range(i):
+                a[j, i] = a[i, j]
+    return constant

@@ -15,14 +15,13 @@ number of each fixed row, the ``shift``, and α₀G[:, h] goes to the right-hand
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from wals_spark.batches import batches, chunks
+from wals_spark.kernels import compiled_loops
 from wals_spark.objective import Objective
 from wals_spark.weighing import WeighedBlock
 
@@ -33,15 +32,6 @@ Ints = npt.NDArray[np.integer[Any]]
 # Of the residual, against the right-hand side or the residual at the start, in the preconditioner's norm: float32 has
 # no more than that.
 _TOLERANCE = 1e-6
-
-
-def _kernel(compiled: bool) -> Callable[..., tuple[float, int]]:
-    if compiled:
-        with contextlib.suppress(ImportError):  # the extra ``fast`` may not be there
-            from wals_spark.compiled import conjugate_gradient_rows
-
-            return conjugate_gradient_rows
-    return numpy_rows
 
 
 def improve_rows(
@@ -86,7 +76,8 @@ def improve_rows(
     solution = np.zeros((block.n_rows, len(free)), dtype=np.float32)
     if start is not None:
         solution = start[:, free] @ turn_
-    fit, failed_row = _kernel(compiled)(
+    loops = compiled_loops() if compiled else None
+    fit, failed_row = (loops.conjugate_gradient_rows if loops else numpy_rows)(
         block.indptr,
         block.positions,
         block.codes,

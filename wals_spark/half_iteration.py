@@ -12,7 +12,7 @@ with lhs[:, h] taken from rhs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,14 @@ from wals_spark.cholesky import cholesky_solve, first_indefinite
 from wals_spark.conjugate_gradient import improve_rows
 from wals_spark.gramian import gramian
 from wals_spark.histogram import Histogram
+from wals_spark.kernels import compiled_loops
 from wals_spark.nonnegative import nonnegative_solve
 from wals_spark.objective import Objective
 from wals_spark.weighing import WeighedBlock
 
 Matrix = npt.NDArray[np.float64]
 Factors = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.integer[Any]]
 
 
 class SolvedRows(NamedTuple):
@@ -96,7 +98,7 @@ def solve_rows(
             block, received, fixed_gramian, objective, start, solver.cg_steps, compiled=solver.compiled
         )
     else:
-        factors, fit, failed = _exact_rows(block, received, fixed_gramian, objective)
+        factors, fit, failed = _exact_rows(block, received, fixed_gramian, objective, compiled=solver.compiled)
     if failed >= 0:
         return _failed(factors, failed, "its normal equations are singular")
     if not np.isfinite(factors).all():
@@ -109,16 +111,20 @@ def solve_rows(
 
 
 def _exact_rows(
-    block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective
+    block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective, *, compiled: bool
 ) -> tuple[Factors, float, int]:
     """The rows, ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over them, and the first whose lhs is singular, or -1."""
     width = fixed_gramian.shape[0]
     free = _free(width, objective)
     factors = np.ones((block.n_rows, width), dtype=np.float32)  # what is held stays 1
     unobserved = objective.unobserved_weight * fixed_gramian
+    loops = compiled_loops() if compiled else None
+    sums = loops.normal_equations if loops else _normal_equations
+    sides = (block.indptr, block.positions, block.codes, block.curvature, block.target, objective.carried, received)
     fit = 0.0
     for rows in batches(block.counts, width):
-        lhs, rhs, constant = _normal_equations(block, rows, received, objective.carried)
+        lhs, rhs = np.zeros((len(rows), width, width)), np.zeros((len(rows), width))
+        constant = sums(*sides, rows, lhs, rhs)
         lhs += unobserved
         lhs[:, free, free] += block.regularization[rows, None]
         system = (lhs, rhs)
@@ -159,21 +165,27 @@ def _failed(factors: Factors, row: int, failure: str) -> SolvedRows:
 
 
 def _normal_equations(
-    block: WeighedBlock, rows: npt.NDArray[np.int64], received: Factors, carried: float
-) -> tuple[Matrix, Matrix, float]:
-    """``Σ w y yᵀ`` (n, f, f), ``Σ s y`` (n, f) and ``Σ k`` over the rows' observations."""
-    width = received.shape[1]
-    lhs = np.zeros((len(rows), width, width))
-    rhs = np.zeros((len(rows), width))
+    indptr: npt.NDArray[np.int64],
+    positions: Ints,
+    codes: Ints,
+    curvature: Factors,
+    target: Factors,
+    carried: float,
+    received: Factors,
+    rows: npt.NDArray[np.int64],
+    lhs: Matrix,
+    rhs: Matrix,
+) -> float:
+    """Add ``Σ w y yᵀ`` to ``lhs`` (n, f, f) and ``Σ s y`` to ``rhs`` (n, f); ``Σ k`` over the rows' observations."""
     constant = 0.0
-    for entry, present in chunks(block.indptr, rows, width):
-        code = block.codes[entry]
-        curvature = np.where(present, block.curvature[code], 0.0).astype(np.float64)
-        target = block.target[code].astype(np.float64)
-        pull = np.where(present, (curvature + carried) * target, 0.0)
-        fixed = received[block.positions[entry]].astype(np.float64)  # (n, n_padded, f)
+    for entry, present in chunks(indptr, rows, received.shape[1]):
+        code = codes[entry]
+        w = np.where(present, curvature[code], 0.0).astype(np.float64)
+        t = target[code].astype(np.float64)
+        s = np.where(present, (w + carried) * t, 0.0)
+        fixed = received[positions[entry]].astype(np.float64)  # (n, n_padded, f)
         transposed = fixed.transpose(0, 2, 1)
-        lhs += (transposed * curvature[:, None, :]) @ fixed
-        rhs += (transposed @ pull[:, :, None])[:, :, 0]
-        constant += float(np.vdot(pull, target))
-    return lhs, rhs, constant
+        lhs += (transposed * w[:, None, :]) @ fixed
+        rhs += (transposed @ s[:, :, None])[:, :, 0]
+        constant += float(np.vdot(s, t))
+    return constant

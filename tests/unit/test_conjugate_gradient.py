@@ -5,7 +5,7 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from local_training import half_iteration
-from problems import matrix, problems
+from problems import assert_same_rows, matrix, problems
 
 from wals_spark.blocks import InBlock
 from wals_spark.confidence import Confidence
@@ -31,6 +31,19 @@ def test_the_compiled_loops_do_what_numpy_does(problem):
     for of_numpy, of_compiled in zip(*found, strict=True):
         size = np.abs(of_numpy).max() + 1e-3  # the start's size: a row that goes to zero ends in its rounding
         np.testing.assert_allclose(of_compiled, of_numpy, rtol=2e-3, atol=2e-3 * size)
+
+
+@given(problems(nonnegative=True))
+def test_the_compiled_sums_are_numpys(problem):
+    pytest.importorskip("numba")
+    of_users, _ = problem.sides
+    found = []
+    for compiled in (False, True):
+        user_side, item_side = problem.started()
+        loss = half_iteration(user_side, item_side, of_users, Solver(compiled=compiled))
+        found.append((matrix(user_side), loss.total))
+    assert_same_rows(found[1][0], found[0][0])
+    assert found[1][1] == pytest.approx(found[0][1], rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
