@@ -5,6 +5,7 @@ Everything here has a NumPy twin that says the same thing more slowly, and tests
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -20,7 +21,16 @@ _FAST = {"contract", "reassoc", "nsz", "arcp"}
 _TILE_BYTES = 400_000  # of rows gathered once and read in every step: within a core's level-2 cache
 
 
-@numba.njit(fastmath=_FAST, nogil=True, cache=True)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    options: dict[str, Any] = {"fastmath": _FAST, "nogil": True}
+    try:
+        compiled: Callable[..., Any] = numba.njit(**options, cache=True)(function)
+    except RuntimeError:  # neither beside this file nor in the user's cache can anything be written
+        compiled = numba.njit(**options)(function)
+    return compiled
+
+
+@_compiled
 def conjugate_gradient_rows(
     indptr: npt.NDArray[np.int64],
     positions: Ints,
@@ -174,7 +184,7 @@ def conjugate_gradient_rows(
     return fit, -1
 
 
-@numba.njit(fastmath=_FAST, nogil=True, cache=True)
+@_compiled
 def normal_equations(
     indptr: npt.NDArray[np.int64],
     positions: Ints,
