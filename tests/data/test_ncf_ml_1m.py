@@ -37,7 +37,7 @@ def metrics(ranks):
         (64, 12, 545_745, 0.719, 0.441),
         # 14 iterations. After 12 the loss is 541,387 and the hit rate 0.7276, 0.7275, 0.7288
         # or 0.7288 with seeds 0 to 3: one user of the 6,040 is 0.00017.
-        pytest.param(192, 14, 541_400, 0.728, 0.447, marks=pytest.mark.slow),
+        (192, 14, 541_400, 0.728, 0.447),
     ],
 )
 def test_the_published_loss_and_ranking_are_reached(data, train, rank, max_iter, expected_loss, hit_rate, ndcg):
