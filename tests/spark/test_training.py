@@ -217,5 +217,7 @@ def test_weights_popularity_biases_and_mean_arrive_where_they_are_used(spark, tm
     for side, kept, rows_of in zip(
         (blocks.users, blocks.items), (trained.user_factors, trained.item_factors), expected, strict=True
     ):
-        np.testing.assert_allclose(matrix(by_id(side, kept, config.train.width)), matrix(rows_of), rtol=1e-3, atol=1e-4)
+        size = np.abs(matrix(rows_of)).max()  # blocks differ, and three steps amplify the rounding of that
+        found = matrix(by_id(side, kept, config.train.width))
+        np.testing.assert_allclose(found, matrix(rows_of), rtol=1e-3, atol=1e-3 * size)
     trained.free()
