@@ -6,7 +6,7 @@ Each system runs in a process of its own, warmed up by a short training on the s
 
 but `implicit`, which has no λ by count and gets the plain one of the mean row; its loss is under the formula above
 all the same. MLlib is given ln(1 + r) as ratings, the best of three numbers of blocks, and a native BLAS held to one
-thread (Debian: apt-get install libopenblas0; without one, a line says so).
+thread, if the machine has one (Debian: apt-get install libopenblas0; without it MLlib is slower).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
 from wals_spark.start import start_factors
-from wals_spark.weighing import WeighedBlock, item_weights, positive_counts, weigh
+from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, positive_counts, weigh
 
 
 def block_of(ids: list, n_blocks: int) -> np.ndarray:
@@ -101,19 +101,11 @@ def set_factors(side: Side, factors: list[np.ndarray], objective: Objective) -> 
 def weighed(side: Side, other: Side, objective: Objective) -> list[WeighedBlock]:
     """A side's blocks with all that the objective says of them, as executors weigh them before they train."""
     if objective not in side.weighed:
-        multipliers: list[np.ndarray | None] = [None] * len(side.in_blocks)
-        if objective.item_weight.function != "none":
-            items = side if side.name == "items" else other
-            of_rows = [item_weights(block, objective) for block in items.in_blocks]
-            if side is items:
-                multipliers = [np.repeat(w, b.counts) for w, b in zip(of_rows, side.in_blocks, strict=True)]
-            else:
-                inbox = sent(items, [w[:, None] for w in of_rows], len(side.in_blocks))
-                multipliers = [
-                    received_rows(by_name_and_peer(pieces), b.offsets, 1, np.float64)[b.positions, 0]
-                    for pieces, b in zip(inbox, side.in_blocks, strict=True)
-                ]
-        blocks = [weigh(b, objective, m) for b, m in zip(side.in_blocks, multipliers, strict=True)]
+        inbox = sent(other, [item_weights(b, objective)[:, None] for b in other.in_blocks], len(side.in_blocks))
+        blocks = [
+            weigh(b, objective, item_weights_of_observed(b, side.name, objective, by_name_and_peer(pieces)))
+            for b, pieces in zip(side.in_blocks, inbox, strict=True)
+        ]
         side.weighed[objective] = [WeighedBlock.from_pieces(by_name_and_peer(b.pieces())) for b in blocks]
     return side.weighed[objective]
 

@@ -65,7 +65,7 @@ def improve_rows(
     """
     width = fixed_gramian.shape[0]
     held = objective.held
-    free = np.array([k for k in range(width) if k != held])
+    free = objective.free(width)
     unobserved = objective.unobserved_weight * fixed_gramian
     diagonal, turn = np.linalg.eigh(fixed_gramian[np.ix_(free, free)])
     diagonal = objective.unobserved_weight * np.maximum(diagonal, 0.0)
@@ -135,31 +135,20 @@ def numpy_rows(
     for rows in batches(np.diff(indptr), received.shape[1]):
         x = solution[rows]
         lhs_diagonal = diagonal + regularization[rows, None].astype(np.float32)
-
-        def parts(rows: npt.NDArray[np.int64] = rows) -> list[tuple[Floats, Floats, Floats]]:
-            found = []
-            for entry, present in chunks(indptr, rows, received.shape[1]):
-                w = np.where(present, curvature[codes[entry]], np.float32(0))
-                s = np.where(present, pull[codes[entry]], np.float32(0))
-                if len(shift):
-                    s = s - w * shift[positions[entry]]
-                found.append((received[positions[entry]], w, s))
-            return found
-
-        def times(p: Floats, of: list[tuple[Floats, Floats, Floats]], lhs_diagonal: Floats = lhs_diagonal) -> Floats:
-            product = lhs_diagonal * p
-            for y, w, _ in of:
-                product += np.einsum("bn,bnf->bf", w * np.einsum("bnf,bf->bn", y, p), y)
-            return product
-
-        observed = parts()
+        observed = []  # by chunk: y, w and s
+        for entry, present in chunks(indptr, rows, received.shape[1]):
+            w = np.where(present, curvature[codes[entry]], np.float32(0))
+            s = np.where(present, pull[codes[entry]], np.float32(0))
+            if len(shift):
+                s = s - w * shift[positions[entry]]
+            observed.append((received[positions[entry]], w, s))
         b = toward + sum(np.einsum("bn,bnf->bf", s, y) for y, _, s in observed)
         whole_diagonal = lhs_diagonal + sum(np.einsum("bn,bnf,bnf->bf", w, y, y, optimize=True) for y, w, _ in observed)
         bad = ~(whole_diagonal > 0.0).all(axis=1)
         if bad.any():
             return fit, int(rows[bad].min())
         inverse = 1.0 / whole_diagonal
-        r = b - times(x, observed)
+        r = b - _times(lhs_diagonal, observed, x)
         p = inverse * r
         rz = np.einsum("bf,bf->b", r, p)
         enough = tolerance**2 * np.maximum(np.einsum("bf,bf,bf->b", b, inverse, b), rz)
@@ -167,7 +156,7 @@ def numpy_rows(
         for _ in range(steps):
             if not active.any():
                 break
-            q = times(p, observed)
+            q = _times(lhs_diagonal, observed, p)
             pq = np.einsum("bf,bf->b", p, q)
             bad = active & ~(pq > 0.0)
             if bad.any():
@@ -182,3 +171,11 @@ def numpy_rows(
         solution[rows] = x
         fit -= float(np.einsum("bf,bf->", x, b + r, dtype=np.float64))
     return fit, -1
+
+
+def _times(lhs_diagonal: Floats, observed: list[tuple[Floats, Floats, Floats]], p: Floats) -> Floats:
+    """``lhs p`` of a batch."""
+    product = lhs_diagonal * p
+    for y, w, _ in observed:
+        product += np.einsum("bn,bnf->bf", w * np.einsum("bnf,bf->bn", y, p), y)
+    return product

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from wals_spark.config import Config
 from wals_spark.histogram import Histogram
@@ -120,13 +119,13 @@ def equivalents(
     """The same objective as settings of other presets.
 
     Exact, up to the scale of the factors, where all observations weigh the same and all rows of a side count the
-    same; else at the mean weight and the mean row (docs/algorithm.md has the derivation). None for ratings that are
+    same; else at the mean weight and the mean row (docs/algorithm.md has the conversions). None for ratings that are
     the target with unobserved pairs beside them: no other system has that.
     """
     users, items = objectives["users"], objectives["items"]
     n_rows = {"users": items.n_fixed, "items": users.n_fixed}
     counts = {side: observations / max(rows, 1) for side, rows in n_rows.items()}
-    penalty = {side: float(objectives[side].regularization(_one(counts[side]))[0]) for side in objectives}
+    penalty = {side: float(objectives[side].regularization(np.array([counts[side]]))[0]) for side in objectives}
     alpha_0 = users.unobserved_weight
     if users.target == "rating":
         if alpha_0:
@@ -158,7 +157,3 @@ def equivalents(
         Equivalent("lenskit", {"confidence.alpha": alpha}, *plain),
         Equivalent("rendle", {"train.unobserved_weight": 1.0 / alpha}, *rendle),
     ]
-
-
-def _one(count: float) -> npt.NDArray[np.float64]:
-    return np.array([count])

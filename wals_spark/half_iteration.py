@@ -105,7 +105,7 @@ def solve_rows(
         bad = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
         return _failed(factors, bad, "its factors are not finite")
     solved_gramian = gramian(factors)
-    penalty = _penalty(block, factors[:, _free(factors.shape[1], objective)])
+    penalty = _penalty(block, factors[:, objective.free(factors.shape[1])])
     unobserved = objective.unobserved_weight * float(np.vdot(solved_gramian, fixed_gramian))
     return SolvedRows(factors, BlockSummary(block.n_rows, fit - unobserved - penalty, penalty, solved_gramian))
 
@@ -115,7 +115,7 @@ def _exact_rows(
 ) -> tuple[Factors, float, int]:
     """The rows, ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over them, and the first whose lhs is singular, or -1."""
     width = fixed_gramian.shape[0]
-    free = _free(width, objective)
+    free = objective.free(width)
     factors = np.ones((block.n_rows, width), dtype=np.float32)  # what is held stays 1
     unobserved = objective.unobserved_weight * fixed_gramian
     loops = compiled_loops() if compiled else None
@@ -142,16 +142,11 @@ def _exact_rows(
 
 def summarize_start(factors: Factors, block: WeighedBlock, objective: Objective) -> BlockSummary:
     """The summary of rows that nobody solved yet: their Gramian, penalty and weights, no observed loss."""
-    penalty = _penalty(block, factors[:, _free(factors.shape[1], objective)])
+    penalty = _penalty(block, factors[:, objective.free(factors.shape[1])])
     weights = Histogram.of(
         block.curvature + objective.carried, np.bincount(block.codes, minlength=len(block.curvature))
     )
     return BlockSummary(len(factors), 0.0, penalty, gramian(factors), weights=weights)
-
-
-def _free(width: int, objective: Objective) -> npt.NDArray[np.int64]:
-    """The coordinates that are solved for: all but the one that is held."""
-    return np.array([k for k in range(width) if k != objective.held])
 
 
 def _penalty(block: WeighedBlock, free_factors: Factors) -> float:

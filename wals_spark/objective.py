@@ -85,6 +85,10 @@ class Objective:
         """What an observation's confidence has beyond its ``w``: ``s = (w + carried) t``, ``k = (w + carried) t²``."""
         return self.unobserved_weight if self.unobserved_on == "missing" else 0.0
 
+    def free(self, width: int) -> npt.NDArray[np.int64]:
+        """The coordinates of a row that are solved for: all of ``width`` but the one that is held."""
+        return np.array([k for k in range(width) if k != self.held])
+
     def observed_terms(self, ratings: npt.NDArray[np.floating], multiplier: Vector | float = 1.0) -> ObservedTerms:
         """Weights and targets of observed ratings; ``multiplier`` is of the confidence above its base.
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from wals_spark.blocks import InBlock
+from wals_spark.blocks import InBlock, received_rows
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, cut, join, pieces_of
 
@@ -94,6 +94,21 @@ def item_weights(in_block: InBlock, objective: Objective) -> npt.NDArray[np.floa
     return objective.item_weight.of(positive_counts(in_block), objective.largest_item_count)
 
 
+def item_weights_of_observed(
+    in_block: InBlock, side: str, objective: Objective, pieces: Sorted
+) -> npt.NDArray[np.float64] | None:
+    """The multiplier of each observation, shape (n_observed,), or None if items have none.
+
+    Users find it among their ``pieces``: one number for each item that they will receive.
+    """
+    if objective.item_weight.function == "none":
+        return None
+    if side == "items":
+        return np.repeat(item_weights(in_block, objective), in_block.counts)
+    multiplier: npt.NDArray[np.float64] = received_rows(pieces, in_block.offsets, 1, np.float64)[:, 0]
+    return np.take(multiplier, in_block.positions)
+
+
 def weigh(in_block: InBlock, objective: Objective, multiplier: npt.NDArray[np.float64] | None = None) -> WeighedBlock:
     """Give each observation its weight and target, and each row its ``Λ``.
 
@@ -102,8 +117,8 @@ def weigh(in_block: InBlock, objective: Objective, multiplier: npt.NDArray[np.fl
     Parameters
     ----------
     multiplier : float64, shape (n_observed,)
-        Of each observation's confidence above the base, by its item (`item_weights`); none: 1. The caller's own
-        weights, if there are any, come on top.
+        Of each observation's confidence above the base, by its item (`item_weights_of_observed`); none: 1. The
+        caller's own weights, if there are any, come on top.
     """
     own = in_block.weights.astype(np.float64) if len(in_block.weights) else np.ones(len(in_block.ratings))
     curvature, target = objective.observed_terms(in_block.ratings, own if multiplier is None else own * multiplier)

@@ -17,7 +17,7 @@ from wals_spark.half_iteration import EXACT, BlockSummary, Solver, solve_rows, s
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, by_name_and_peer, cut, join, join_ids, pieces_of
 from wals_spark.start import start_factors
-from wals_spark.weighing import WeighedBlock, item_weights, weigh
+from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, weigh
 
 Pieces = Iterable[tuple[int, Piece]]
 Sent = Iterator[tuple[int, Piece]]
@@ -58,12 +58,7 @@ def weigh_block(block: int, pieces: Pieces, *, side: str, objective: Objective) 
     """Weigh a block: in-block (and what `send_item_weights` sent a user block) in, weighed block out."""
     found = by_name_and_peer(piece for _, piece in pieces)
     in_block = InBlock.from_pieces(found)
-    multiplier = None
-    if objective.item_weight.function != "none":
-        if side == "items":
-            multiplier = np.repeat(item_weights(in_block, objective), in_block.counts)
-        else:
-            multiplier = received_rows(found, in_block.offsets, 1, np.float64)[in_block.positions, 0]
+    multiplier = item_weights_of_observed(in_block, side, objective, found)
     return _keyed(block, weigh(in_block, objective, multiplier).pieces())
 
 
