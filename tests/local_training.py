@@ -14,7 +14,7 @@ from wals_spark.blocks import InBlock, out_block_from_pieces, out_block_pieces, 
 from wals_spark.confidence import ItemWeight
 from wals_spark.config import Config
 from wals_spark.gramian import merged
-from wals_spark.half_iteration import EXACT, BlockSummary, Solver, solve_rows, summarize_start
+from wals_spark.half_iteration import CHOLESKY, EXACT, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
@@ -119,7 +119,7 @@ def sent(fixed: Side, rows: list[np.ndarray], n_destinations: int) -> list[list[
     return inbox
 
 
-def half_iteration(solved: Side, fixed: Side, objective: Objective, solver: Solver = EXACT) -> Loss:
+def half_iteration(solved: Side, fixed: Side, objective: Objective, solver: Solver = CHOLESKY) -> Loss:
     """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's."""
     width = fixed.factors[0].shape[1]
     gramian = fixed.gramian(width)
@@ -152,9 +152,9 @@ def train(config: Config, users, items, ratings, *, max_iter: int, weights=None)
     first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
     options = {"rank": settings.rank, "seed": settings.seed, "scale": settings.start_scale}
     start(sides[second], objectives[second], positive=settings.positive_start, **options)
-    steps = Solver(cg_steps=settings.cg_steps) if settings.solver == "cg" else EXACT
+    steps = Solver(settings.solver, settings.cg_steps)
     for number in range(1, 2 * max_iter + 1):
         solved, fixed = (first, second) if number % 2 else (second, first)
-        solver = EXACT if number == 2 * max_iter else steps
+        solver = EXACT if number == 2 * max_iter and settings.solver == "cg" else steps
         half_iteration(sides[solved], sides[fixed], objectives[solved], solver)
     return user_side.by_id(), item_side.by_id()

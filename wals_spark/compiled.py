@@ -18,11 +18,11 @@ Ints = npt.NDArray[np.integer[Any]]
 
 # Sums may be reordered, so that they vectorize; nan and inf stay what they are, so that a failed row can be found.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
-_TILE_BYTES = 400_000  # of rows gathered once and read in every step: within a core's level-2 cache
+_TILE_BYTES = 4_000_000  # of rows gathered once and read in every step: about a core's share of the outermost cache
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    options: dict[str, Any] = {"fastmath": _FAST, "nogil": True}
+    options: dict[str, Any] = {"fastmath": _FAST, "nogil": True, "error_model": "numpy"}
     try:
         compiled: Callable[..., Any] = numba.njit(**options, cache=True)(function)
     except RuntimeError:  # neither beside this file nor in the user's cache can anything be written
@@ -46,10 +46,16 @@ def conjugate_gradient_rows(
     solution: Floats,
     steps: int,
     tolerance: float,
+    attempts: int,
+    verified: npt.NDArray[np.bool_],
 ) -> tuple[float, int]:
-    """Twin of `conjugate_gradient.numpy_rows`: improve ``solution`` in place; ``Σ −xᵀ(b + r)``, the failed row or -1.
+    """Twin of `conjugate_gradient.numpy_rows`; with ``attempts``, what has no twin: rows solved until that is verified.
 
-    Four observations at a time: each coordinate of x, b, r and the diagonal is then read and written once for four.
+    Each row then starts anew from its true residual, up to so often, until its error is below ``tolerance`` of its
+    size, both in the norm of lhs: the error is no more than rᵀ (α₀g + Λ)⁻¹ r where no w is negative, the size is
+    xᵀ lhs x. ``verified`` says which rows got there; the others have no part in what is returned, and never fail.
+
+    Four observations at a time: each coordinate of x, r and the diagonal is then read and written once for four.
     """
     f = received.shape[1]
     f32 = np.float32
@@ -57,14 +63,14 @@ def conjugate_gradient_rows(
     rows = np.empty((tile, f), dtype=np.float32)
     w = np.empty(tile, dtype=np.float32)
     s = np.empty(tile, dtype=np.float32)
-    h = np.zeros(tile, dtype=np.float32)
-    b = np.empty(f, dtype=np.float32)
     r = np.empty(f, dtype=np.float32)
     p = np.empty(f, dtype=np.float32)
     q = np.empty(f, dtype=np.float32)
     lhs_diagonal = np.empty(f, dtype=np.float32)
     inverse = np.empty(f, dtype=np.float32)
+    norm = np.empty(f, dtype=np.float32)
     carried_ = f32(carried)
+    squared = f32(tolerance) * f32(tolerance)
     fit = 0.0
     for u in range(len(regularization)):  # ends at a row that is not positive definite, or not of numbers
         begin, end = indptr[u], indptr[u + 1]
@@ -72,63 +78,79 @@ def conjugate_gradient_rows(
         penalty = f32(regularization[u])
         for a in range(f):
             lhs_diagonal[a] = diagonal[a] + penalty
-            inverse[a] = lhs_diagonal[a]
-            b[a] = toward[a]
-            r[a] = -lhs_diagonal[a] * x[a]
-        rz = f32(0)
-        enough = f32(0)
-        for step in range(steps + 1):
-            if step:
-                for a in range(f):
-                    q[a] = lhs_diagonal[a] * p[a]
+        row_fit = 0.0
+        positive: Any = True
+        for attempt in range(attempts + 1):
+            # The residual, the preconditioner, xᵀ lhs x and xᵀb.
+            energy = f32(0)
+            gain = f32(0)
+            for a in range(f):
+                inverse[a] = lhs_diagonal[a]
+                r[a] = toward[a] - lhs_diagonal[a] * x[a]
+                energy += lhs_diagonal[a] * x[a] * x[a]
+                gain += toward[a] * x[a]
             for offset in range(begin, end, tile):
                 m = min(tile, end - offset)
-                if step == 0 or end - begin > tile:
-                    for k in range(m):
-                        y = received[positions[offset + k]]
-                        copy = rows[k]
-                        for a in range(f):
-                            copy[a] = y[a]
-                        code = codes[offset + k]
-                        w[k] = curvature[code]
-                        s[k] = (w[k] + carried_) * target[code]
-                    if len(shift):
-                        for k in range(m):
-                            h[k] = shift[positions[offset + k]]
+                if attempt == 0 or end - begin > tile:
+                    _gather(received, positions, codes, curvature, target, carried_, shift, offset, m, rows, w, s)
                 k = 0
-                if step == 0:
-                    while k + 4 <= m:
-                        y0, y1, y2, y3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-                        d0, d1, d2, d3 = f32(0), f32(0), f32(0), f32(0)
-                        for a in range(f):
-                            d0 += x[a] * y0[a]
-                            d1 += x[a] * y1[a]
-                            d2 += x[a] * y2[a]
-                            d3 += x[a] * y3[a]
-                        w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
-                        s0, s1 = s[k] - w0 * h[k], s[k + 1] - w1 * h[k + 1]
-                        s2, s3 = s[k + 2] - w2 * h[k + 2], s[k + 3] - w3 * h[k + 3]
-                        d0, d1, d2, d3 = w0 * d0, w1 * d1, w2 * d2, w3 * d3
-                        for a in range(f):
-                            b[a] += s0 * y0[a] + s1 * y1[a] + s2 * y2[a] + s3 * y3[a]
-                            r[a] -= d0 * y0[a] + d1 * y1[a] + d2 * y2[a] + d3 * y3[a]
-                            inverse[a] += (
-                                w0 * y0[a] * y0[a] + w1 * y1[a] * y1[a] + w2 * y2[a] * y2[a] + w3 * y3[a] * y3[a]
-                            )
-                        k += 4
-                    while k < m:
-                        y0 = rows[k]
-                        d0 = f32(0)
-                        for a in range(f):
-                            d0 += x[a] * y0[a]
-                        d0 *= w[k]
-                        s0 = s[k] - w[k] * h[k]
-                        for a in range(f):
-                            b[a] += s0 * y0[a]
-                            r[a] -= d0 * y0[a]
-                            inverse[a] += w[k] * y0[a] * y0[a]
-                        k += 1
-                else:
+                while k + 4 <= m:
+                    y0, y1, y2, y3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+                    d0, d1, d2, d3 = f32(0), f32(0), f32(0), f32(0)
+                    for a in range(f):
+                        d0 += x[a] * y0[a]
+                        d1 += x[a] * y1[a]
+                        d2 += x[a] * y2[a]
+                        d3 += x[a] * y3[a]
+                    w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
+                    s0, s1, s2, s3 = s[k], s[k + 1], s[k + 2], s[k + 3]
+                    energy += w0 * d0 * d0 + w1 * d1 * d1 + w2 * d2 * d2 + w3 * d3 * d3
+                    gain += s0 * d0 + s1 * d1 + s2 * d2 + s3 * d3
+                    s0, s1, s2, s3 = s0 - w0 * d0, s1 - w1 * d1, s2 - w2 * d2, s3 - w3 * d3
+                    for a in range(f):
+                        r[a] += s0 * y0[a] + s1 * y1[a] + s2 * y2[a] + s3 * y3[a]
+                        inverse[a] += w0 * y0[a] * y0[a] + w1 * y1[a] * y1[a] + w2 * y2[a] * y2[a] + w3 * y3[a] * y3[a]
+                    k += 4
+                while k < m:
+                    y0 = rows[k]
+                    d0 = f32(0)
+                    for a in range(f):
+                        d0 += x[a] * y0[a]
+                    energy += w[k] * d0 * d0
+                    gain += s[k] * d0
+                    s0 = s[k] - w[k] * d0
+                    for a in range(f):
+                        r[a] += s0 * y0[a]
+                        inverse[a] += w[k] * y0[a] * y0[a]
+                    k += 1
+            rz = f32(0)
+            bound = f32(0)
+            for a in range(f):
+                positive &= inverse[a] > 0.0
+                inverse[a] = f32(1) / inverse[a]
+                norm[a] = f32(1) / lhs_diagonal[a] if attempts else inverse[a]
+                p[a] = inverse[a] * r[a]
+                rz += r[a] * p[a]
+                bound += r[a] * norm[a] * r[a]
+            row_fit = float(energy) - 2.0 * float(gain)
+            if attempts:
+                verified[u] = positive and bound <= squared * energy
+                if verified[u] or attempt == attempts:
+                    break
+                enough = f32(0.25) * squared * energy
+            else:
+                size = gain * gain / energy if energy > 0.0 else f32(0)  # no more than bᵀ lhs⁻¹ b
+                enough = squared * max(size, rz)
+            for _ in range(steps):
+                if bound <= enough or not positive:
+                    break
+                for a in range(f):
+                    q[a] = lhs_diagonal[a] * p[a]
+                for offset in range(begin, end, tile):
+                    m = min(tile, end - offset)
+                    if end - begin > tile:
+                        _gather(received, positions, codes, curvature, target, carried_, shift, offset, m, rows, w, s)
+                    k = 0
                     while k + 4 <= m:
                         y0, y1, y2, y3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
                         d0, d1, d2, d3 = f32(0), f32(0), f32(0), f32(0)
@@ -150,38 +172,60 @@ def conjugate_gradient_rows(
                         for a in range(f):
                             q[a] += d0 * y0[a]
                         k += 1
-            if step == 0:
-                for a in range(f):
-                    if not inverse[a] > 0.0:
-                        return fit, u
-                    r[a] += b[a]
-                    inverse[a] = f32(1) / inverse[a]
-                    p[a] = inverse[a] * r[a]
-                    rz += r[a] * p[a]
-                    enough += b[a] * inverse[a] * b[a]
-                enough = max(enough, rz) * f32(tolerance) * f32(tolerance)
-            else:
                 pq = f32(0)
                 for a in range(f):
                     pq += p[a] * q[a]
-                if not pq > 0.0:
-                    return fit, u
+                positive &= pq > 0.0
                 length = rz / pq
+                row_fit -= float(length) * float(rz)
                 before = rz
                 rz = f32(0)
+                bound = f32(0)
                 for a in range(f):
                     x[a] += length * p[a]
                     r[a] -= length * q[a]
                     rz += r[a] * inverse[a] * r[a]
+                    bound += r[a] * norm[a] * r[a]
                 for a in range(f):
                     p[a] = inverse[a] * r[a] + rz / before * p[a]
-            if rz <= enough:
+            if not positive:
                 break
-        row_fit = f32(0)
-        for a in range(f):
-            row_fit -= x[a] * (b[a] + r[a])
-        fit += float(row_fit)
+        if attempts:
+            fit += row_fit if verified[u] else 0.0
+        elif positive:
+            fit += row_fit
+        else:
+            return fit, u
     return fit, -1
+
+
+@_compiled
+def _gather(
+    received: Floats,
+    positions: Ints,
+    codes: Ints,
+    curvature: Floats,
+    target: Floats,
+    carried: float,
+    shift: Floats,
+    offset: int,
+    m: int,
+    rows: Floats,
+    w: Floats,
+    s: Floats,
+) -> None:
+    """The fixed rows of ``m`` observations, and their w and s; with a shift, s less what the held coordinate gives."""
+    for k in range(m):
+        y = received[positions[offset + k]]
+        copy = rows[k]
+        for a in range(received.shape[1]):
+            copy[a] = y[a]
+        code = codes[offset + k]
+        w[k] = curvature[code]
+        s[k] = (w[k] + carried) * target[code]
+    if len(shift):
+        for k in range(m):
+            s[k] -= w[k] * shift[positions[offset + k]]
 
 
 @_compiled

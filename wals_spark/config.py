@@ -198,11 +198,12 @@ class Train(_Section, frozen=True, kw_only=True):
         ),
     ] = 0.0
     solver: Annotated[
-        Literal["cg", "cholesky"],
+        Literal["cg", "exact", "cholesky"],
         Meta(
             description=(
                 "How rows are solved: cg takes cg_steps conjugate gradient steps from the row as it stands, and is "
-                "exact at the very end; cholesky is exact throughout, as non-negative factors always are."
+                "exact at the very end; exact takes them until each row is exact to 1e-5; cholesky is exact in "
+                "float64, as non-negative factors always are."
             )
         ),
     ] = "cg"

@@ -12,14 +12,14 @@ with lhs[:, h] taken from rhs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from wals_spark.batches import batches, chunks
 from wals_spark.cholesky import cholesky_solve, first_indefinite
-from wals_spark.conjugate_gradient import improve_rows
+from wals_spark.conjugate_gradient import converge_rows, improve_rows
 from wals_spark.gramian import gramian
 from wals_spark.histogram import Histogram
 from wals_spark.kernels import compiled_loops
@@ -60,16 +60,21 @@ class BlockSummary:
 
 @dataclass(frozen=True)
 class Solver:
-    """How rows are solved: ``cg_steps`` conjugate gradient steps from where they stand; 0: exactly.
+    """How rows are solved.
 
-    ``compiled`` allows the compiled loops, where there are any.
+    ``cg`` takes ``cg_steps`` conjugate gradient steps from where a row stands. ``exact`` takes them until the row is
+    verified to be exact to 1e-5, and solves by Cholesky what float32 cannot bring there. ``cholesky`` solves all by
+    Cholesky, in float64. ``compiled`` allows the compiled loops where there are any; without them ``exact`` is
+    ``cholesky``.
     """
 
+    method: Literal["cg", "exact", "cholesky"]
     cg_steps: int = 0
     compiled: bool = True
 
 
-EXACT = Solver()
+EXACT = Solver("exact")
+CHOLESKY = Solver("cholesky")
 
 
 def solve_rows(
@@ -77,12 +82,12 @@ def solve_rows(
     received: Factors,
     fixed_gramian: Matrix,
     objective: Objective,
-    solver: Solver = EXACT,
+    solver: Solver = CHOLESKY,
     start: Factors | None = None,
 ) -> SolvedRows:
     """Solve every row of a block, and store it as float32.
 
-    Exactly, in float64, or by steps from ``start``; with ``objective.nonnegative`` always the exact minimum over x ≥ 0.
+    With ``objective.nonnegative`` always by the exact minimum over x ≥ 0.
 
     Parameters
     ----------
@@ -91,14 +96,15 @@ def solve_rows(
     fixed_gramian : float64, shape (width, width)
         Of *all* rows of the fixed side, those not received included.
     start : float32, shape (n_rows, width)
-        The rows as they stand, if they do; only steps use it.
+        The rows as they stand, if they do; Cholesky has no use for them.
     """
-    if solver.cg_steps and not objective.nonnegative:
-        factors, fit, failed = improve_rows(
-            block, received, fixed_gramian, objective, start, solver.cg_steps, compiled=solver.compiled
-        )
+    system = (block, received, fixed_gramian, objective)
+    if solver.method == "cg" and not objective.nonnegative:
+        factors, fit, failed = improve_rows(*system, start, solver.cg_steps, compiled=solver.compiled)
+    elif solver.method == "exact" and solver.compiled and not objective.nonnegative:
+        factors, fit, failed = _exact_rows(*system, start)
     else:
-        factors, fit, failed = _exact_rows(block, received, fixed_gramian, objective, compiled=solver.compiled)
+        factors, fit, failed = _cholesky_rows(*system, compiled=solver.compiled)
     if failed >= 0:
         return _failed(factors, failed, "its normal equations are singular")
     if not np.isfinite(factors).all():
@@ -111,6 +117,22 @@ def solve_rows(
 
 
 def _exact_rows(
+    block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective, start: Factors | None
+) -> tuple[Factors, float, int]:
+    """By steps as far as they are verified, the other rows by Cholesky; results as of `_cholesky_rows`."""
+    converged = converge_rows(block, received, fixed_gramian, objective, start)
+    if converged is None:
+        return _cholesky_rows(block, received, fixed_gramian, objective, compiled=True)
+    factors, fit, rest = converged
+    if not len(rest):
+        return factors, fit, -1
+    factors[rest], rest_fit, failed = _cholesky_rows(
+        block.only(rest), received, fixed_gramian, objective, compiled=True
+    )
+    return factors, fit + rest_fit, int(rest[failed]) if failed >= 0 else -1
+
+
+def _cholesky_rows(
     block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective, *, compiled: bool
 ) -> tuple[Factors, float, int]:
     """The rows, ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over them, and the first whose lhs is singular, or -1."""

@@ -7,7 +7,7 @@ so a half-iteration knows weights, targets and diagonals and nothing of how they
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,19 @@ class WeighedBlock:
     def counts(self) -> npt.NDArray[np.int64]:
         """Observations of each row, shape (n_rows,)."""
         return np.diff(self.indptr)
+
+    def only(self, rows: npt.NDArray[np.int64]) -> WeighedBlock:
+        """The block of some of the rows."""
+        counts = self.counts[rows]
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        observed = np.repeat(self.indptr[rows] - indptr[:-1], counts) + np.arange(indptr[-1])
+        return replace(
+            self,
+            indptr=indptr,
+            positions=self.positions[observed],
+            codes=self.codes[observed],
+            regularization=self.regularization[rows],
+        )
 
     def pieces(self) -> Iterator[Piece]:
         """Cut for travel; `from_pieces` is the way back. The name of a piece ends in its type."""

@@ -9,12 +9,23 @@ from problems import assert_same_rows, matrix, problems
 
 from wals_spark.blocks import InBlock
 from wals_spark.confidence import Confidence
-from wals_spark.half_iteration import EXACT, Solver, solve_rows
+from wals_spark.conjugate_gradient import converge_rows
+from wals_spark.half_iteration import CHOLESKY, EXACT, Solver, solve_rows
 from wals_spark.objective import Objective
 from wals_spark.weighing import weigh
 
-IN_NUMPY = Solver(cg_steps=3, compiled=False)
-COMPILED = Solver(cg_steps=3)
+IN_NUMPY = Solver("cg", 3, compiled=False)
+COMPILED = Solver("cg", 3)
+
+
+def loss_before(problem) -> float:
+    """Of the start and of zero factors, together: what sums in float32 begin with, and are precise to."""
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
+    c, t, constant, *penalties = problem.dense()
+    held = of_users.held, of_items.held
+    at_start = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
+    return at_start + float((c * t**2).sum())
 
 
 @given(problems())
@@ -40,7 +51,7 @@ def test_the_compiled_sums_are_numpys(problem):
     found = []
     for compiled in (False, True):
         user_side, item_side = problem.started()
-        loss = half_iteration(user_side, item_side, of_users, Solver(compiled=compiled))
+        loss = half_iteration(user_side, item_side, of_users, Solver("cholesky", compiled=compiled))
         found.append((matrix(user_side), loss.total))
     assert_same_rows(found[1][0], found[0][0])
     assert found[1][1] == pytest.approx(found[0][1], rel=1e-9, abs=1e-9)
@@ -52,11 +63,52 @@ def test_many_steps_reach_the_exact_rows(compiled, problem):
     """Where float32 can: rows are judged by the loss that they leave, which is what their error costs."""
     of_users, _ = problem.sides
     user_side, item_side = problem.started()
-    exactly = half_iteration(user_side, item_side, of_users, EXACT)
+    exactly = half_iteration(user_side, item_side, of_users, CHOLESKY)
     user_side, item_side = problem.started()
-    by_steps = half_iteration(user_side, item_side, of_users, Solver(cg_steps=200, compiled=compiled))
-    c, t, *_ = problem.dense()
-    assert by_steps.total == pytest.approx(exactly.total, rel=1e-4, abs=1e-6 * float((c * t**2).sum()))
+    by_steps = half_iteration(user_side, item_side, of_users, Solver("cg", 200, compiled=compiled))
+    assert by_steps.total == pytest.approx(exactly.total, rel=1e-4, abs=1e-6 * loss_before(problem))
+
+
+@given(problems())
+@settings(max_examples=200)
+def test_rows_solved_exactly_are_off_by_no_more_than_they_are_verified_to_be(problem):
+    """In the norm of their own lhs, from any start; what float32 cannot verify is solved by Cholesky."""
+    of_users, _ = problem.sides
+    user_side, item_side = problem.started()
+    c, t, _, penalties, _ = problem.dense()
+    fixed = matrix(item_side).astype(np.float64)
+    reported = half_iteration(user_side, item_side, of_users, EXACT)
+    found = matrix(user_side).astype(np.float64)
+    expected = oracle.solve(c, t, penalties, fixed, of_users.held)
+    free = of_users.free(fixed.shape[1])
+    for u, (row, exact) in enumerate(zip(found, expected, strict=True)):
+        lhs = (fixed.T * c[u]) @ fixed + penalties[u] * np.eye(fixed.shape[1])
+        error, size = (row - exact)[free], exact[free]
+        lhs = lhs[np.ix_(free, free)]
+        assert error @ lhs @ error <= 2e-5**2 * (size @ lhs @ size) + 1e-30
+    user_side, item_side = problem.started()
+    by_cholesky = half_iteration(user_side, item_side, of_users, CHOLESKY)
+    assert reported.total == pytest.approx(by_cholesky.total, rel=1e-5, abs=1e-6 * loss_before(problem))
+
+
+def test_rows_that_float32_cannot_verify_are_solved_by_cholesky():
+    """One row's λ is far below the rounding of its other terms; the other row needs no help."""
+    pytest.importorskip("numba")
+    generator = np.random.default_rng(3)
+    received = (generator.standard_normal((6, 4)) * [1e4, 1.0, 1.0, 1e-4]).astype(np.float32)
+    rows = InBlock(
+        np.array([0, 4, 6]), np.array([0, 1, 2, 3, 4, 5], np.int32), np.ones(6, np.float32), np.array([0, 6])
+    )
+    objective = Objective(Confidence("linear", 1.0), unobserved_weight=0.0, reg_param=1e-6)
+    block = weigh(rows, objective)
+    nothing = np.zeros((4, 4))
+    converged = converge_rows(block, received, nothing, objective, None)
+    assert converged is not None
+    assert len(converged[2])  # else this test shows nothing
+    exact = solve_rows(block, received, nothing, objective, EXACT)
+    by_cholesky = solve_rows(block, received, nothing, objective, CHOLESKY)
+    np.testing.assert_array_equal(exact.factors[converged[2]], by_cholesky.factors[converged[2]])
+    assert exact.summary.observed == pytest.approx(by_cholesky.summary.observed, rel=1e-4)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -65,11 +117,11 @@ def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, proble
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
     c, t, constant, *penalties = problem.dense()
-    size = float((c * t**2).sum())
+    size = loss_before(problem)
     before = None
     for _ in range(4):
         for solved, fixed, objective in ((item_side, user_side, of_items), (user_side, item_side, of_users)):
-            loss = half_iteration(solved, fixed, objective, Solver(cg_steps=2, compiled=compiled))
+            loss = half_iteration(solved, fixed, objective, Solver("cg", 2, compiled=compiled))
             held = of_users.held, of_items.held
             exact = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
             assert loss.total == pytest.approx(exact, rel=1e-4, abs=1e-5 * size + 1e-9)
@@ -84,7 +136,7 @@ def test_a_row_that_curves_downwards_or_is_not_finite_is_named(compiled):
     rows = InBlock(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     objective = Objective(Confidence("linear", 1.0), reg_param=1.0)
     received[1] = np.nan
-    solver = Solver(cg_steps=3, compiled=compiled)
+    solver = Solver("cg", 3, compiled=compiled)
     assert solve_rows(weigh(rows, objective), received, np.zeros((3, 3)), objective, solver).summary.failed_row == 1
     downward = Objective(Confidence("constant", 0.0, base=0.0), unobserved_weight=9.0, reg_param=1.0)
     received[1] = 1.0

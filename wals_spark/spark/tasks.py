@@ -13,7 +13,7 @@ from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.blocks import InBlock, out_block_from_pieces, received_rows
 from wals_spark.config import Train
-from wals_spark.half_iteration import EXACT, BlockSummary, Solver, solve_rows, summarize_start
+from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, by_name_and_peer, cut, join, join_ids, pieces_of
 from wals_spark.start import start_factors
@@ -45,7 +45,7 @@ class HalfIterationTask:
     number: int
     objective: Objective
     summaries: Accumulator[Summaries]
-    solver: Solver = EXACT
+    solver: Solver = CHOLESKY
 
 
 def send_item_weights(block: int, pieces: Pieces, *, objective: Objective) -> Sent:

@@ -18,7 +18,7 @@ from wals_spark.convergence import gain_is_small, refuse_rising_loss
 from wals_spark.errors import TrainingError
 from wals_spark.events import HalfIteration
 from wals_spark.gramian import merged
-from wals_spark.half_iteration import EXACT, BlockSummary, Solver
+from wals_spark.half_iteration import CHOLESKY, EXACT, BlockSummary, Solver
 from wals_spark.histogram import Histogram
 from wals_spark.objective import Loss, Objective
 from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side
@@ -153,7 +153,8 @@ class _Training:
         self.report = report
         self.describe = describe
         self.planned = 2 * settings.max_iter
-        self.steps = Solver(cg_steps=settings.cg_steps) if settings.solver == "cg" else EXACT
+        self.solver = Solver(settings.solver, settings.cg_steps)
+        self.last_solver = EXACT if settings.solver == "cg" else self.solver  # what is published is the exact fold-in
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
         self.sides: dict[str, Side] = {}
 
@@ -166,13 +167,13 @@ class _Training:
         stopped_by = "max_iter"
         for number in range(1, self.planned + 1):
             solved, fixed = (first, second) if number % 2 else (second, first)
-            solver = EXACT if number == self.planned else self.steps  # what is published is the exact fold-in
+            solver = self.last_solver if number == self.planned else self.solver
             events.append(self._half_iteration(number, solved, fixed, solver))
-            refuse_rising_loss(events, exact=solver == EXACT)
+            refuse_rising_loss(events, self.solver.method)
             if gain_is_small(events, self.settings.tol):
                 stopped_by = "tol"
-                if solver != EXACT:
-                    events[-1] = self._half_iteration(number, solved, fixed, EXACT)
+                if solver != self.last_solver:
+                    events[-1] = self._half_iteration(number, solved, fixed, self.last_solver)
             self.report(events)
             if stopped_by == "tol":
                 break
@@ -226,7 +227,7 @@ class _Training:
         received = by_block(sent, sides[solved].blocked.n_blocks)
         solve = partial(solve_block, task=self._task(number, solved, solver), gramian=gramian)
         stand = sides[solved].factors
-        warm = () if stand is None or solver == EXACT else (stand,)
+        warm = () if stand is None or solver.method == "cholesky" else (stand,)
         pieces = side_by_side(sides[solved].in_blocks, received, *warm)
         parts = self._replace_factors(
             solved, pieces.mapPartitionsWithIndex(solve, preservesPartitioning=True), number, gramian
@@ -243,7 +244,7 @@ class _Training:
         solving = sum(part.seconds for part in parts.values())
         return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss, solving)
 
-    def _task(self, number: int, side: str, solver: Solver = EXACT) -> HalfIterationTask:
+    def _task(self, number: int, side: str, solver: Solver = CHOLESKY) -> HalfIterationTask:
         return HalfIterationTask(number, self.objectives[side], self.summaries, solver)
 
     def _replace_factors(
