@@ -282,7 +282,7 @@ def of_implicit(*, use_cg: bool) -> Callable[[int, int, int], Outcome]:
 
 SYSTEMS: dict[str, Callable[[int, int, int], Outcome]] = {
     "ours": of_ours("cg"),
-    "ours-exact": of_ours("cholesky"),
+    "ours-exact": of_ours("exact"),
     "mllib": of_mllib,
     "implicit-cg": of_implicit(use_cg=True),
     "implicit-exact": of_implicit(use_cg=False),

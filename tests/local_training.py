@@ -15,16 +15,11 @@ from wals_spark.confidence import ItemWeight
 from wals_spark.config import Config
 from wals_spark.gramian import merged
 from wals_spark.half_iteration import CHOLESKY, EXACT, BlockSummary, Solver, solve_rows, summarize_start
-from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
+from wals_spark.layout import Columns, Duplicates, block_of, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
 from wals_spark.start import start_factors
 from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, positive_counts, weigh
-
-
-def block_of(ids: list, n_blocks: int) -> np.ndarray:
-    """Any deterministic spread of ids over blocks will do."""
-    return np.array([sum(str(i).encode()) % n_blocks for i in ids], dtype=np.int32)
 
 
 @dataclass
@@ -52,8 +47,7 @@ def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="
     """Both sides laid out, through the pieces they travel in."""
     users, items = pa.array(users), pa.array(items)
     ratings = np.asarray(ratings, dtype=np.float64)
-    user_block = block_of(users.to_pylist(), user_blocks)
-    item_block = block_of(items.to_pylist(), item_blocks)
+    user_block = block_of(users, user_blocks)
     rows = []
     sent: list[list[Piece]] = [[] for _ in range(item_blocks)]
     for block in range(user_blocks):
@@ -61,7 +55,6 @@ def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="
         layout = lay_out_rows(
             pa.chunked_array([users.filter(pa.array(mask))]),
             pa.chunked_array([items.filter(pa.array(mask))]),
-            item_block[mask],
             ratings[mask],
             n_column_blocks=item_blocks,
             duplicates=duplicates,

@@ -6,7 +6,8 @@ blocks know of it (`lay_out_columns`): raw ids cross the network once, and dupli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -86,13 +87,30 @@ class ColumnLayout:
     out_block: OutBlock
 
 
+def block_of(ids: pa.Array, n_blocks: int) -> npt.NDArray[np.int32]:
+    """Which of ``n_blocks`` each id belongs to: a hash of the id alone, so that tasks agree without asking.
+
+    Integers by the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), the same whatever their width;
+    strings by CRC-32 of their UTF-8.
+    """
+    if pa.types.is_integer(ids.type):
+        mixed = ids.cast(pa.int64()).to_numpy(zero_copy_only=False).view(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        hashes = mixed ^ (mixed >> np.uint64(31))
+    else:
+        hashes = np.fromiter((zlib.crc32(i.encode()) for i in ids.to_pylist()), dtype=np.uint64, count=len(ids))
+    blocks: npt.NDArray[np.int32] = (hashes % np.uint64(n_blocks)).astype(np.int32)
+    return blocks
+
+
 def lay_out_rows(
     rows: pa.ChunkedArray,
     columns: pa.ChunkedArray,
-    column_blocks: npt.NDArray[np.int32],
     ratings: npt.NDArray[np.float64],
     *,
     n_column_blocks: int,
+    block_of: Callable[[pa.Array, int], npt.NDArray[np.int32]] = block_of,
     duplicates: str = "sum",
     timestamps: npt.NDArray[np.float64] | None = None,
     weights: npt.NDArray[np.float64] | None = None,
@@ -103,8 +121,8 @@ def lay_out_rows(
     ----------
     rows, columns : pa.ChunkedArray, shape (n_interactions,)
         Ids, strings or integers, none null.
-    column_blocks : int32, shape (n_interactions,)
-        The block of each interaction's column.
+    block_of : callable
+        The block of each of the columns' ids, given how many there are.
     duplicates : str
         What several ratings of one pair become: their ``sum``, the ``last`` by timestamp (the greatest of
         several at one moment), or their ``max``. ``refuse`` sums, and leaves the judgement to who reads
@@ -115,8 +133,7 @@ def lay_out_rows(
     """
     row_codes, row_ids = _encode(rows)
     column_codes, column_ids = _encode(columns)
-    block_of_column = np.empty(len(column_ids), dtype=np.int32)
-    block_of_column[column_codes] = column_blocks
+    block_of_column = block_of(column_ids, n_column_blocks)
     # Received rows lie by source block, then by id: ids are ascending already, so a stable sort is enough.
     by_block = np.argsort(block_of_column, kind="stable")
     place = np.empty(len(by_block), dtype=np.int64)
@@ -239,7 +256,7 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
         if begin == end:
             continue
         first, last = in_block.offsets[block], in_block.offsets[block + 1]
-        needed = np.unique(row[begin:end])
+        needed = np.flatnonzero(np.bincount(row[begin:end], minlength=n_rows))
         place[needed] = np.arange(len(needed), dtype=np.int32)
         out_block[block] = needed.astype(np.int32)
         transposed[block] = Columns(

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from wals_spark.blocks import out_block_pieces
 from wals_spark.errors import InputError
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.pieces import Piece, cut_ids
 from wals_spark.spark.rdd import by_block
-from wals_spark.spark.sides import SCHEMA, BlockedSide, read_kind
+from wals_spark.spark.sides import SCHEMA, BlockedSide, read_kind, read_pieces
 from wals_spark.weighing import positive_counts
 
 _ROWS_A_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core a half-iteration
@@ -69,12 +69,9 @@ def lay_out(
     n_users, n_items = user_blocks or automatic, item_blocks or automatic
 
     spark.sparkContext.setJobDescription("lay out user blocks")
-    routed = ratings.withColumn("item_block", F.pmod(F.hash("item"), F.lit(n_items)).cast("int"))
-    # Spark's own hash partitioning makes the blocks; the number is computed again to travel with the rows.
-    routed = routed.repartition(n_users, "user")
-    routed = routed.withColumn("user_block", F.pmod(F.hash("user"), F.lit(n_users)).cast("int"))
     task = partial(_lay_out_user_block, n_item_blocks=n_items, duplicates=duplicates)
-    _write(routed.mapInArrow(task, SCHEMA), f"{work}/users")
+    # A partition is a block: Spark keeps the number of partitions that it is told, and one user's rows together.
+    _write(ratings.repartition(n_users, "user").mapInArrow(task, SCHEMA), f"{work}/users")
     summaries = _summaries(spark, f"{work}/users")
     found = Duplicates(
         sum(s["duplicates"] for s in summaries), tuple(pair for s in summaries for pair in s["examples"])
@@ -87,7 +84,7 @@ def lay_out(
         )
 
     spark.sparkContext.setJobDescription("lay out item blocks")
-    columns = read_kind(spark, f"{work}/users", "columns").rdd.mapPartitions(_to_peer_block)
+    columns = read_pieces(spark, f"{work}/users", "columns", n_users).map(_to_peer_block)
     laid_out = by_block(columns, n_items).mapPartitionsWithIndex(partial(_lay_out_item_block, n_user_blocks=n_users))
     _write(spark.createDataFrame(laid_out, SCHEMA, verifySchema=False), f"{work}/items")
     item_summaries = _summaries(spark, f"{work}/items")
@@ -127,13 +124,10 @@ def _lay_out_user_block(
     if not any(batch.num_rows for batch in received):
         return
     table = pa.Table.from_batches(received)
-    blocks = table["user_block"].unique().to_pylist()
-    if len(blocks) != 1:
-        raise RuntimeError(f"one partition holds the user blocks {blocks}: Spark did not partition as asked")
+    block = _partition()
     layout = lay_out_rows(
         table["user"],
         table["item"],
-        table["item_block"].to_numpy(),
         table["rating"].to_numpy(),
         n_column_blocks=n_item_blocks,
         duplicates=duplicates,
@@ -148,11 +142,9 @@ def _lay_out_user_block(
         "examples": layout.duplicates.examples,
     }
     columns = (
-        ("columns", blocks[0], *piece)
-        for destination, part in layout.columns.items()
-        for piece in part.pieces(destination)
+        ("columns", block, *piece) for destination, part in layout.columns.items() for piece in part.pieces(destination)
     )
-    for record in chain(_records(blocks[0], layout, summary), columns):
+    for record in chain(_records(block, layout, summary), columns):
         arrays = [pa.array([value], type=field.type) for value, field in zip(record, _ARROW_SCHEMA, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
 
@@ -176,7 +168,8 @@ def _records(block: int, layout: Any, summary: dict[str, Any]) -> Iterator[_Reco
 
 
 def _write(records: DataFrame, path: str) -> None:
-    records.write.mode("overwrite").partitionBy("kind").parquet(path)
+    # Files are read whole: so many pieces are half a gigabyte.
+    records.write.mode("overwrite").partitionBy("kind").option("maxRecordsPerFile", 256).parquet(path)
 
 
 def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:
@@ -185,6 +178,13 @@ def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:
     return [json.loads(bytes(row["payload"])) for row in rows]
 
 
-def _to_peer_block(rows: Iterable[Any]) -> Iterator[tuple[int, Piece]]:
+def _to_peer_block(sent: tuple[int, Piece]) -> tuple[int, Piece]:
     """Address a piece to its destination, and let it say where it comes from."""
-    return ((row.peer, Piece(row.name, row.block, row.start, bytes(row.payload))) for row in rows)
+    block, piece = sent
+    return piece.peer, piece._replace(peer=block)
+
+
+def _partition() -> int:
+    context = TaskContext.get()
+    assert context is not None  # on an executor there always is one
+    return context.partitionId()

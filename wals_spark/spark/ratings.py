@@ -87,7 +87,7 @@ def check(raw: DataFrame, settings: Input, *, implicit: bool = True, decay: Deca
     """
     timed = settings.duplicates == "last" or decay is not None
     shaped = _shaped(raw, settings, timed)
-    shaped = shaped.withColumn("reason", _reason(shaped.columns, settings, implicit))
+    shaped = shaped.withColumn("reason", _reason(shaped.schema, settings, implicit))
     raw.sparkSession.sparkContext.setJobDescription("check the interactions")
     with _unreadable_is_refused(settings):
         newest = F.max("timestamp") if timed else F.lit(None)
@@ -187,15 +187,16 @@ def _as_seconds(raw: DataFrame, name: str) -> Column:
     return number
 
 
-def _reason(columns: list[str], settings: Input, implicit: bool) -> Column:
+def _reason(schema: T.StructType, settings: Input, implicit: bool) -> Column:
     """Why a row cannot be used, or null for a good one."""
     rating = F.col("rating")
     reason = F.when(F.lit(False), F.lit(None).cast("string"))
     for name in ("user", "item"):
         reason = reason.when(F.col(name).isNull(), F.lit(f"null {name} id"))
-        reason = reason.when(F.col(name).cast("string") == "", F.lit(f"empty {name} id"))
+        if isinstance(schema[name].dataType, T.StringType):
+            reason = reason.when(F.col(name) == "", F.lit(f"empty {name} id"))
     for name in ("rating", "weight"):
-        if name not in columns:
+        if name not in schema.names:
             continue
         number, size = F.col(name), F.abs(F.col(name))
         reason = reason.when(number.isNull(), F.lit(f"{name} null or not a number"))
@@ -204,9 +205,9 @@ def _reason(columns: list[str], settings: Input, implicit: bool) -> Column:
             (size < F.lit(float(_FLOAT32.tiny))) & (size > 0)
         )  # would become inf, or 0
         reason = reason.when(beyond, F.lit(f"{name} beyond the range of float32"))
-    if "weight" in columns:
+    if "weight" in schema.names:
         reason = reason.when(F.col("weight") < 0, F.lit("weight below zero"))
-    if "timestamp" in columns:
+    if "timestamp" in schema.names:
         timestamp = F.col("timestamp")
         reason = reason.when(timestamp.isNull() | F.isnan(timestamp), F.lit("no timestamp"))
     if not implicit:

@@ -36,6 +36,7 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
         builder = builder.config("spark.ui.showConsoleProgress", "false")
     for name, value in _ONE_THREAD.items():
         builder = builder.config(f"spark.executorEnv.{name}", os.environ.get(name, value))
+    builder = builder.config("spark.files.maxPartitionBytes", "1")  # blocks are read a file a task, however small
     spark = builder.getOrCreate()
     sent = tempfile.TemporaryDirectory(prefix="wals_spark-")  # executors fetch from it whenever one comes up
     try:

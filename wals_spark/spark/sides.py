@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -33,8 +35,7 @@ class BlockedSide:
 
     def pieces(self, kind: str) -> Keyed:
         """The pieces of one kind (in, out, ids), each block's in its own partition."""
-        rows = read_kind(self.spark, self.path, kind).rdd
-        return by_block(rows.mapPartitions(_keyed), self.n_blocks)
+        return by_block(read_pieces(self.spark, self.path, kind, self.n_blocks), self.n_blocks)
 
     def id_of(self, block: int, row: int) -> Any:
         """The id of one row, for a message that has to name it."""
@@ -42,7 +43,7 @@ class BlockedSide:
         found = rows.orderBy(F.col("start").desc()).first()
         if found is None:
             return None
-        piece = next(_keyed([found]))[1]
+        piece = Piece(found.name, found.peer, found.start, bytes(found.payload))
         return join_ids([piece])[row - piece.start].as_py()
 
 
@@ -51,5 +52,16 @@ def read_kind(spark: SparkSession, path: str, kind: str) -> DataFrame:
     return spark.read.schema(SCHEMA).parquet(f"{path}/kind={kind}").drop("kind")
 
 
-def _keyed(rows: Iterable[Any]) -> Iterator[tuple[int, Piece]]:
-    return ((row.block, Piece(row.name, row.peer, row.start, bytes(row.payload))) for row in rows)
+def read_pieces(spark: SparkSession, path: str, kind: str, n_files: int) -> Keyed:
+    """The pieces of one kind, by their block, as they lie in about ``n_files`` files.
+
+    Whole files go to Python as they are, and PyArrow reads them there: rows of a DataFrame would be pickled in the JVM.
+    """
+    return spark.sparkContext.binaryFiles(f"{path}/kind={kind}", minPartitions=n_files).flatMap(_pieces_of_file)
+
+
+def _pieces_of_file(file: tuple[str, bytes]) -> Iterator[tuple[int, Piece]]:
+    for batch in pq.ParquetFile(pa.BufferReader(file[1])).iter_batches(batch_size=16):
+        columns = (batch.column(name).to_pylist() for name in ("block", "name", "peer", "start", "payload"))
+        for block, *piece in zip(*columns, strict=True):
+            yield block, Piece(*piece)
