@@ -32,6 +32,7 @@ setup(
         "numpy>=1.26",
         "pyarrow>=14",
         "msgspec>=0.18",
+        "threadpoolctl>=3",
         'tomli>=1.1; python_version < "3.11"',
     ],
     extras_require={

@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated, of: %(default)s")
     parser.add_argument("--json", type=Path, help="file for the records, a list of objects")
+    parser.add_argument("--picture", type=Path, help="file for the picture, png or svg")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     unknown = set(chosen.systems.split(",")) - set(SYSTEMS)
@@ -64,6 +65,9 @@ def main() -> None:
     if chosen.json:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps(records, indent=2) + "\n")
+    if chosen.picture:
+        chosen.picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(records, chosen.picture)
 
 
 def path_of(rows: int) -> Path:
@@ -321,6 +325,29 @@ def show(records: list[dict[str, Any]]) -> None:
             f"{record['worker_peak_mib']:.0f}" if "worker_peak_mib" in record else "",
         )
     Console(width=max(110, Console().width)).print(table)
+
+
+def draw(records: list[dict[str, Any]], file: Path) -> None:
+    """Two panels: seconds an iteration, and seconds to a loss; of a peer that tells no losses only its end is there."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    bars, curves = figure.subplots(1, 2)
+    first = records[0]
+    figure.suptitle(f"{first['rows']:,} observations, rank {first['rank']}, {first['cores']} cores")
+    seconds = [record["seconds_per_iteration"] for record in records]
+    drawn = bars.barh([record["system"] for record in records], seconds, color=[f"C{n}" for n in range(len(records))])
+    bars.bar_label(drawn, [f"{s:.2f} s  ({s / seconds[0]:.1f}x)" for s in seconds], padding=3)
+    bars.set(xlabel="seconds an iteration", xlim=(0, max(seconds) * 1.3))
+    bars.invert_yaxis()
+    best = min(record["loss"] for record in records)
+    for number, record in enumerate(records):
+        curve = np.array([*record.get("curve", [])[3::2], [record["seconds"], record["loss"]]])
+        curves.plot(*curve.T, "o-", markersize=4, color=f"C{number}", label=record["system"])
+    curves.set(xlabel="seconds from the call, preparation included", ylabel="loss")
+    curves.set(xlim=(0, None), ylim=(0.98 * best, 1.45 * best))
+    curves.legend()
+    figure.savefig(file, dpi=120)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class BlockSummary:
 
     ``observed`` and ``penalty`` are the block's parts of the loss, ``gramian`` (width, width) its part of the
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
-    ``weights`` are the confidences of the block's observations. ``seconds`` is for who runs a clock.
+    ``weights`` are the confidences of the block's observations, and ``blas_threads`` what the worker's BLAS runs.
+    ``seconds`` is for who runs a clock.
     """
 
     rows: int
@@ -55,6 +56,7 @@ class BlockSummary:
     failed_row: int = -1
     failure: str = ""
     weights: Histogram | None = None
+    blas_threads: int = 0
     seconds: float = 0.0
 
 

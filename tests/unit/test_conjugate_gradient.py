@@ -111,6 +111,25 @@ def test_rows_that_float32_cannot_verify_are_solved_by_cholesky():
     assert exact.summary.observed == pytest.approx(by_cholesky.summary.observed, rel=1e-4)
 
 
+@pytest.mark.parametrize("solver", [Solver("cg", 50), Solver("cg", 50, compiled=False), EXACT])
+def test_the_item_that_every_user_has_is_solved_with_the_others(solver):
+    """A row of far more observations than the compiled loops gather at once, between short ones."""
+    generator = np.random.default_rng(4)
+    width, n_fixed = 64, 40_000
+    received = generator.standard_normal((n_fixed, width)).astype(np.float32) / 8
+    counts = np.array([3, n_fixed, 0, 500])
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    positions = np.concatenate([np.sort(generator.permutation(n_fixed)[:n]) for n in counts]).astype(np.int32)
+    ratings = generator.integers(1, 5, size=len(positions)).astype(np.float32)
+    objective = Objective(Confidence("log", 10.0), reg_param=1.0)
+    block = weigh(InBlock(indptr, positions, ratings, np.array([0, n_fixed])), objective)
+    gramian = received.T.astype(np.float64) @ received
+    found = solve_rows(block, received, gramian, objective, solver)
+    expected = solve_rows(block, received, gramian, objective, CHOLESKY)
+    np.testing.assert_allclose(found.factors, expected.factors, atol=1e-4 * np.abs(expected.factors).max())
+    assert found.summary.observed == pytest.approx(expected.summary.observed, rel=1e-4)
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 @given(problems())
 def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, problem):

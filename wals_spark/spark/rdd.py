@@ -27,9 +27,8 @@ def side_by_side(*parts: Keyed) -> Keyed:
 
     Spark unions RDDs of one partitioner so (PartitionerAwareUnionRDD).
     """
-    united = parts[0]
-    for part in parts[1:]:
-        united = united.union(part)
+    united: Keyed = parts[0].ctx.union(list(parts))
+    united.partitioner = parts[0].partitioner  # which Spark keeps, and PySpark forgets
     return united
 
 

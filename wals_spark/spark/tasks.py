@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pyspark import Accumulator, AccumulatorParam, Broadcast
 
+from wals_spark.blas import blas_threads
 from wals_spark.blocks import InBlock, out_block_from_pieces, received_rows
 from wals_spark.config import Train
 from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
@@ -75,7 +76,7 @@ def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: st
         held=task.objective.held,
     )
     summary = summarize_start(factors, WeighedBlock.from_pieces(found), task.objective)
-    task.summaries.add({(task.number, block): summary})
+    task.summaries.add({(task.number, block): replace(summary, blas_threads=blas_threads())})
     return _keyed(block, cut("factors", factors))
 
 

@@ -214,7 +214,20 @@ class _Training:
         start = partial(start_block, task=self._task(0, name), side=name, settings=settings)
         pieces = side_by_side(side.blocked.pieces("ids"), side.in_blocks)
         parts = self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
+        self._warn_of_threads(max(part.blas_threads for part in parts.values()))
         self.describe(Histogram.merged(part.weights for _, part in sorted(parts.items()) if part.weights is not None))
+
+    def _warn_of_threads(self, most: int) -> None:
+        cores = int(self.sc.getConf().get("spark.task.cpus", "1") or 1)
+        if most > cores:
+            logger.warning(
+                "NumPy's BLAS runs %d threads in a task that has %d core(s), so tasks get in each other's way. "
+                "Set OPENBLAS_NUM_THREADS (or MKL_NUM_THREADS) to %d in the driver's environment, or "
+                "spark.executorEnv.OPENBLAS_NUM_THREADS before Spark starts",
+                most,
+                cores,
+                cores,
+            )
 
     def _half_iteration(self, number: int, solved: str, fixed: str, solver: Solver) -> HalfIteration:
         began = time.perf_counter()
