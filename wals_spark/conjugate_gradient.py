@@ -190,7 +190,7 @@ def numpy_rows(
             if len(shift):
                 s = s - w * shift[positions[entry]]
             observed.append((received[positions[entry]], w, s))
-        b = toward + sum(np.einsum("bn,bnf->bf", s, y) for y, _, s in observed)
+        b = toward + sum((np.einsum("bn,bnf->bf", s, y) for y, _, s in observed), np.zeros_like(x))
         lhs_x = _times(lhs_diagonal, observed, x)
         whole_diagonal = lhs_diagonal + sum(np.einsum("bn,bnf,bnf->bf", w, y, y, optimize=True) for y, w, _ in observed)
         bad = ~(whole_diagonal > 0.0).all(axis=1)
