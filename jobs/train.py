@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timezone
 
-from wals_spark.command_line import parse_config, run
+from wals_spark.command_line import parse_settings, run
+from wals_spark.config import Config
 from wals_spark.events import HalfIteration, as_jsonl
 from wals_spark.explanation import describe_objective, describe_weights
 from wals_spark.histogram import Histogram
@@ -13,14 +14,14 @@ from wals_spark.manifest import manifest, new_version_name
 from wals_spark.progress import progress
 from wals_spark.spark import blocking, publishing, ratings, training
 from wals_spark.spark.session import open_session
-from wals_spark.spark.storage import Storage
+from wals_spark.spark.storage import EVENTS, Storage
 
 logger = logging.getLogger("wals_spark")
 
 
 def main() -> None:
     """Train as the command line says."""
-    config = parse_config("Train weighted ALS on interactions and write the factor tables.")
+    config = parse_settings(Config, "Train weighted ALS on interactions and write the factor tables.")
     for line in describe_objective(config):
         logger.info("%s", line)
     created = datetime.now(timezone.utc)
@@ -55,7 +56,7 @@ def main() -> None:
             with progress(2 * config.train.max_iter) as show:
 
                 def report(events: list[HalfIteration]) -> None:
-                    storage.write_text(as_jsonl(events), folder, publishing.EVENTS)
+                    storage.write_text(as_jsonl(events), folder, EVENTS)
                     show(events[-1])
 
                 def describe(weights: Histogram) -> None:

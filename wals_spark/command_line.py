@@ -7,19 +7,19 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from wals_spark.config import Config, describe_settings, load_config
 from wals_spark.errors import WalsError
+from wals_spark.settings import SomeSettings, describe_settings, load_settings
 
 logger = logging.getLogger("wals_spark")
 
 EXIT_CODES = "exit codes: 0 done, 1 unexpected (a retry may help), 2 configuration refused, 3 input refused"
 
 
-def parse_config(description: str, arguments: Sequence[str] | None = None) -> Config:
+def parse_settings(kind: type[SomeSettings], description: str, arguments: Sequence[str] | None = None) -> SomeSettings:
     """Read ``--config FILE`` and ``--set section.key=value`` from the command line."""
     parser = argparse.ArgumentParser(
         description=description,
-        epilog=f"settings and their defaults:\n\n{describe_settings()}\n\n{EXIT_CODES}",
+        epilog=f"settings and their defaults:\n\n{describe_settings(kind)}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", metavar="FILE", help="settings in TOML")
@@ -31,7 +31,7 @@ def parse_config(description: str, arguments: Sequence[str] | None = None) -> Co
         help="change one setting; may be repeated, and wins over the file",
     )
     given = parser.parse_args(arguments)
-    return load_config(given.config, given.set)
+    return load_settings(kind, given.config, given.set)
 
 
 def run(job: Callable[[], None]) -> None:

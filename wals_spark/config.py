@@ -1,16 +1,12 @@
-"""Every setting, with its default, its meaning and its limits: the one place that states them."""
+"""Every setting of training, with its default, its meaning and its limits: the one place that states them."""
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,18 +15,10 @@ from wals_spark.confidence import Confidence, Decay, ItemWeight
 from wals_spark.errors import ConfigError
 from wals_spark.objective import Objective
 from wals_spark.presets import PRESETS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from wals_spark.settings import Section, Settings, load_settings
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Input(_Section, frozen=True, kw_only=True):
+class Input(Section, frozen=True, kw_only=True):
     """Where the interactions are and how to read them."""
 
     path: Annotated[
@@ -43,7 +31,9 @@ class Input(_Section, frozen=True, kw_only=True):
             min_length=1,
         ),
     ] = "parquet"
-    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header and sep for csv.")] = {}
+    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header and sep for csv.")] = (
+        msgspec.field(default_factory=dict)
+    )
     user: Annotated[str, Meta(description="Column of user ids: string or integer.", min_length=1)] = "user"
     item: Annotated[str, Meta(description="Column of item ids: string or integer.", min_length=1)] = "item"
     rating: Annotated[
@@ -84,7 +74,7 @@ class Input(_Section, frozen=True, kw_only=True):
     ] = "bad"
 
 
-class ConfidenceSettings(_Section, frozen=True, kw_only=True):
+class ConfidenceSettings(Section, frozen=True, kw_only=True):
     """How much an observed rating r weighs against an unobserved pair's 1."""
 
     function: Annotated[
@@ -145,7 +135,7 @@ class ConfidenceSettings(_Section, frozen=True, kw_only=True):
     ] = ""
 
 
-class Train(_Section, frozen=True, kw_only=True):
+class Train(Section, frozen=True, kw_only=True):
     """The model and how it is found."""
 
     preset: Annotated[
@@ -261,7 +251,7 @@ class Train(_Section, frozen=True, kw_only=True):
         return self.start == "positive" or (self.start == "auto" and (self.nonnegative or uncentred))
 
 
-class Output(_Section, frozen=True, kw_only=True):
+class Output(Section, frozen=True, kw_only=True):
     """Where the model goes."""
 
     path: Annotated[str, Meta(description="Folder or URL of all versions of the model.")] = ""
@@ -275,7 +265,7 @@ class Output(_Section, frozen=True, kw_only=True):
     publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
 
 
-class Config(_Section, frozen=True, kw_only=True):
+class Config(Settings, frozen=True, kw_only=True):
     """All settings of a training run."""
 
     input: Input = Input()
@@ -335,52 +325,48 @@ class Config(_Section, frozen=True, kw_only=True):
         reference = _seconds(chosen.reference_time) if chosen.reference_time else None
         return Decay(chosen.half_life_days, chosen.decay_floor, reference)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and values, for a manifest."""
-        return cast("dict[str, Any]", msgspec.to_builtins(self))
+    @classmethod
+    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The settings of the preset that ``given`` names, if any, with ``given`` on top."""
+        train = given.get("train")
+        preset = PRESETS.get(train.get("preset", "")) if isinstance(train, dict) else None
+        if preset is None:
+            return given
+        sections = {section: dict(settings) for section, settings in preset.items()}
+        for section, settings in given.items():
+            sections[section] = {**sections.get(section, {}), **settings} if isinstance(settings, dict) else settings
+        return sections
 
-
-_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")
+    def check_together(self, given: dict[str, Any]) -> None:
+        """Refuse an input without columns of its own, and an objective that has no meaning."""
+        if not self.output.path:
+            raise ConfigError("output.path is not set: name the folder that holds the model's versions")
+        check_input(self.input, "interactions to train on")
+        _check_objective(self, given)
+        if self.confidence.half_life_days and not self.input.timestamp:
+            raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
+        if self.confidence.reference_time:
+            _seconds(self.confidence.reference_time)
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Read settings from a TOML file, then apply ``section.key=value`` overrides in order.
-
-    Raises
-    ------
-    ConfigError
-        With the file and the key at fault, and what would be accepted.
-    """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    for override in overrides:
-        _apply(values, override)
-    values = _on_top_of_preset(values)
-    try:
-        config = msgspec.convert(values, Config, strict=False)  # not strict: an override is text
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explained(error, path)) from error
-    _check_together(config, values)
-    return config
+    """Read the settings of a training run: `load_settings`."""
+    return load_settings(Config, path, overrides)
 
 
-def describe_settings() -> str:
-    """One line for each setting, `section.key = default` and its meaning, for ``--help``."""
-    lines = []
-    for section in msgspec.structs.fields(Config):
-        lines.append(f"[{section.name}] {(section.type.__doc__ or '').strip()}")
-        for info in msgspec.structs.fields(section.type):
-            meta = next(m for m in info.type.__metadata__ if isinstance(m, Meta))
-            default = info.default if info.default is not msgspec.NODEFAULT else {}
-            lines.append(f"  {section.name}.{info.name} = {_as_toml(default)}")
-            lines.append(f"      {meta.description}")
-    return "\n".join(lines)
+def check_input(table: Input, purpose: str, *, section: str = "input") -> None:
+    """Refuse a table of interactions without a path, or whose columns contradict each other."""
+    if not table.path:
+        raise ConfigError(f"{section}.path is not set: name the {purpose}")
+    if table.duplicates == "last" and not table.timestamp:
+        raise ConfigError(f"{section}.duplicates = last needs {section}.timestamp: name the column of times")
+    roles = ("user", "item", "rating", "weight", "timestamp")
+    named = [column for role in roles if (column := getattr(table, role))]
+    if len(set(named)) < len(named):
+        raise ConfigError(f"{section}: one column is named twice among {', '.join(roles)}: {named}")
+
+
+_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")
 
 
 def _seconds(moment: str) -> float:
@@ -391,77 +377,6 @@ def _seconds(moment: str) -> float:
             f"confidence.reference_time = {moment}: a time like 2026-01-31T00:00:00Z is needed"
         ) from error
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
-
-
-def _as_toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or len(path) < 2 or not all(path):
-        raise ConfigError(f"--set takes section.key=value, not {override!r}")
-    for name in path[:-1]:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: {name} is a setting, not a section")
-    values[path[-1]] = value.strip()
-
-
-def _on_top_of_preset(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the preset that ``values`` names, if any, with ``values`` on top."""
-    train = values.get("train")
-    preset = PRESETS.get(train.get("preset", "")) if isinstance(train, dict) else None
-    if preset is None:
-        return values
-    sections = {section: dict(settings) for section, settings in preset.items()}
-    for section, settings in values.items():
-        sections[section] = {**sections.get(section, {}), **settings} if isinstance(settings, dict) else settings
-    return sections
-
-
-def _explained(error: msgspec.ValidationError, path: str | Path | None) -> str:
-    """Msgspec's message in the words of this file's keys, with the nearest known key."""
-    found = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
-    what, where = (found["what"], found["where"] or "") if found else (str(error), "")
-    source = f"configuration {path}" if path is not None else "configuration"
-    unknown = re.search(r"unknown field `(.*)`", what)
-    if unknown:
-        section = next((f.type for f in msgspec.structs.fields(Config) if f.name == where), Config)
-        known = [f.name for f in msgspec.structs.fields(section)]
-        near = difflib.get_close_matches(unknown[1], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{source}: unknown setting {where + '.' if where else ''}{unknown[1]}; {hint}"
-    if what.startswith("Invalid enum value"):
-        section_name, _, key = where.partition(".")
-        section = next(f.type for f in msgspec.structs.fields(Config) if f.name == section_name)
-        literal = get_args(next(f.type for f in msgspec.structs.fields(section) if f.name == key))[0]
-        what += f"; one of {', '.join(get_args(literal))}"
-    return f"{source}: {where or 'top level'}: {what[:1].lower()}{what[1:]}"
-
-
-def _check_together(config: Config, given: dict[str, Any]) -> None:
-    """Refuse what each setting allows and their combination does not."""
-    for name, section in config.as_dict().items():
-        for key, value in section.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{name}.{key} = {value}: a finite number is needed")
-    if not config.input.path:
-        raise ConfigError("input.path is not set: name the interactions to train on")
-    if not config.output.path:
-        raise ConfigError("output.path is not set: name the folder that holds the model's versions")
-    _check_objective(config, given)
-    if config.confidence.half_life_days and not config.input.timestamp:
-        raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
-    if config.confidence.reference_time:
-        _seconds(config.confidence.reference_time)
-    if config.input.duplicates == "last" and not config.input.timestamp:
-        raise ConfigError("input.duplicates = last needs input.timestamp: name the column of times")
-    roles = ("user", "item", "rating", "weight", "timestamp")
-    named = [column for role in roles if (column := getattr(config.input, role))]
-    if len(set(named)) < len(named):
-        raise ConfigError(f"input: one column is named twice among {', '.join(roles)}: {named}")
 
 
 def _check_objective(config: Config, given: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import wals_spark
 from wals_spark.config import Config
+from wals_spark.errors import InputError
 from wals_spark.events import HalfIteration
 
 FORMAT_VERSION = 1
@@ -64,3 +65,24 @@ def manifest(
         },
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_manifest(text: str, where: str) -> dict[str, Any]:
+    """The document that `manifest` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is none, or of a format that this version does not know; ``where`` is what the message names.
+    """
+    try:
+        document: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} is no JSON: {error}; the model is damaged, train or copy it again") from error
+    found = document.get("format_version")
+    if document.get("format") != "wals_spark model" or found != FORMAT_VERSION:
+        raise InputError(
+            f"{where} is of format {document.get('format')!r}, version {found}; wals_spark {wals_spark.__version__} "
+            f"reads version {FORMAT_VERSION}"
+        )
+    return document

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from wals_spark.confidence import Decay
-from wals_spark.config import Config, describe_settings, load_config
+from wals_spark.config import Config, load_config
 from wals_spark.errors import ConfigError
+from wals_spark.settings import describe_settings
 
 PATHS = ["input.path=in", "output.path=out"]
 
@@ -63,7 +64,7 @@ def test_a_missing_or_broken_file_is_refused_by_name(tmp_path):
 
 
 def test_the_help_names_every_setting_with_its_default():
-    text = describe_settings()
+    text = describe_settings(Config)
     for section, settings in Config().as_dict().items():
         for key in settings:
             assert f"{section}.{key} = " in text

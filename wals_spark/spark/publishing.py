@@ -15,11 +15,8 @@ from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.pieces import Piece, as_stream, by_name_and_peer, join_ids, pieces_of
 from wals_spark.spark.rdd import Keyed, side_by_side
 from wals_spark.spark.sides import BlockedSide
-from wals_spark.spark.storage import Storage
+from wals_spark.spark.storage import CURRENT, EVENTS, MANIFEST, Storage
 
-MANIFEST = "manifest.json"
-EVENTS = "events.jsonl"
-CURRENT = "CURRENT"
 WORK = "_work"
 
 

@@ -9,6 +9,9 @@ from pyspark.sql import SparkSession
 
 from wals_spark.errors import ConfigError
 
+CURRENT = "CURRENT"  # below the root: the name of the served version
+MANIFEST, EVENTS = "manifest.json", "events.jsonl"  # in a version's folder
+
 
 class Storage:
     """A folder seen through Hadoop's file systems, so that no client of our own is needed for any of them.
