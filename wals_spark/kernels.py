@@ -14,3 +14,13 @@ def compiled_loops() -> ModuleType | None:
     except ImportError:
         return None
     return compiled
+
+
+@cache
+def compiled_ranking() -> ModuleType | None:
+    """`compiled_ranking.py`, or None where Numba is not installed."""
+    try:
+        from wals_spark import compiled_ranking
+    except ImportError:
+        return None
+    return compiled_ranking
