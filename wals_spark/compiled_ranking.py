@@ -14,15 +14,30 @@ _CHUNK = 32  # scores looked at together: most chunks hold none that matters, an
 
 
 @compiled
+def exclude(start: int, scores: Floats, indptr: npt.NDArray[np.int64], positions: Positions) -> None:
+    """Twin of `ranking._exclude`."""
+    n, size = scores.shape
+    for query in range(n):
+        entry, end = indptr[query], indptr[query + 1]
+        entry += np.searchsorted(positions[entry:end], start)
+        while entry < end and positions[entry] < start + size:
+            scores[query, positions[entry] - start] = -np.inf
+            entry += 1
+
+
+@compiled
 def improve(
     start: int, queries: Floats, items: Floats, scores: Floats, error: Floats, positions: Positions, best: Floats
 ) -> None:
     """Twin of `ranking._improve`."""
     k = best.shape[1]
     out = np.float32(-np.inf)
+    groups = np.empty(max(64, 3 * k), dtype=np.float32)
     for query in range(len(queries)):
         row, positions_, best_ = scores[query], positions[query], best[query]
         least = best_[k - 1] - error[query]
+        if least == out and len(row) > len(groups):  # the first tile, or nearly: most of it would pass
+            least = _bound(row, groups, k) - 2 * error[query]
         for begin in range(0, len(row), _CHUNK):
             end = min(begin + _CHUNK, len(row))
             enough = 0
@@ -41,7 +56,20 @@ def improve(
                     best_[place], positions_[place] = best_[place - 1], positions_[place - 1]
                     place -= 1
                 best_[place], positions_[place] = score, start + item
-                least = best_[k - 1] - error[query]
+                least = max(least, best_[k - 1] - error[query])
+
+
+@compiled
+def _bound(row: Floats, groups: Floats, k: int) -> np.float32:
+    """A number that at least k of the scores reach: the k-th largest of the maxima of disjoint groups of them."""
+    n = len(groups)
+    for group in range(n):
+        groups[group] = row[group]
+    for begin in range(n, len(row), n):
+        for group in range(min(n, len(row) - begin)):
+            score = row[begin + group]
+            groups[group] = score if score > groups[group] else groups[group]
+    return np.partition(groups, n - k)[n - k]
 
 
 @compiled
@@ -89,33 +117,8 @@ def count(
 
 @compiled
 def _score(x: Floats, y: Floats) -> np.float32:
-    """Twin of `ranking._scores`, for one pair; its sums are in the same order, and products of float32 are exact."""
-    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    whole = len(x) // 8 * 8
-    for n in range(0, whole, 8):
-        a += np.float64(x[n]) * np.float64(y[n])
-        b += np.float64(x[n + 1]) * np.float64(y[n + 1])
-        c += np.float64(x[n + 2]) * np.float64(y[n + 2])
-        d += np.float64(x[n + 3]) * np.float64(y[n + 3])
-        e += np.float64(x[n + 4]) * np.float64(y[n + 4])
-        f += np.float64(x[n + 5]) * np.float64(y[n + 5])
-        g += np.float64(x[n + 6]) * np.float64(y[n + 6])
-        h += np.float64(x[n + 7]) * np.float64(y[n + 7])
-    for n in range(whole, len(x)):
-        product = np.float64(x[n]) * np.float64(y[n])
-        lane = n - whole
-        if lane == 0:
-            a += product
-        elif lane == 1:
-            b += product
-        elif lane == 2:
-            c += product
-        elif lane == 3:
-            d += product
-        elif lane == 4:
-            e += product
-        elif lane == 5:
-            f += product
-        else:
-            g += product
-    return np.float32(((a + e) + (c + g)) + ((b + f) + (d + h)))
+    """Twin of `ranking._scores`, for one pair."""
+    score = 0.0
+    for n in range(len(x)):
+        score += np.float64(x[n]) * np.float64(y[n])
+    return np.float32(score)

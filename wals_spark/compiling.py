@@ -7,11 +7,15 @@ from typing import Any
 
 import numba
 
+# Sums may be reordered, so that they vectorize; nan and inf stay what they are.
+_FAST = {"contract", "reassoc", "nsz", "arcp"}
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a loop, sums as they are written: nothing is reordered, nan and inf are what they are."""
+    """Compile a loop when it is first called."""
+    options: dict[str, Any] = {"fastmath": _FAST, "nogil": True, "error_model": "numpy"}
     try:
-        loop: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+        loop: Callable[..., Any] = numba.njit(**options, cache=True)(function)
     except RuntimeError:  # neither beside the function's file nor in the user's cache can anything be written
-        loop = numba.njit(nogil=True, error_model="numpy")(function)
+        loop = numba.njit(**options)(function)
     return loop

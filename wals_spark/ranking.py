@@ -1,15 +1,17 @@
 """The best items of each query, and the ranks of given ones, among all items: exact, whatever the sizes of blocks.
 
-A score is the dot product of a query's row and an item's, summed in float64 in one fixed order and then rounded to
-float32: a function of the two rows alone. BLAS gives the same number only to the last bits, and not the same ones in
-every corner of a product; so products only say which items are out of the question, by a bound on their error, and
-the few that are left are scored as above. Equal scores are in the order of the items' positions.
+A score is the dot product of a query's row and an item's, summed in float64 and rounded once to float32. It depends
+on the two rows alone, and equal scores are in the order of the items' positions. BLAS is faster and does not give
+that: its last bits depend on the place in the product. So products only say which items are out of the question, by
+a bound on their error, and the few that are left are scored as above. (Compiled loops add in another order than NumPy:
+in float64, so that one score in a hundred million may round the other way.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,6 @@ Floats = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
 Ties = Literal["order", "against", "for"]
 
-_LANES = 8  # partial sums of a score
 _UNIT = 2.0**-24  # of rounding to float32
 
 OUT = np.float32(-np.inf)  # the score of what is no candidate
@@ -95,7 +96,7 @@ def top_k(
         Shape (n_items, width); read in tiles, so a memory-mapped file will do.
     """
     found = TopK(np.full((len(queries), k), -1, dtype=np.int32), np.full((len(queries), k), OUT, dtype=np.float32))
-    loops = compiled_ranking() if products.compiled else None
+    loops = _loops(products)
     improve = _improve if loops is None else loops.improve
     for tile in _tiles(queries, items, excluded, products):
         block = slice(tile.query, tile.query + len(tile.queries))
@@ -119,12 +120,13 @@ def ranks(
     """
     before = np.zeros(len(wanted.positions), dtype=np.int64)
     scores = pair_scores(queries, items, wanted)
-    loops = compiled_ranking() if products.compiled else None
+    loops = _loops(products)
     count = _count if loops is None else loops.count
     for tile in _tiles(queries, items, excluded, products):
         some = wanted.some(tile.query, tile.query + len(tile.queries))
         entries = slice(wanted.indptr[tile.query], wanted.indptr[tile.query + len(tile.queries)])
-        _set(tile.scores, tile.item, some, scores[entries])
+        inside, query, item = _inside(tile.item, tile.scores.shape[1], *some)
+        tile.scores[query, item] = scores[entries][inside]
         count(*tile.arrays, *some, scores[entries], ("order", "against", "for").index(ties), before[entries])
     return before
 
@@ -157,10 +159,16 @@ class _Tile(NamedTuple):
         return self.item, self.queries, self.items, self.scores, self.error
 
 
+def _loops(products: Products) -> ModuleType | None:
+    return compiled_ranking() if products.compiled else None
+
+
 def _tiles(queries: Floats, items: Floats, excluded: ItemLists | None, products: Products) -> Iterator[_Tile]:
     """All products, the items of a block of queries in ascending order; a tile is overwritten by the next."""
     width = queries.shape[1]
     longest = [_norms(items[item : item + products.items]).max() for item in range(0, len(items), products.items)]
+    loops = _loops(products)
+    exclude = _exclude if loops is None else loops.exclude
     buffer = np.empty(products.queries * products.items, dtype=np.float32)
     for query in range(0, len(queries), products.queries):
         block = np.array(queries[query : query + products.queries], dtype=np.float32, order="C")
@@ -173,7 +181,7 @@ def _tiles(queries: Floats, items: Floats, excluded: ItemLists | None, products:
             scores = buffer[: len(block) * len(tile)].reshape(len(block), len(tile))
             np.matmul(block, tile.T, out=scores)
             if out is not None:
-                _set(scores, item, out, OUT)
+                exclude(item, scores, *out)
             yield _Tile(query, item, block, tile, scores, (error * longest[number]).astype(np.float32))
 
 
@@ -181,21 +189,21 @@ def _norms(rows: Floats) -> npt.NDArray[np.float64]:
     return np.sqrt(np.einsum("nf,nf->n", rows, rows, dtype=np.float64))
 
 
-def _set(scores: Floats, start: int, lists: ItemLists, values: Floats | np.float32) -> None:
-    """Set the scores of the listed items that are in the tile that starts at item ``start``."""
-    inside = (lists.positions >= start) & (lists.positions < start + scores.shape[1])
-    scores[lists.queries()[inside], lists.positions[inside] - start] = values[inside] if np.ndim(values) else values
+def _exclude(start: int, scores: Floats, indptr: npt.NDArray[np.int64], positions: Positions) -> None:
+    """Take listed items out of a tile."""
+    _, query, item = _inside(start, scores.shape[1], indptr, positions)
+    scores[query, item] = OUT
+
+
+def _inside(start: int, size: int, indptr: npt.NDArray[np.int64], positions: Positions) -> tuple[npt.NDArray[Any], ...]:
+    """Which entries are of items of a tile; their queries, and their items as the tile numbers them."""
+    inside = np.flatnonzero((positions >= start) & (positions < start + size))
+    return inside, np.searchsorted(indptr, inside, side="right") - 1, positions[inside] - start
 
 
 def _scores(queries: Floats, items: Floats) -> Floats:
     """The score of each query with the item beside it; both (n, width)."""
-    lanes = np.zeros((len(queries), _LANES))
-    for begin in range(0, queries.shape[1], _LANES):
-        x, y = queries[:, begin : begin + _LANES], items[:, begin : begin + _LANES]
-        lanes[:, : x.shape[1]] += x.astype(np.float64) * y
-    lanes = lanes[:, :4] + lanes[:, 4:]
-    lanes = lanes[:, :2] + lanes[:, 2:]
-    return (lanes[:, 0] + lanes[:, 1]).astype(np.float32)
+    return (queries.astype(np.float64) * items).sum(axis=1).astype(np.float32)
 
 
 def _improve(
