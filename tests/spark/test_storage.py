@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from wals_spark.spark.storage import Storage
+from wals_spark.errors import ConfigError
+from wals_spark.spark.storage import Storage, new_folder
 
 
 @pytest.fixture
@@ -38,3 +39,28 @@ def test_existence_and_deletion(storage):
 def test_a_relative_root_is_made_absolute(spark):
     assert Storage(spark, "models").path("x").endswith("/models/x")
     assert Storage(spark, "models").path("x").startswith("file:/")
+
+
+def test_a_new_folder_is_there_when_all_is_written_and_not_before(spark, tmp_path):
+    (tmp_path / ".out.unfinished").mkdir()  # a run that died
+    (tmp_path / ".out.unfinished/half").write_text("")
+    with new_folder(spark, str(tmp_path / "out")) as folder:
+        folder.write_text("x", "a", "b")
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out/a").iterdir()] == ["b"]
+
+
+def test_a_new_folder_that_failed_leaves_nothing_and_one_that_is_there_stays(spark, tmp_path):
+    def write_and_fail():
+        with new_folder(spark, str(tmp_path / "out")) as folder:
+            folder.write_text("x", "a")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_and_fail()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match=r"output\.path = .*/out exists and stays"):
+        write_and_fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

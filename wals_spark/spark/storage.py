@@ -1,7 +1,9 @@
-"""Small files on whatever storage Spark can reach (local, HDFS, object stores), written whole or not at all."""
+"""Small files and new folders on whatever storage Spark can reach, written whole or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -55,18 +57,21 @@ class Storage:
 
     def write_text(self, text: str, *parts: str) -> None:
         """Replace a small text file in one step: a reader sees the old text or the new one, never a part."""
-        target = self._path(*parts)
-        fresh = self._path(*parts[:-1], f".{parts[-1]}.new")
-        stream = self._fs.create(fresh, True)
+        fresh = (*parts[:-1], f".{parts[-1]}.new")
+        stream = self._fs.create(self._path(*fresh), True)
         try:
             stream.write(text.encode("utf-8"))
         finally:
             stream.close()
-        rename = self._jvm.org.apache.hadoop.fs.Options.Rename
-        overwrite = self._gateway.new_array(rename, 1)
-        overwrite[0] = rename.OVERWRITE
-        context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(target.toUri(), self._conf)
-        context.rename(fresh, target, overwrite)
+        self.rename(self.path(*fresh), self.path(*parts), overwrite=True)
+
+    def rename(self, source: str, target: str, *, overwrite: bool = False) -> None:
+        """Move a file or a folder, both by full name, in one step; something at ``target`` is refused, or replaced."""
+        options = self._jvm.org.apache.hadoop.fs.Options.Rename
+        chosen = self._gateway.new_array(options, 1)
+        chosen[0] = options.OVERWRITE if overwrite else options.NONE
+        of, to = (self._jvm.org.apache.hadoop.fs.Path(path) for path in (source, target))
+        self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(to.toUri(), self._conf).rename(of, to, chosen)
 
     def delete(self, *parts: str) -> None:
         """Remove a file or a folder with all below it; fine if it is not there."""
@@ -74,3 +79,25 @@ class Storage:
 
     def _path(self, *parts: str) -> Any:
         return self._jvm.org.apache.hadoop.fs.Path(self.path(*parts))
+
+
+@contextmanager
+def new_folder(spark: SparkSession, path: str, *, setting: str = "output.path") -> Iterator[Storage]:
+    """Give a folder to write to, which becomes ``path`` when all is written; if that fails, nothing is there.
+
+    Raises
+    ------
+    ConfigError
+        If something is at ``path``, which ``setting`` names.
+    """
+    target = Storage(spark, path)
+    if target.exists():
+        raise ConfigError(f"{setting} = {path} exists and stays: name another folder, or remove this one")
+    parent, _, name = target.path().rpartition("/")
+    unfinished = Storage(spark, f"{parent}/.{name}.unfinished")
+    unfinished.delete()  # what a run that died has left
+    try:
+        yield unfinished
+        unfinished.rename(unfinished.path(), target.path())
+    finally:
+        unfinished.delete()
