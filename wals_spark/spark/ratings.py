@@ -42,22 +42,22 @@ class Ratings:
     dropped: int
 
 
-def read(spark: SparkSession, settings: Input) -> DataFrame:
-    """The raw table that the settings name.
+def read(spark: SparkSession, settings: Input, *, section: str = "input") -> DataFrame:
+    """The raw table that the settings name; ``section`` is what messages call them.
 
     Raises
     ------
     InputError
         If there is no such path, table or format, or it cannot be opened.
     """
-    with _unreadable_is_refused(settings):
+    with _unreadable_is_refused(settings, section):
         if settings.format == "table":
             return spark.table(settings.path)
         return spark.read.format(settings.format).options(**settings.options).load(settings.path)
 
 
 @contextmanager
-def _unreadable_is_refused(settings: Input) -> Iterator[None]:
+def _unreadable_is_refused(settings: Input, section: str) -> Iterator[None]:
     """What is wrong with the input is an InputError; an executor that was lost meanwhile stays what it is."""
     try:
         yield
@@ -69,15 +69,23 @@ def _unreadable_is_refused(settings: Input) -> Iterator[None]:
             if "SparkException" in first_line and not broken_file:
                 raise
         raise InputError(
-            f"input.path = {settings.path} (format {settings.format}) cannot be read: {first_line}"
+            f"{section}.path = {settings.path} (format {settings.format}) cannot be read: {first_line}"
         ) from error
 
 
-def check(raw: DataFrame, settings: Input, *, implicit: bool = True, decay: Decay | None = None) -> Ratings:
+def check(
+    raw: DataFrame,
+    settings: Input,
+    *,
+    implicit: bool = True,
+    decay: Decay | None = None,
+    timed: bool = False,
+    section: str = "input",
+) -> Ratings:
     """Bring the interactions into shape and judge them, in one pass over the data.
 
     Explicit ratings (not ``implicit``) may be zero or negative. With ``decay`` each event's rating fades here, before
-    anything merges duplicates.
+    anything merges duplicates. ``timed`` asks for the timestamp; ``section`` is what messages call the settings.
 
     Raises
     ------
@@ -85,38 +93,40 @@ def check(raw: DataFrame, settings: Input, *, implicit: bool = True, decay: Deca
         If a column is missing or of the wrong type; if there are no rows, or none that can be used; if there are
         bad rows and the settings do not drop them. It names the counts by reason, and up to five rows each.
     """
-    timed = settings.duplicates == "last" or decay is not None
-    shaped = _shaped(raw, settings, timed)
-    shaped = shaped.withColumn("reason", _reason(shaped.schema, settings, implicit))
+    kept = timed or settings.duplicates == "last"
+    shaped = _shaped(raw, settings, section, timed=kept or decay is not None)
+    shaped = shaped.withColumn("reason", _reason(shaped.schema, settings, section, implicit=implicit))
     raw.sparkSession.sparkContext.setJobDescription("check the interactions")
-    with _unreadable_is_refused(settings):
-        newest = F.max("timestamp") if timed else F.lit(None)
+    with _unreadable_is_refused(settings, section):
+        newest = F.max("timestamp") if "timestamp" in shaped.columns else F.lit(None)
         groups = shaped.groupBy("reason").agg(F.count("*").alias("rows"), newest.alias("newest")).collect()
     by_reason = {group["reason"]: group["rows"] for group in groups}
     good = by_reason.pop(None, 0)
     unobserved = by_reason.pop(_UNOBSERVED, 0)
     bad = sum(by_reason.values())
     if not good + unobserved + bad:
-        raise InputError(f"input.path = {settings.path} holds no rows")
+        raise InputError(f"{section}.path = {settings.path} holds no rows")
     if bad:
         message = "; ".join(_with_examples(shaped, reason, count) for reason, count in sorted(by_reason.items()))
         if settings.bad_rows == "refuse":
             raise InputError(
-                f"{bad} of {good + unobserved + bad} rows of input.path = {settings.path} cannot be used: {message}. "
-                "Mend them, or set input.bad_rows = drop to train on the rest"
+                f"{bad} of {good + unobserved + bad} rows of {section}.path = {settings.path} cannot be used: "
+                f"{message}. Mend them, or set {section}.bad_rows = drop to go on with the rest"
             )
         logger.warning("dropped %d bad rows: %s", bad, message)
     if unobserved:
-        logger.info("left out %d rows with a rating of zero or below (input.nonpositive = unobserved)", unobserved)
+        logger.info(
+            "left out %d rows with a rating of zero or below (%s.nonpositive = unobserved)", unobserved, section
+        )
     if not good:
-        raise InputError(f"nothing is left of input.path = {settings.path} after dropping {bad + unobserved} rows")
+        raise InputError(f"nothing is left of {section}.path = {settings.path} after dropping {bad + unobserved} rows")
     clean = shaped.where(F.col("reason").isNull()).drop("reason")
     if decay is not None:
         reference = decay.reference
         if reference is None:
             reference = next(group["newest"] for group in groups if group["reason"] is None)
         clean = clean.withColumn("rating", F.col("rating") * _faded(decay, reference))
-    if settings.duplicates != "last":
+    if not kept:
         clean = clean.drop("timestamp")
     return Ratings(clean, good, bad + unobserved)
 
@@ -127,36 +137,36 @@ def _faded(decay: Decay, reference: float) -> Column:
     return F.greatest(F.pow(F.lit(0.5), age_days / F.lit(decay.half_life_days)), F.lit(max(decay.floor, 1e-30)))
 
 
-def _shaped(raw: DataFrame, settings: Input, timed: bool) -> DataFrame:
+def _shaped(raw: DataFrame, settings: Input, section: str, *, timed: bool) -> DataFrame:
     """The columns under their own names and types; what cannot be converted becomes null."""
-    columns = {"user": _id_column(raw, "user", settings.user), "item": _id_column(raw, "item", settings.item)}
+    columns = {role: _id_column(raw, f"{section}.{role}", getattr(settings, role)) for role in ("user", "item")}
     if settings.rating:
-        _require(raw, "rating", settings.rating)
+        _require(raw, f"{section}.rating", settings.rating)
         columns["rating"] = _as_double(raw, settings.rating)
     else:
         columns["rating"] = F.lit(1.0)
     if settings.weight:
-        _require(raw, "weight", settings.weight)
+        _require(raw, f"{section}.weight", settings.weight)
         columns["weight"] = _as_double(raw, settings.weight)
     if timed:
-        _require(raw, "timestamp", settings.timestamp)
+        _require(raw, f"{section}.timestamp", settings.timestamp)
         columns["timestamp"] = _as_seconds(raw, settings.timestamp)
     return raw.select(*(column.alias(name) for name, column in columns.items()))
 
 
-def _require(raw: DataFrame, role: str, name: str) -> T.DataType:
+def _require(raw: DataFrame, setting: str, name: str) -> T.DataType:
     if name not in raw.columns:
         raise InputError(
-            f"input.{role} = {name}: there is no such column; the input has {', '.join(raw.columns) or 'none'}"
+            f"{setting} = {name}: there is no such column; the input has {', '.join(raw.columns) or 'none'}"
         )
     return raw.schema[name].dataType
 
 
-def _id_column(raw: DataFrame, role: str, name: str) -> Column:
-    found = _require(raw, role, name)
+def _id_column(raw: DataFrame, setting: str, name: str) -> Column:
+    found = _require(raw, setting, name)
     if not isinstance(found, (T.StringType, *_INTEGERS)):
         raise InputError(
-            f"input.{role} = {name} is of type {found.simpleString()}: ids are strings or integers up to 64 bits; "
+            f"{setting} = {name} is of type {found.simpleString()}: ids are strings or integers up to 64 bits; "
             "cast the column in the source"
         )
     return _column(name)
@@ -187,7 +197,7 @@ def _as_seconds(raw: DataFrame, name: str) -> Column:
     return number
 
 
-def _reason(schema: T.StructType, settings: Input, implicit: bool) -> Column:
+def _reason(schema: T.StructType, settings: Input, section: str, *, implicit: bool) -> Column:
     """Why a row cannot be used, or null for a good one."""
     rating = F.col("rating")
     reason = F.when(F.lit(False), F.lit(None).cast("string"))
@@ -213,7 +223,7 @@ def _reason(schema: T.StructType, settings: Input, implicit: bool) -> Column:
     if not implicit:
         return reason  # a rating to predict may be anything finite
     if settings.nonpositive == "bad":
-        reason = reason.when(rating <= 0, F.lit("rating zero or below (see input.nonpositive)"))
+        reason = reason.when(rating <= 0, F.lit(f"rating zero or below (see {section}.nonpositive)"))
     elif settings.nonpositive == "unobserved":
         reason = reason.when(rating <= 0, F.lit(_UNOBSERVED))
     return reason
