@@ -9,12 +9,13 @@ from wals_spark.command_line import parse_settings, run
 from wals_spark.config import Config
 from wals_spark.events import HalfIteration, as_jsonl
 from wals_spark.explanation import describe_objective, describe_weights
+from wals_spark.gramian import as_json
 from wals_spark.histogram import Histogram
 from wals_spark.manifest import manifest, new_version_name
 from wals_spark.progress import progress
 from wals_spark.spark import blocking, publishing, ratings, training
 from wals_spark.spark.session import open_session
-from wals_spark.spark.storage import EVENTS, Storage
+from wals_spark.spark.storage import EVENTS, GRAMIANS, Storage
 
 logger = logging.getLogger("wals_spark")
 
@@ -66,8 +67,18 @@ def main() -> None:
                 trained = training.train(
                     spark.sparkContext, blocks.users, blocks.items, config.train, objectives, report, describe
                 )
-            publishing.write_factors(spark, blocks.users, trained.user_factors, storage.path(folder, "user_factors"))
-            publishing.write_factors(spark, blocks.items, trained.item_factors, storage.path(folder, "item_factors"))
+            gramians = {
+                side.name: publishing.write_factors(spark, side, factors, storage.path(folder, table))
+                for side, factors, table in (
+                    (blocks.users, trained.user_factors, "user_factors"),
+                    (blocks.items, trained.item_factors, "item_factors"),
+                )
+            }
+            storage.write_text(as_json(gramians), folder, GRAMIANS)
+            if config.confidence.item_weight != "none":
+                publishing.write_item_weights(
+                    spark, blocks.items, objectives["items"], storage.path(folder, "item_weights")
+                )
             text = manifest(
                 version=version,
                 created=created,
@@ -79,7 +90,7 @@ def main() -> None:
                     "duplicates_merged": blocks.merged,
                     "rows_dropped": checked.dropped,
                 },
-                global_mean=objectives["users"].offset,
+                objectives=objectives,
                 last=trained.events[-1],
                 stopped_by=trained.stopped_by,
                 spark_version=spark.version,

@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+_FEW = 16  # systems: substitution by columns is 2 f calls of NumPy, 1 ms at f = 64, however few there are
+
 
 def cholesky_solve(lhs: Array, rhs: Array) -> Array:
     """Solve ``lhs[b] x = rhs[b]`` for every b: factor ``L Lᵀ``, then substitute forwards and backwards.
@@ -25,6 +27,8 @@ def cholesky_solve(lhs: Array, rhs: Array) -> Array:
         If a system is not positive definite beyond rounding; `first_indefinite` says which.
     """
     lower = _factor(lhs)
+    if len(lhs) < _FEW:
+        return np.linalg.solve(lhs, rhs[:, :, None])[:, :, 0]
     rank = rhs.shape[1]
     x: Array = rhs.copy()
     for k in range(rank):

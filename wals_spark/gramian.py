@@ -1,7 +1,8 @@
-"""The f × f Gramian of a factor matrix, in float64 and in mergeable parts."""
+"""The f × f Gramian of a factor matrix, in float64 and in mergeable parts; and both sides' as a model keeps them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,3 +29,13 @@ def merged(parts: Mapping[int, Matrix], width: int) -> Matrix:
     for block in sorted(parts):
         total += parts[block]
     return total
+
+
+def as_json(gramians: Mapping[str, Matrix]) -> str:
+    """The Gramians of ``users`` and ``items`` as text, each a list of rows; no digit is lost."""
+    return json.dumps({side: matrix.tolist() for side, matrix in gramians.items()}) + "\n"
+
+
+def from_json(text: str) -> dict[str, Matrix]:
+    """What `as_json` wrote."""
+    return {side: np.array(rows, dtype=np.float64) for side, rows in json.loads(text).items()}

@@ -143,7 +143,7 @@ def lay_out_rows(
 
     n_columns = max(1, len(column_ids))  # a block without interactions divides by it too
     pair: Ints = row_codes * n_columns + place[column_codes]
-    pair, merged_ratings, merged_weights, repeated = _merge_duplicates(pair, ratings, weights, timestamps, duplicates)
+    pair, merged_ratings, merged_weights, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
     row, position = np.divmod(pair, n_columns)
     examples = [divmod(int(p), n_columns) for p in repeated[:5]]
 
@@ -214,7 +214,7 @@ def _encode(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
     return place[codes], distinct.take(pa.array(order))
 
 
-def _merge_duplicates(
+def merge_duplicates(
     pair: Ints, ratings: Doubles, weights: Doubles | None, timestamps: Doubles | None, policy: str
 ) -> tuple[Ints, Doubles, Doubles, Ints]:
     """Distinct pairs ascending, a rating and (if there are any) a weight for each, and the pairs that came repeatedly.

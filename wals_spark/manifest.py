@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
+
+import msgspec
 
 import wals_spark
 from wals_spark.config import Config
 from wals_spark.errors import InputError
 from wals_spark.events import HalfIteration
+from wals_spark.objective import Objective
 
 FORMAT_VERSION = 1
 
@@ -26,7 +31,7 @@ def manifest(
     created: datetime,
     config: Config,
     counts: dict[str, int],
-    global_mean: float,
+    objectives: Mapping[str, Objective],
     last: HalfIteration,
     stopped_by: str,
     spark_version: str,
@@ -34,7 +39,8 @@ def manifest(
     """What a reader needs to trust and to use the factor tables, as JSON.
 
     ``counts`` are of users, items, observations, duplicates merged and rows dropped. With biases, ``biases`` says
-    which coordinate of a user's and of an item's features is the bias; the other of the two is 1.
+    which coordinate of a user's and of an item's features is the bias; the other of the two is 1. ``objectives`` are
+    what was minimised, of each side: the settings together with what only the data could tell.
     """
     document: dict[str, Any] = {
         "format": "wals_spark model",
@@ -48,7 +54,7 @@ def manifest(
         "rank": config.train.rank,
         "score": {  # of a user's and an item's features
             "formula": "global_mean + dot(user, item)",
-            "global_mean": global_mean,
+            "global_mean": objectives["users"].offset,
             "length": config.train.width,
             "biases": {"users": config.train.rank, "items": config.train.rank + 1} if config.train.biases else None,
         },
@@ -57,6 +63,7 @@ def manifest(
         "half_iterations": last.number,
         "stopped_by": stopped_by,
         "solved_last": last.side,
+        "objectives": {side: asdict(objective) for side, objective in objectives.items()},
         "settings": config.as_dict(),
         "written_by": {
             "wals_spark": wals_spark.__version__,
@@ -86,3 +93,19 @@ def read_manifest(text: str, where: str) -> dict[str, Any]:
             f"reads version {FORMAT_VERSION}"
         )
     return document
+
+
+def read_objectives(document: dict[str, Any], where: str) -> dict[str, Objective]:
+    """What was minimised, by side, from a manifest.
+
+    Raises
+    ------
+    InputError
+        If the manifest does not say; ``where`` is what the message names.
+    """
+    try:
+        return msgspec.convert(document["objectives"], dict[str, Objective])
+    except (KeyError, msgspec.ValidationError) as error:
+        raise InputError(
+            f"{where} does not say what was minimised ({error}), so nothing can be folded in; train the model again"
+        ) from error

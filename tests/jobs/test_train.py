@@ -47,7 +47,7 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
     model = tmp_path / "model/versions/v1"
     assert sorted(path.name for path in model.iterdir()) == [
-        "events.jsonl", "item_factors", "manifest.json", "user_factors",
+        "events.jsonl", "gramians.json", "item_factors", "manifest.json", "user_factors",
     ]  # fmt: skip
 
     users, items = read_factors(model / "user_factors"), read_factors(model / "item_factors")

@@ -121,12 +121,13 @@ def test_a_version_can_be_complete_without_being_served(storage, tmp_path):
 
 
 def test_the_manifest_says_what_a_reader_needs():
+    config = load_config(None, ["input.path=a", "output.path=b", "train.rank=8"])
     text = manifest(
         version="v1",
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
-        config=load_config(None, ["input.path=a", "output.path=b", "train.rank=8"]),
+        config=config,
         counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
-        global_mean=0.0,
+        objectives=config.objectives(users=3, items=2),
         last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
         stopped_by="max_iter",
         spark_version="4.0",

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import SparkSession
+from pyspark import RDD
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
+from wals_spark.blocks import InBlock
 from wals_spark.errors import ConfigError, TrainingError
+from wals_spark.features import feature_column, feature_rows
+from wals_spark.gramian import gramian
+from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, as_stream, by_name_and_peer, join_ids, pieces_of
 from wals_spark.spark.rdd import Keyed, side_by_side
 from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.storage import CURRENT, EVENTS, MANIFEST, Storage
+from wals_spark.weighing import item_weights
 
 WORK = "_work"
+
+_WEIGHTS_A_RECORD = 65_536
+
+Matrix = npt.NDArray[np.float64]
 
 
 @contextmanager
@@ -47,27 +60,42 @@ def new_version(storage: Storage, version: str) -> Iterator[str]:
         storage.delete(folder, WORK)
 
 
-def write_factors(spark: SparkSession, side: BlockedSide, factors: Keyed, path: str) -> None:
+def write_factors(spark: SparkSession, side: BlockedSide, factors: Keyed, path: str) -> Matrix:
     """Write a factor table: `id` in the caller's type, `features` array<float>, sorted by id within a file.
+
+    Gives the Gramian of the table, as read back.
 
     Raises
     ------
     TrainingError
         If the table holds another number of rows than the side has.
     """
-    schema = T.StructType(
-        [
-            T.StructField("id", side.id_type, False),
-            T.StructField("features", T.ArrayType(T.FloatType()), False),
-        ]
-    )
     spark.sparkContext.setJobDescription(f"write {side.name}")
     tables = side_by_side(side.pieces("ids"), factors).mapPartitions(_table_of_block)
-    packed = spark.createDataFrame(tables, "packed binary", verifySchema=False)
-    packed.mapInArrow(_unpacked, schema).write.parquet(path)
-    written = spark.read.parquet(path).count()
+    features = T.StructField("features", T.ArrayType(T.FloatType()), False)
+    _write(spark, tables, T.StructType([T.StructField("id", side.id_type, False), features]), path)
+    written, of_table = gramian_of(spark.read.parquet(path))
     if written != side.rows:
         raise TrainingError(f"{path} holds {written} rows where {side.rows} were trained: the model is not published")
+    return of_table
+
+
+def write_item_weights(spark: SparkSession, items: BlockedSide, objective: Objective, path: str) -> None:
+    """Write what multiplies the confidence of an item's observations: `id` and `weight`, a double."""
+    spark.sparkContext.setJobDescription("write item weights")
+    pieces = side_by_side(items.pieces("ids"), items.pieces("in"))
+    tables = pieces.mapPartitions(partial(_weights_of_block, objective=objective))
+    weight = T.StructField("weight", T.DoubleType(), False)
+    _write(spark, tables, T.StructType([T.StructField("id", items.id_type, False), weight]), path)
+
+
+def gramian_of(table: DataFrame) -> tuple[int, Matrix]:
+    """The rows of a factor table, and their Gramian; the driver gets one f × f matrix from each task."""
+    parts = table.select("features").mapInArrow(_gramian_of_partition, "rows long, gramian binary").collect()
+    matrices = [np.frombuffer(bytes(part["gramian"]), dtype=np.float64) for part in parts]
+    total = np.sum(matrices, axis=0) if matrices else np.empty(0)
+    width = math.isqrt(len(total))
+    return sum(part["rows"] for part in parts), total.reshape(width, width)
 
 
 def publish(storage: Storage, folder: str, manifest: str, *, current: str | None) -> None:
@@ -85,10 +113,32 @@ def _table_of_block(pieces: Iterable[tuple[int, Piece]]) -> Iterator[tuple[bytes
     ends = [*(part.start for part in parts), len(ids)][1:]  # of an empty block, none
     for part, end in zip(parts, ends, strict=True):
         some = ids.slice(part.start, end - part.start)
-        values = np.frombuffer(part.payload, dtype=np.float32)
-        offsets = np.arange(len(some) + 1, dtype=np.int32) * (len(values) // len(some))
-        features = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+        features = feature_column(np.frombuffer(part.payload, dtype=np.float32).reshape(len(some), -1))
         yield (as_stream(pa.record_batch([some, features], names=["id", "features"])),)
+
+
+def _weights_of_block(pieces: Iterable[tuple[int, Piece]], *, objective: Objective) -> Iterator[tuple[bytes]]:
+    """Ids and weights of one block of items as Arrow IPC streams."""
+    found = by_name_and_peer(piece for _, piece in pieces)
+    ids, weights = join_ids(pieces_of(found, "ids")), item_weights(InBlock.from_pieces(found), objective)
+    table = pa.record_batch([ids, pa.array(weights)], names=["id", "weight"])
+    for start in range(0, len(table), _WEIGHTS_A_RECORD):
+        yield (as_stream(table.slice(start, _WEIGHTS_A_RECORD)),)
+
+
+def _write(spark: SparkSession, tables: RDD[tuple[bytes]], schema: T.StructType, path: str) -> None:
+    packed = spark.createDataFrame(tables, "packed binary", verifySchema=False)
+    packed.mapInArrow(_unpacked, schema).write.parquet(path)
+
+
+def _gramian_of_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    rows, total = 0, None
+    for batch in batches:
+        if batch.num_rows:
+            part = gramian(feature_rows(batch.column(0)))
+            rows, total = rows + batch.num_rows, part if total is None else total + part
+    if total is not None:
+        yield pa.record_batch([pa.array([rows]), pa.array([total.tobytes()])], names=["rows", "gramian"])
 
 
 def _unpacked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from wals_spark.errors import ConfigError
 
 CURRENT = "CURRENT"  # below the root: the name of the served version
-MANIFEST, EVENTS = "manifest.json", "events.jsonl"  # in a version's folder
+MANIFEST, EVENTS, GRAMIANS = "manifest.json", "events.jsonl", "gramians.json"  # in a version's folder
 
 
 class Storage:

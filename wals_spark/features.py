@@ -1,0 +1,20 @@
+"""Rows of factors as an Arrow column, `array<float>`, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+
+def feature_column(rows: npt.NDArray[np.float32]) -> pa.Array:
+    """A list of floats for each row of ``rows``, shape (n, width)."""
+    n, width = rows.shape
+    offsets = np.arange(n + 1, dtype=np.int32) * width
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
+
+
+def feature_rows(column: pa.Array) -> npt.NDArray[np.float32]:
+    """The rows of a column whose lists are of one length, shape (n, width); not a copy where Arrow has no gaps."""
+    values: npt.NDArray[np.float32] = column.flatten().to_numpy()
+    return values.reshape(len(column), -1) if len(column) else np.empty((0, 0), dtype=np.float32)
