@@ -28,7 +28,8 @@ def cholesky_solve(lhs: Array, rhs: Array) -> Array:
     """
     lower = _factor(lhs)
     if len(lhs) < _FEW:
-        return np.linalg.solve(lhs, rhs[:, :, None])[:, :, 0]
+        solution: Array = np.linalg.solve(lhs, rhs[:, :, None])[:, :, 0].astype(np.float64, copy=False)
+        return solution
     rank = rhs.shape[1]
     x: Array = rhs.copy()
     for k in range(rank):

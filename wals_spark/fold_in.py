@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +103,8 @@ class FoldIn:
         self, items: Sequence[Any], ratings: Sequence[float] | None = None, weights: Sequence[float] | None = None
     ) -> Factors:
         """The row of one user, shape (width,): `fold_in_many` with one history."""
-        return self.fold_in_many([0, len(items)], items, ratings, weights).vectors[0]
+        (vector,) = self.fold_in_many([0, len(items)], items, ratings, weights).vectors
+        return cast("Factors", vector)
 
     def fold_in_many(
         self,
@@ -134,7 +135,7 @@ class FoldIn:
             number or out of the range that training took, or a user's row has no finite solution.
         """
         bounds = np.asarray(indptr, dtype=np.int64)
-        n_users, n_items = len(bounds) - 1, len(self.ids)
+        n_users = len(bounds) - 1
         positions = self._positions(items)
         if bounds[0] or bounds[-1] != len(positions) or (np.diff(bounds) < 0).any():
             raise InputError(f"indptr must rise from 0 to the number of entries, {len(positions)}")
@@ -145,26 +146,31 @@ class FoldIn:
         known = positions >= 0
         unknown = np.bincount(user[~known], minlength=n_users)
         used = known & (rated > 0) if self.nonpositive == "unobserved" and self.objective.target != "rating" else known
-        pairs, rated, own, repeated = merge_duplicates(
-            user[used] * n_items + positions[used],
-            rated[used],
-            None if own is None else own[used],
-            np.flatnonzero(used).astype(np.float64),  # the last is the one that stands last
-            self.duplicates,
+        histories = self._histories(
+            user[used], positions[used], rated[used], None if own is None else own[used], n_users
+        )
+        vectors = solve_histories(histories, self.factors, self.gramian, self.objective, self.multipliers)
+        return FoldedIn(vectors, unknown)
+
+    def _histories(
+        self, user: Ints, positions: Ints, ratings: Doubles, weights: Doubles | None, n_users: int
+    ) -> InBlock:
+        """Entries of known items, user after user, as a block of rows with each item once."""
+        n_items = len(self.ids)
+        order = np.arange(len(user), dtype=np.float64)  # the last of several is the one that stands last
+        pairs, merged, own, repeated = merge_duplicates(
+            user * n_items + positions, ratings, weights, order, self.duplicates
         )
         if self.duplicates == "refuse" and len(repeated):
             at, position = divmod(int(repeated[0]), n_items)
             raise InputError(f"history {at} repeats item {self.ids[position]}, and the model refuses duplicates")
-        user, position = np.divmod(pairs, n_items)
-        histories = InBlock(
-            indptr=np.searchsorted(user, np.arange(n_users + 1)).astype(np.int64),
-            positions=position.astype(np.int32),
-            ratings=rated.astype(np.float32),
+        return InBlock(
+            indptr=np.searchsorted(pairs, np.arange(n_users + 1) * n_items).astype(np.int64),
+            positions=(pairs % n_items).astype(np.int32),
+            ratings=merged.astype(np.float32),
             offsets=np.array([0, n_items]),
             weights=own.astype(np.float32),
         )
-        vectors = solve_histories(histories, self.factors, self.gramian, self.objective, self.multipliers)
-        return FoldedIn(vectors, unknown)
 
     @cached_property
     def _position_of(self) -> dict[Any, int]:

@@ -46,7 +46,7 @@ def manifest(
         "format": "wals_spark model",
         "format_version": FORMAT_VERSION,
         "version": version,
-        "created": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
+        "created": _in_utc(created),
         "tables": {
             side: {"path": side, "rows": counts[name], "columns": ["id", "features"]}
             for side, name in (("user_factors", "users"), ("item_factors", "items"))
@@ -65,13 +65,9 @@ def manifest(
         "solved_last": last.side,
         "objectives": {side: asdict(objective) for side, objective in objectives.items()},
         "settings": config.as_dict(),
-        "written_by": {
-            "wals_spark": wals_spark.__version__,
-            "spark": spark_version,
-            "python": platform.python_version(),
-        },
+        "written_by": _written_by(spark_version),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return _as_text(document)
 
 
 def read_manifest(text: str, where: str) -> dict[str, Any]:
@@ -95,6 +91,34 @@ def read_manifest(text: str, where: str) -> dict[str, Any]:
     return document
 
 
+def folded_in_manifest(
+    parent: dict[str, Any],
+    *,
+    version: str,
+    created: datetime,
+    counts: dict[str, int],
+    settings: dict[str, Any],
+    spark_version: str,
+) -> str:
+    """The manifest of a version with the items of ``parent``, a manifest, and users folded in against them.
+
+    ``counts`` are those that `manifest` has, of the interactions folded in, and ``rows_of_unknown_items``, left out;
+    ``settings`` are the job's. Loss, objectives and training settings stay the parent's.
+    """
+    tables = {**parent["tables"], "user_factors": {**parent["tables"]["user_factors"], "rows": counts["users"]}}
+    document = {
+        **parent,
+        "version": version,
+        "folded_in_from": parent["version"],
+        "created": _in_utc(created),
+        "tables": tables,
+        "counts": counts,
+        "fold_in_settings": settings,
+        "written_by": _written_by(spark_version),
+    }
+    return _as_text(document)
+
+
 def read_objectives(document: dict[str, Any], where: str) -> dict[str, Objective]:
     """What was minimised, by side, from a manifest.
 
@@ -109,3 +133,31 @@ def read_objectives(document: dict[str, Any], where: str) -> dict[str, Objective
         raise InputError(
             f"{where} does not say what was minimised ({error}), so nothing can be folded in; train the model again"
         ) from error
+
+
+def read_training_settings(document: dict[str, Any], where: str) -> Config:
+    """The settings that a model was trained with, from its manifest.
+
+    Raises
+    ------
+    InputError
+        If this version of the package does not have these settings; ``where`` is what the message names.
+    """
+    try:
+        return msgspec.convert(document["settings"], Config)
+    except (KeyError, msgspec.ValidationError) as error:
+        raise InputError(
+            f"{where} has settings that wals_spark {wals_spark.__version__} does not know: {error}"
+        ) from error
+
+
+def _in_utc(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="seconds")
+
+
+def _written_by(spark_version: str) -> dict[str, str]:
+    return {"wals_spark": wals_spark.__version__, "spark": spark_version, "python": platform.python_version()}
+
+
+def _as_text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

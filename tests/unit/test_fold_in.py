@@ -133,7 +133,7 @@ def test_a_model_is_opened_from_its_folder_alone(tmp_path):
     (tmp_path / "item_factors").mkdir()
     pq.write_table(pa.table({"id": ids, "features": feature_column(factors)}), tmp_path / "item_factors/0.parquet")
     pq.write_table(pa.table({"id": ids[::-1], "weight": [0.5, 1.0, 0.25]}), tmp_path / "item_weights")
-    with pytest.raises(InputError, match="holds no manifest.json, so it is no complete model"):
+    with pytest.raises(InputError, match=r"holds no manifest\.json, so it is no complete model"):
         FoldIn.open(tmp_path)
     (tmp_path / "gramians.json").write_text(as_json({"users": np.eye(2), "items": gramian(factors)}))
     (tmp_path / "manifest.json").write_text(text)
@@ -144,7 +144,7 @@ def test_a_model_is_opened_from_its_folder_alone(tmp_path):
     np.testing.assert_array_equal(model.multipliers, [0.25, 1.0, 0.5])
     assert model.fold_in(["ü", "a"], [3.0, 1.0]).shape == (2,)
     (tmp_path / "manifest.json").write_text(text.replace('"objectives"', '"of_another_time"'))
-    with pytest.raises(InputError, match="does not say what was minimised .* train the model again"):
+    with pytest.raises(InputError, match=r"does not say what was minimised .* train the model again"):
         FoldIn.open(tmp_path)
 
 

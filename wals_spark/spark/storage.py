@@ -73,6 +73,12 @@ class Storage:
         of, to = (self._jvm.org.apache.hadoop.fs.Path(path) for path in (source, target))
         self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(to.toUri(), self._conf).rename(of, to, chosen)
 
+    def copy(self, source: str, *parts: str) -> None:
+        """Copy a file or a folder, by full name and from any storage, to a place below the root, byte for byte."""
+        origin = self._jvm.org.apache.hadoop.fs.Path(source)
+        files = self._jvm.org.apache.hadoop.fs.FileUtil
+        files.copy(origin.getFileSystem(self._conf), origin, self._fs, self._path(*parts), False, self._conf)
+
     def delete(self, *parts: str) -> None:
         """Remove a file or a folder with all below it; fine if it is not there."""
         self._fs.delete(self._path(*parts), True)

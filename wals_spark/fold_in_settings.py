@@ -1,0 +1,76 @@
+"""Every setting of the job that folds users in, with its default, its meaning and its limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from wals_spark.config import Config, Input, check_input
+from wals_spark.errors import ConfigError
+from wals_spark.settings import Section, Settings
+
+
+class FoldInModel(Section, frozen=True, kw_only=True):
+    """The model whose items stay as they are."""
+
+    path: Annotated[str, Meta(description="Folder or URL of all versions of the model: the output.path of training.")]
+    version: Annotated[str, Meta(description="The version to start from; empty: the served one.")] = ""
+
+
+class FoldInOptions(Section, frozen=True, kw_only=True):
+    """Which users the new version has."""
+
+    keep_users: Annotated[
+        bool,
+        Meta(description="Users of the old version who have no row in the input stay as they are; else they go."),
+    ] = False
+
+
+class FoldInOutput(Section, frozen=True, kw_only=True):
+    """The new version of the model, beside the old one."""
+
+    version: Annotated[
+        str,
+        Meta(
+            description="Name of the new version; empty: the time in UTC.",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$",
+        ),
+    ] = ""
+    publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
+
+
+class FoldInSettings(Settings, frozen=True, kw_only=True):
+    """All settings of a fold-in of many users."""
+
+    model: FoldInModel = FoldInModel(path="")
+    input: Input = Input()
+    fold_in: FoldInOptions = FoldInOptions()
+    output: FoldInOutput = FoldInOutput()
+
+    def check_together(self, given: dict[str, Any]) -> None:
+        """Refuse a missing path, and settings that are the model's."""
+        if not self.model.path:
+            raise ConfigError("model.path is not set: name the folder that holds the model's versions")
+        taken = [f"input.{key}" for key in ("duplicates", "nonpositive") if key in given.get("input", {})]
+        if taken:
+            raise ConfigError(f"{', '.join(taken)}: the model was trained with its own, which folding in keeps")
+        check_input(self.input, "interactions to fold in")
+
+    def input_as_trained(self, trained: Config) -> Input:
+        """The input, read by the meaning that its rows had in training.
+
+        Raises
+        ------
+        ConfigError
+            If that needs a time and no column of times is named.
+        """
+        theirs = trained.input
+        table = msgspec.structs.replace(self.input, duplicates=theirs.duplicates, nonpositive=theirs.nonpositive)
+        check_input(table, "interactions to fold in")
+        if trained.confidence.half_life_days and not table.timestamp:
+            raise ConfigError(
+                "input.timestamp is not set: ratings fade with age in this model; name the column of times"
+            )
+        return table
