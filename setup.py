@@ -40,5 +40,6 @@ setup(
         "spark": ["pyspark>=3.5,<5", "pandas>=2.2"],
         "terminal": ["rich>=13"],
         "fast": ["numba>=0.60"],
+        "index": ["faiss-cpu>=1.9"],
     },
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from wals_spark.errors import InputError
 from wals_spark.manifest import read_manifest
@@ -52,3 +55,10 @@ def open_model(spark: SparkSession, root: str, version: str = "") -> Model:
     manifest = read_manifest(storage.read_text(folder, MANIFEST), storage.path(folder, MANIFEST))
     tables = (spark.read.parquet(storage.path(folder, name)) for name in ("user_factors", "item_factors"))
     return Model(storage, version, folder, manifest, *tables)
+
+
+def collect_sample(factors: DataFrame, n: int) -> npt.NDArray[np.float32]:
+    """The rows of ``n`` ids of a factor table, or of all if there are fewer, shape (n, width): the same each time."""
+    order = F.xxhash64(F.col("id").cast("string")), F.col("id")
+    rows = factors.orderBy(*order).limit(n).select("features").collect()
+    return np.array([row["features"] for row in rows], dtype=np.float32)

@@ -1,0 +1,109 @@
+"""The files of an export, made on one machine from items in memory-mapped files, and their measured recall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wals_spark.errors import InputError
+from wals_spark.export import Stored, augmented_items, augmented_queries, longest, recall
+from wals_spark.export_settings import ExportOptions
+from wals_spark.nearest import build_index, require_faiss
+from wals_spark.ranking import top_k
+
+Floats = npt.NDArray[np.float32]
+
+_ROWS_AT_A_TIME = 65_536
+
+
+def write_export(folder: Path, ids: pa.Array, items: Floats, users: Floats, options: ExportOptions) -> dict[str, Any]:
+    """Write `ids.parquet`, `items.npy` and what else the options ask for; give what `export.json` says of them.
+
+    Parameters
+    ----------
+    folder : Path
+        A local one, which is there.
+    ids, items : shape (n_items,) and (n_items, width)
+        Row k of every file is item ``ids[k]``. ``items`` may be a memory-mapped file.
+    users : float32, shape (n_users, width)
+        Those that recall is measured on.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than k items, or all are zero, or one is beyond the range of the precision.
+    """
+    if len(items) < options.k:
+        raise InputError(f"export.k = {options.k}: the model has only {len(items)} items")
+    largest = longest(items)
+    if not largest:
+        raise InputError("all items' vectors are zero: there is nothing to search for")
+    cosine = options.similarity == "cosine"
+    width = items.shape[1] + cosine
+
+    def tiles() -> Iterator[Floats]:
+        for begin in range(0, len(items), _ROWS_AT_A_TIME):
+            some = items[begin : begin + _ROWS_AT_A_TIME]
+            yield augmented_items(some, largest) if cosine else some
+
+    pq.write_table(pa.table({"id": ids}), folder / "ids.parquet")
+    stored = _write_vectors(folder, tiles(), len(items), width, options)
+    queries = augmented_queries(users) if cosine else users
+    exact = top_k(users, items, options.k).positions
+    rounded = cast("Floats", stored)  # it is sliced, and gives float32
+    found = {"vectors": recall(top_k(queries, rounded, options.k).positions, exact)}
+    files = {"ids": "ids.parquet", "vectors": "items.npy"}
+    if stored.scales is not None:
+        files["scales"] = "scales.npy"
+    document: dict[str, Any] = {
+        "format": "wals_spark export",
+        "format_version": 1,
+        "items": len(items),
+        "width": width,
+        "similarity": options.similarity,
+        "longest_item": largest,
+        "precision": options.precision,
+        "files": files,
+    }
+    if options.index != "none":
+        index = build_index(
+            tiles(),
+            width=width,
+            precision=options.precision,
+            neighbours=options.neighbours,
+            build_effort=options.build_effort,
+            search_effort=options.search_effort,
+        )
+        faiss = require_faiss()
+        faiss.write_index(index, str(folder / "index.faiss"))
+        found["index"] = recall(index.search(queries, options.k)[1], exact)
+        files["index"] = "index.faiss"
+        document["index"] = {"library": "faiss", "version": faiss.__version__}
+    return {**document, "recall": {"k": options.k, "users": len(users), "found_by": found}}
+
+
+def _write_vectors(folder: Path, tiles: Iterator[Floats], n: int, width: int, options: ExportOptions) -> Stored:
+    """Write rows in the precision asked for, tile by tile, and open them again as files in memory."""
+    dtype = np.dtype(options.precision)
+    values = np.lib.format.open_memmap(folder / "items.npy", mode="w+", dtype=dtype, shape=(n, width))
+    scales = np.empty(n if options.precision == "int8" else 0, dtype=np.float32)
+    begin = 0
+    for tile in tiles:
+        try:
+            part = Stored.of(tile, options.precision)
+        except OverflowError as error:
+            raise InputError(f"export.precision = float16: {error}; take float32, or similarity = cosine") from error
+        values[begin : begin + len(tile)] = part.values
+        if part.scales is not None:
+            scales[begin : begin + len(tile)] = part.scales
+        begin += len(tile)
+    values.flush()
+    if len(scales):
+        np.save(folder / "scales.npy", scales)
+    return Stored(values, scales if len(scales) else None)
