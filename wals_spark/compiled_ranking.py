@@ -69,7 +69,8 @@ def _bound(row: Floats, groups: Floats, k: int) -> np.float32:
         for group in range(min(n, len(row) - begin)):
             score = row[begin + group]
             groups[group] = score if score > groups[group] else groups[group]
-    return np.partition(groups, n - k)[n - k]
+    bound: np.float32 = np.partition(groups, n - k)[n - k]
+    return bound
 
 
 @compiled

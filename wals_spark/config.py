@@ -265,6 +265,18 @@ class Output(Section, frozen=True, kw_only=True):
     publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
 
 
+class StoredModel(Section, frozen=True, kw_only=True):
+    """The model to use."""
+
+    path: Annotated[str, Meta(description="Folder or URL of all versions: what output.path named in training.")] = ""
+    version: Annotated[str, Meta(description="Name of the version; empty: the served one (CURRENT).")] = ""
+
+    def check(self) -> None:
+        """Refuse a model without a place."""
+        if not self.path:
+            raise ConfigError("model.path is not set: name the folder that output.path named in training")
+
+
 class Config(Settings, frozen=True, kw_only=True):
     """All settings of a training run."""
 

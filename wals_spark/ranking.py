@@ -186,7 +186,8 @@ def _tiles(queries: Floats, items: Floats, excluded: ItemLists | None, products:
 
 
 def _norms(rows: Floats) -> npt.NDArray[np.float64]:
-    return np.sqrt(np.einsum("nf,nf->n", rows, rows, dtype=np.float64))
+    norms: npt.NDArray[np.float64] = np.sqrt(np.einsum("nf,nf->n", rows, rows, dtype=np.float64))
+    return norms
 
 
 def _exclude(start: int, scores: Floats, indptr: npt.NDArray[np.int64], positions: Positions) -> None:
@@ -203,7 +204,8 @@ def _inside(start: int, size: int, indptr: npt.NDArray[np.int64], positions: Pos
 
 def _scores(queries: Floats, items: Floats) -> Floats:
     """The score of each query with the item beside it; both (n, width)."""
-    return (queries.astype(np.float64) * items).sum(axis=1).astype(np.float32)
+    scores: Floats = (queries.astype(np.float64) * items).sum(axis=1).astype(np.float32)
+    return scores
 
 
 def _improve(

@@ -1,0 +1,137 @@
+"""A factor table sorted by id, as files that every worker of a machine maps into memory: one copy for all of them.
+
+The driver writes it as a stream, a partition of Spark's sort at a time, so it is never whole in anybody's memory;
+Spark sends the files to each executor once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import SparkFiles
+from pyspark.sql import DataFrame
+
+from wals_spark.pieces import as_stream
+from wals_spark.ranking import ItemLists
+
+Floats = npt.NDArray[np.float32]
+
+_BATCH_ROWS = 10_000  # that travel to the driver together
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """What tasks are given of the table: the name of its files, and how many rows of what width they hold."""
+
+    name: str
+    rows: int
+    width: int
+
+    def opened(self) -> OpenItems:
+        """On an executor: the table mapped into memory, opened once in each worker."""
+        return _opened(self)
+
+
+@dataclass(frozen=True)
+class OpenItems:
+    """Rows in the order of their ids: ``ids`` has n of the caller's own type, ``features`` is (n, width).
+
+    A row's number is its position.
+    """
+
+    ids: pa.Array
+    features: Floats
+
+    def positions(self, ids: pa.Array) -> npt.NDArray[np.int32]:
+        """The position of each id, -1 where there is none."""
+        return np.asarray(pc.fill_null(pc.index_in(ids, value_set=self.ids), -1), dtype=np.int32)
+
+    def lists(self, histories: pa.ListArray) -> ItemLists:
+        """Lists of ids, one for each query, as positions; null is an empty list, unknown ids are left out."""
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(histories), 0))
+        queries = np.repeat(np.arange(len(histories)), lengths)
+        return ItemLists.of(queries, self.positions(histories.flatten()), len(histories))
+
+
+def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> ItemTable:
+    """Sort a factor table (id, features) by id and give it to all executors, those to come included.
+
+    Parameters
+    ----------
+    width
+        How many of the features count, from the first on.
+    unit_length
+        Divide each row by its length, so that a dot product is a cosine; rows of zeros stay.
+    """
+    context = factors.sparkSession.sparkContext
+    context.setJobDescription("sort items by id")
+    task = partial(_packed, width=width, unit_length=unit_length)
+    packed = factors.select("id", "features").orderBy("id").mapInArrow(task, "packed binary")
+    name = f"items-{uuid.uuid4().hex}"
+    folder = tempfile.mkdtemp(prefix="wals_spark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # not sooner: an executor fetches it when it comes up
+    ids, features = Path(folder, f"{name}.arrow"), Path(folder, f"{name}.f32")
+    rows = _write((pa.ipc.open_stream(row.packed) for row in packed.toLocalIterator()), ids, features)
+    for path in (ids, features) if rows else ():
+        context.addFile(str(path))
+    return ItemTable(name, rows, width)
+
+
+def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floats:
+    """A column of features as a matrix (n, width): their first ``width`` numbers, divided by their length if so."""
+    rows: Floats = np.asarray(features.flatten(), dtype=np.float32).reshape(len(features), -1)[:, :width]
+    if unit_length:
+        lengths = np.sqrt(np.einsum("nf,nf->n", rows, rows, dtype=np.float64))
+        rows = (rows / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
+    return np.ascontiguousarray(rows)
+
+
+def _packed(batches: Iterable[pa.RecordBatch], *, width: int, unit_length: bool) -> Iterator[pa.RecordBatch]:
+    """On an executor: rows as Arrow streams of moderate size, features as bytes."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            some = batch.slice(start, _BATCH_ROWS)
+            rows = matrix(some.column("features"), width=width, unit_length=unit_length)
+            features = pa.array([row.tobytes() for row in rows], type=pa.binary(4 * width))
+            stream = as_stream(pa.record_batch([some.column("id"), features], names=["id", "features"]))
+            yield pa.record_batch([pa.array([stream])], names=["packed"])
+
+
+def _write(streams: Iterable[Any], ids: Path, features: Path) -> int:
+    """Append what comes to the two files; the number of rows."""
+    rows, writer = 0, None
+    with features.open("wb") as file:
+        for stream in streams:
+            for batch in stream:
+                writer = writer or pa.ipc.new_file(str(ids), pa.schema([batch.schema.field("id")]))
+                writer.write_batch(batch.select(["id"]))
+                file.write(b"".join(batch.column("features").to_pylist()))
+                rows += batch.num_rows
+    if writer is not None:
+        writer.close()
+    return rows
+
+
+@lru_cache(maxsize=4)
+def _opened(table: ItemTable) -> OpenItems:
+    if not table.rows:
+        return OpenItems(pa.nulls(0), np.empty((0, table.width), dtype=np.float32))
+    with pa.memory_map(SparkFiles.get(f"{table.name}.arrow")) as file:
+        ids = pa.ipc.open_file(file).read_all().column("id")
+    if pa.types.is_string(ids.type):
+        ids = ids.cast(pa.large_string())  # all ids together may be more than 2 GiB
+    # Copy on write, and nothing is written: compiled loops know read-only arrays as another type.
+    features = np.memmap(SparkFiles.get(f"{table.name}.f32"), dtype=np.float32, mode="c")
+    return OpenItems(ids.combine_chunks(), features.reshape(table.rows, table.width))
