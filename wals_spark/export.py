@@ -82,4 +82,5 @@ def recall(found: npt.NDArray[np.integer], exact: npt.NDArray[np.integer]) -> fl
 
 
 def _squares(rows: Floats) -> npt.NDArray[np.float64]:
-    return np.einsum("nf,nf->n", rows, rows, dtype=np.float64)
+    squares: npt.NDArray[np.float64] = np.einsum("nf,nf->n", rows, rows, dtype=np.float64)
+    return squares

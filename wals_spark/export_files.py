@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,66 +43,56 @@ def write_export(folder: Path, ids: pa.Array, items: Floats, users: Floats, opti
     largest = longest(items)
     if not largest:
         raise InputError("all items' vectors are zero: there is nothing to search for")
-    cosine = options.similarity == "cosine"
-    width = items.shape[1] + cosine
-
-    def tiles() -> Iterator[Floats]:
-        for begin in range(0, len(items), _ROWS_AT_A_TIME):
-            some = items[begin : begin + _ROWS_AT_A_TIME]
-            yield augmented_items(some, largest) if cosine else some
-
     pq.write_table(pa.table({"id": ids}), folder / "ids.parquet")
-    stored = _write_vectors(folder, tiles(), len(items), width, options)
-    queries = augmented_queries(users) if cosine else users
+    stored, queries = _write_vectors(folder, items, largest, options), users
+    if options.similarity == "cosine":
+        queries = augmented_queries(users)
     exact = top_k(users, items, options.k).positions
     rounded = cast("Floats", stored)  # it is sliced, and gives float32
     found = {"vectors": recall(top_k(queries, rounded, options.k).positions, exact)}
-    files = {"ids": "ids.parquet", "vectors": "items.npy"}
-    if stored.scales is not None:
-        files["scales"] = "scales.npy"
     document: dict[str, Any] = {
         "format": "wals_spark export",
         "format_version": 1,
         "items": len(items),
-        "width": width,
+        "width": queries.shape[1],
         "similarity": options.similarity,
         "longest_item": largest,
         "precision": options.precision,
-        "files": files,
     }
     if options.index != "none":
-        index = build_index(
-            tiles(),
-            width=width,
-            precision=options.precision,
-            neighbours=options.neighbours,
-            build_effort=options.build_effort,
-            search_effort=options.search_effort,
-        )
-        faiss = require_faiss()
-        faiss.write_index(index, str(folder / "index.faiss"))
-        found["index"] = recall(index.search(queries, options.k)[1], exact)
-        files["index"] = "index.faiss"
-        document["index"] = {"library": "faiss", "version": faiss.__version__}
+        found["index"] = recall(_write_index(folder, items, options).search(users, options.k)[1], exact)
+        document["index"] = {"library": "faiss", "version": require_faiss().__version__, "similarity": "dot"}
     return {**document, "recall": {"k": options.k, "users": len(users), "found_by": found}}
 
 
-def _write_vectors(folder: Path, tiles: Iterator[Floats], n: int, width: int, options: ExportOptions) -> Stored:
-    """Write rows in the precision asked for, tile by tile, and open them again as files in memory."""
-    dtype = np.dtype(options.precision)
-    values = np.lib.format.open_memmap(folder / "items.npy", mode="w+", dtype=dtype, shape=(n, width))
-    scales = np.empty(n if options.precision == "int8" else 0, dtype=np.float32)
-    begin = 0
-    for tile in tiles:
+def _write_vectors(folder: Path, items: Floats, largest: float, options: ExportOptions) -> Stored:
+    """Write rows as asked for, a part at a time, and give them as a file mapped into memory."""
+    cosine = options.similarity == "cosine"
+    shape = len(items), items.shape[1] + cosine
+    values = np.lib.format.open_memmap(folder / "items.npy", mode="w+", dtype=np.dtype(options.precision), shape=shape)
+    scales = np.empty(len(items) if options.precision == "int8" else 0, dtype=np.float32)
+    for begin in range(0, len(items), _ROWS_AT_A_TIME):
+        rows = items[begin : begin + _ROWS_AT_A_TIME]
         try:
-            part = Stored.of(tile, options.precision)
+            part = Stored.of(augmented_items(rows, largest) if cosine else rows, options.precision)
         except OverflowError as error:
             raise InputError(f"export.precision = float16: {error}; take float32, or similarity = cosine") from error
-        values[begin : begin + len(tile)] = part.values
+        values[begin : begin + len(rows)] = part.values
         if part.scales is not None:
-            scales[begin : begin + len(tile)] = part.scales
-        begin += len(tile)
+            scales[begin : begin + len(rows)] = part.scales
     values.flush()
     if len(scales):
         np.save(folder / "scales.npy", scales)
     return Stored(values, scales if len(scales) else None)
+
+
+def _write_index(folder: Path, items: Floats, options: ExportOptions) -> Any:
+    index = build_index(
+        items,
+        precision=options.precision,
+        neighbours=options.neighbours,
+        build_effort=options.build_effort,
+        search_effort=options.search_effort,
+    )
+    require_faiss().write_index(index, str(folder / "index.faiss"))
+    return index

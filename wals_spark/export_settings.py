@@ -18,8 +18,8 @@ class ExportOptions(Section, frozen=True, kw_only=True):
         Literal["cosine", "dot"],
         Meta(
             description=(
-                "What the search engine is to rank by: cosine (vectors of unit length and one coordinate more, which "
-                "order items as the model does) or the dot product (vectors as they are)."
+                "What the engine that reads the vectors ranks by: the cosine (they are then of unit length with one "
+                "coordinate more, and in the model's order) or the dot product (vectors as they are)."
             )
         ),
     ] = "cosine"
@@ -29,7 +29,7 @@ class ExportOptions(Section, frozen=True, kw_only=True):
     ] = "float32"
     index: Annotated[
         Literal["none", "hnsw"],
-        Meta(description="hnsw: also an index file, for Faiss (the extra `index`), built on the driver."),
+        Meta(description="hnsw: also an index of inner products for Faiss (the extra index), built on the driver."),
     ] = "none"
     neighbours: Annotated[int, Meta(description="HNSW's M: links of a vector.", ge=2, le=512)] = 32
     build_effort: Annotated[int, Meta(description="HNSW's efConstruction.", ge=1)] = 200

@@ -7,16 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from wals_spark.config import Config, Input, check_input
+from wals_spark.config import Config, Input, StoredModel, check_input
 from wals_spark.errors import ConfigError
 from wals_spark.settings import Section, Settings
-
-
-class FoldInModel(Section, frozen=True, kw_only=True):
-    """The model whose items stay as they are."""
-
-    path: Annotated[str, Meta(description="Folder or URL of all versions of the model: the output.path of training.")]
-    version: Annotated[str, Meta(description="The version to start from; empty: the served one.")] = ""
 
 
 class FoldInOptions(Section, frozen=True, kw_only=True):
@@ -44,15 +37,14 @@ class FoldInOutput(Section, frozen=True, kw_only=True):
 class FoldInSettings(Settings, frozen=True, kw_only=True):
     """All settings of a fold-in of many users."""
 
-    model: FoldInModel = FoldInModel(path="")
+    model: StoredModel = StoredModel()
     input: Input = Input()
     fold_in: FoldInOptions = FoldInOptions()
     output: FoldInOutput = FoldInOutput()
 
     def check_together(self, given: dict[str, Any]) -> None:
         """Refuse a missing path, and settings that are the model's."""
-        if not self.model.path:
-            raise ConfigError("model.path is not set: name the folder that holds the model's versions")
+        self.model.check()
         taken = [f"input.{key}" for key in ("duplicates", "nonpositive") if key in given.get("input", {})]
         if taken:
             raise ConfigError(f"{', '.join(taken)}: the model was trained with its own, which folding in keeps")
