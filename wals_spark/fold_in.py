@@ -83,7 +83,7 @@ class FoldIn:
             raise InputError(f"{folder} holds no manifest.json, so it is no complete model: name a version's folder")
         manifest = read_manifest(path.read_text(encoding="utf-8"), str(path))
         objective = read_objectives(manifest, str(path))["users"]
-        items = pq.read_table(folder / "item_factors", columns=["id", "features"]).combine_chunks()
+        items = pq.read_table(folder / "item_factors", columns=["id", "features"])
         ids, multipliers = items["id"].combine_chunks(), None
         if objective.item_weight.function != "none":
             weights = pq.read_table(folder / "item_weights")
@@ -91,7 +91,7 @@ class FoldIn:
             multipliers = np.array([of_item[i] for i in ids.to_pylist()])
         return cls(
             ids=ids,
-            factors=feature_rows(items["features"].combine_chunks()),
+            factors=np.concatenate([feature_rows(chunk) for chunk in items["features"].chunks if len(chunk)]),
             gramian=from_json((folder / "gramians.json").read_text())["items"],
             objective=objective,
             multipliers=multipliers,

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from problems import assert_same_rows
 
 from wals_spark.config import load_config
 from wals_spark.errors import ConfigError, InputError
+from wals_spark.features import feature_column
+from wals_spark.fold_in import FoldIn
 from wals_spark.fold_in_settings import FoldInSettings
+from wals_spark.gramian import gramian
+from wals_spark.objective import Objective
 from wals_spark.settings import load_settings
-from wals_spark.spark.publishing import gramian_of
-from wals_spark.spark.refreshing import of_known_items, others
+from wals_spark.spark.blocking import lay_out
+from wals_spark.spark.publishing import gramian_of, write_factors
+from wals_spark.spark.refreshing import fold_in_users, of_known_items, others
 
 
 def factors(spark, ids, kind="int"):
@@ -32,10 +40,35 @@ def test_text_ids_are_not_taken_for_the_models_integers(spark, kinds):
         of_known_items(interactions, factors(spark, [1]), factors(spark, [1]))
 
 
+def test_users_are_solved_against_a_table_of_many_files_whatever_the_blocks(spark, tmp_path):
+    rng = np.random.default_rng(0)
+    ids, rows = np.arange(20, dtype=np.int32), rng.normal(size=(20, 3)).astype(np.float32)
+    (tmp_path / "items").mkdir()
+    for part in (ids[:7], ids[7:8], ids[8:]):
+        table = pa.table({"id": part, "features": feature_column(rows[part])})
+        pq.write_table(table, tmp_path / f"items/part-{part[0]}.parquet")
+    users, items = rng.integers(5, size=40), rng.integers(19, size=40)  # nobody has item 19
+    ratings = rng.integers(1, 6, size=40).astype(float)
+    columns = (column.tolist() for column in (users, items, ratings))
+    table = spark.createDataFrame(list(zip(*columns, strict=True)), "user int, item long, rating double")
+    blocks = lay_out(spark, table, rows=40, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=30)
+    objective = Objective(reg_scaling="count")
+    factors = fold_in_users(
+        blocks.users, blocks.items, item_factors=str(tmp_path / "items"), item_weights=None, gramian=gramian(rows),
+        objective=objective,
+    )  # fmt: skip
+    write_factors(spark, blocks.users, factors, str(tmp_path / "users"))
+    found = pq.read_table(tmp_path / "users").sort_by("id")
+    order = np.argsort(users, kind="stable")
+    indptr = np.searchsorted(users[order], np.arange(6))
+    expected = FoldIn(pa.array(ids), rows, gramian(rows), objective).fold_in_many(indptr, items[order], ratings[order])
+    assert_same_rows(np.array(found["features"].to_pylist()), expected.vectors)
+
+
 def test_the_gramian_of_a_table_is_that_of_all_its_rows(spark):
-    rows, gramian = gramian_of(factors(spark, range(10)).repartition(3))
+    rows, found = gramian_of(factors(spark, range(10)).repartition(3))
     assert rows == 10
-    np.testing.assert_array_equal(gramian, [[10, 45], [45, 285]])
+    np.testing.assert_array_equal(found, [[10, 45], [45, 285]])
 
 
 @pytest.mark.parametrize(

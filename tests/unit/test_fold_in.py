@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
 
 import numpy as np
 import pyarrow as pa
@@ -10,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from local_training import half_iteration
+from made_models import write_model
 from problems import assert_same_rows, matrix, problems
 
-from wals_spark.config import load_config
 from wals_spark.errors import InputError
-from wals_spark.events import HalfIteration
 from wals_spark.features import feature_column, feature_rows
 from wals_spark.fold_in import FoldIn
-from wals_spark.gramian import as_json, gramian
-from wals_spark.manifest import manifest
-from wals_spark.objective import Loss, Objective
+from wals_spark.gramian import gramian
+from wals_spark.objective import Objective
 from wals_spark.weighing import item_weights
 
 
@@ -118,34 +115,24 @@ def test_histories_that_training_would_refuse_are_refused(arguments, message):
 
 
 def test_a_model_is_opened_from_its_folder_alone(tmp_path):
-    ids, rng = ["a", "b", "ü"], np.random.default_rng(2)
-    factors = rng.normal(size=(3, 2)).astype(np.float32)
-    config = load_config(
-        None,
-        ["input.path=a", "output.path=b", "train.rank=2", "train.preset=google-wals", "train.reg_scaling=frequency"],
-    )
-    objectives = config.objectives(users=7, items=3, largest_item_count=4)
-    counts = {"users": 7, "items": 3, "observations": 9, "duplicates_merged": 0, "rows_dropped": 0}
-    text = manifest(
-        version="v", created=datetime.now(timezone.utc), config=config, counts=counts, objectives=objectives,
-        last=HalfIteration(2, 2, "users", 7, 0.1, Loss(1.0, 1.0, 1.0)), stopped_by="max_iter", spark_version="4",
-    )  # fmt: skip
-    (tmp_path / "item_factors").mkdir()
-    pq.write_table(pa.table({"id": ids, "features": feature_column(factors)}), tmp_path / "item_factors/0.parquet")
-    pq.write_table(pa.table({"id": ids[::-1], "weight": [0.5, 1.0, 0.25]}), tmp_path / "item_weights")
-    with pytest.raises(InputError, match=r"holds no manifest\.json, so it is no complete model"):
-        FoldIn.open(tmp_path)
-    (tmp_path / "gramians.json").write_text(as_json({"users": np.eye(2), "items": gramian(factors)}))
-    (tmp_path / "manifest.json").write_text(text)
-    model = FoldIn.open(tmp_path)
+    ids, factors = ["a", "b", "ü"], np.random.default_rng(2).normal(size=(3, 2)).astype(np.float32)
+    settings = ["train.preset=google-wals", "train.reg_scaling=frequency"]
+    objectives = write_model(tmp_path / "v", users=([1, 2], factors[:2]), items=(ids, factors), settings=settings)
+    pq.write_table(pa.table({"id": ids[::-1], "weight": [0.5, 1.0, 0.25]}), tmp_path / "v/item_weights")
+    model = FoldIn.open(tmp_path / "v")
     assert model.objective == objectives["users"]
     np.testing.assert_array_equal(model.factors, factors)
     np.testing.assert_array_equal(model.gramian, gramian(factors))
     np.testing.assert_array_equal(model.multipliers, [0.25, 1.0, 0.5])
     assert model.fold_in(["ü", "a"], [3.0, 1.0]).shape == (2,)
-    (tmp_path / "manifest.json").write_text(text.replace('"objectives"', '"of_another_time"'))
+
+    document = tmp_path / "v/manifest.json"
+    document.write_text(document.read_text().replace('"objectives"', '"of_another_time"'))
     with pytest.raises(InputError, match=r"does not say what was minimised .* train the model again"):
-        FoldIn.open(tmp_path)
+        FoldIn.open(tmp_path / "v")
+    document.unlink()
+    with pytest.raises(InputError, match=r"holds no manifest\.json, so it is no complete model"):
+        FoldIn.open(tmp_path / "v")
 
 
 def test_feature_columns_and_rows_are_each_others_inverse():

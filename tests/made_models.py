@@ -1,0 +1,40 @@
+"""Models that nobody trained: a version's files, with factors of one's choice."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wals_spark.config import load_config
+from wals_spark.events import HalfIteration
+from wals_spark.features import feature_column
+from wals_spark.gramian import as_json, gramian
+from wals_spark.manifest import manifest
+from wals_spark.objective import Loss
+
+
+def write_model(folder, *, users, items, settings=()):
+    """Write a version from (ids, rows) of both sides; give its objectives. ``rows`` are float32."""
+    sides = {"user_factors": users, "item_factors": items}
+    for name, (ids, rows) in sides.items():
+        (folder / name).mkdir(parents=True)
+        pq.write_table(pa.table({"id": ids, "features": feature_column(rows)}), folder / name / "0.parquet")
+    gramians = {"users": gramian(users[1]), "items": gramian(items[1])}
+    (folder / "gramians.json").write_text(as_json(gramians))
+    config = load_config(None, ["input.path=-", "output.path=-", f"train.rank={items[1].shape[1]}", *settings])
+    counts = {"users": len(users[0]), "items": len(items[0]), "observations": 1, "duplicates_merged": 0}
+    objectives = config.objectives(users=counts["users"], items=counts["items"], largest_item_count=4)
+    text = manifest(
+        version=folder.name,
+        created=datetime.now(timezone.utc),
+        config=config,
+        counts={**counts, "rows_dropped": 0},
+        objectives=objectives,
+        last=HalfIteration(2, 2, "users", counts["users"], 0.1, Loss(1.0, 1.0, 1.0)),
+        stopped_by="max_iter",
+        spark_version="4",
+    )
+    (folder / "manifest.json").write_text(text)
+    return objectives
