@@ -26,6 +26,7 @@ from wals_spark.half_iteration import CHOLESKY, Solver, solve_rows
 from wals_spark.layout import merge_duplicates
 from wals_spark.manifest import read_manifest, read_objectives
 from wals_spark.objective import Objective
+from wals_spark.ranking import ItemLists, top_k
 from wals_spark.weighing import weigh
 
 Factors = npt.NDArray[np.float32]
@@ -105,6 +106,24 @@ class FoldIn:
         """The row of one user, shape (width,): `fold_in_many` with one history."""
         (vector,) = self.fold_in_many([0, len(items)], items, ratings, weights).vectors
         return cast("Factors", vector)
+
+    def recommend(
+        self,
+        items: Sequence[Any],
+        ratings: Sequence[float] | None = None,
+        weights: Sequence[float] | None = None,
+        *,
+        k: int = 10,
+    ) -> list[tuple[Any, float]]:
+        """The ``k`` items of highest score for one user that are not in its history, and their scores, best first."""
+        vector = self.fold_in(items, ratings, weights)
+        seen = self._positions(items)
+        excluded = ItemLists.of(np.zeros(len(seen), dtype=np.int64), seen, 1)
+        positions, scores = top_k(vector[None], self.factors, k, excluded=excluded)
+        found = zip(positions[0].tolist(), scores[0].tolist(), strict=True)
+        return [
+            (self.ids[position].as_py(), score + self.objective.offset) for position, score in found if position >= 0
+        ]
 
     def fold_in_many(
         self,

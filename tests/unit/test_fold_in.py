@@ -84,6 +84,19 @@ def test_many_ids_are_looked_up_as_few_are():
         assert_same_rows(many[:100], few)
 
 
+def test_recommended_are_the_best_items_outside_the_history():
+    rng = np.random.default_rng(3)
+    ids, factors = [f"i{n}" for n in range(50)], rng.normal(size=(50, 4)).astype(np.float32)
+    model = FoldIn(pa.array(ids), factors, gramian(factors), Objective(offset=2.0))
+    history = ["i3", "i8", "gone"]
+    scores = dict(zip(ids, factors @ model.fold_in(history) + 2.0, strict=True))
+    best = sorted(ids[:3] + ids[4:8] + ids[9:], key=scores.get, reverse=True)[:5]
+    found = model.recommend(history, k=5)
+    assert [item for item, _ in found] == best
+    np.testing.assert_allclose([score for _, score in found], [scores[item] for item in best], rtol=1e-5)
+    assert len(model.recommend(history, k=100)) == 48
+
+
 def test_an_empty_history_gives_the_solution_of_no_observations():
     rng = np.random.default_rng(1)
     factors = rng.normal(size=(5, 4)).astype(np.float32)
