@@ -40,6 +40,7 @@ def main() -> None:
                 rows=checked.rows,
                 duplicates=config.input.duplicates,
                 work=storage.path(folder, publishing.WORK),
+                item_costs=checked.item_costs,
                 user_blocks=config.train.user_blocks,
                 item_blocks=config.train.item_blocks,
             )

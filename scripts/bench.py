@@ -151,8 +151,9 @@ def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
                 ends = [0.0]
                 checked = ratings.check(ratings.read(spark, config.input), config.input)
                 blocks = blocking.lay_out(
-                    spark, checked.table, rows=checked.rows, duplicates="sum", work=f"{work}/blocks"
-                )
+                    spark, checked.table, rows=checked.rows, duplicates="sum", work=f"{work}/blocks",
+                    item_costs=checked.item_costs,
+                )  # fmt: skip
                 objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
                 ends[0] = time.perf_counter() - began
 

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from wals_spark.blocks import InBlock, out_block_from_pieces, out_block_pieces, received_rows
+from wals_spark.buckets import N_BUCKETS, balanced, bucket_of
 from wals_spark.confidence import ItemWeight
 from wals_spark.config import Config
 from wals_spark.gramian import merged
 from wals_spark.half_iteration import CHOLESKY, EXACT, BlockSummary, Solver, solve_rows, summarize_start
-from wals_spark.layout import Columns, Duplicates, block_of, lay_out_columns, lay_out_rows
+from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
 from wals_spark.start import start_factors
@@ -47,7 +48,8 @@ def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="
     """Both sides laid out, through the pieces they travel in."""
     users, items = pa.array(users), pa.array(items)
     ratings = np.asarray(ratings, dtype=np.float64)
-    user_block = block_of(users, user_blocks)
+    even = np.zeros(N_BUCKETS, dtype=np.int64)
+    user_block = balanced(even, user_blocks)[bucket_of(users)]
     rows = []
     sent: list[list[Piece]] = [[] for _ in range(item_blocks)]
     for block in range(user_blocks):
@@ -57,6 +59,7 @@ def lay_out(users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="
             pa.chunked_array([items.filter(pa.array(mask))]),
             ratings[mask],
             n_column_blocks=item_blocks,
+            column_blocks=balanced(even, item_blocks),
             duplicates=duplicates,
             timestamps=None if timestamps is None else np.asarray(timestamps, dtype=np.float64)[mask],
             weights=None if weights is None else np.asarray(weights, dtype=np.float64)[mask],

@@ -6,8 +6,7 @@ blocks know of it (`lay_out_columns`): raw ids cross the network once, and dupli
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wals_spark.blocks import InBlock, OutBlock
+from wals_spark.buckets import bucket_of
 from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids, pieces_of
 
 _DTYPES = {"counts": np.int64, "positions": np.int32, "ratings": np.float32, "weights": np.float32}
@@ -87,30 +87,13 @@ class ColumnLayout:
     out_block: OutBlock
 
 
-def block_of(ids: pa.Array, n_blocks: int) -> npt.NDArray[np.int32]:
-    """Which of ``n_blocks`` each id belongs to: a hash of the id alone, so that tasks agree without asking.
-
-    Integers by the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), the same whatever their width;
-    strings by CRC-32 of their UTF-8.
-    """
-    if pa.types.is_integer(ids.type):
-        mixed = ids.cast(pa.int64()).to_numpy(zero_copy_only=False).view(np.uint64)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-        hashes = mixed ^ (mixed >> np.uint64(31))
-    else:
-        hashes = np.fromiter((zlib.crc32(i.encode()) for i in ids.to_pylist()), dtype=np.uint64, count=len(ids))
-    blocks: npt.NDArray[np.int32] = (hashes % np.uint64(n_blocks)).astype(np.int32)
-    return blocks
-
-
 def lay_out_rows(
     rows: pa.ChunkedArray,
     columns: pa.ChunkedArray,
     ratings: npt.NDArray[np.float64],
     *,
     n_column_blocks: int,
-    block_of: Callable[[pa.Array, int], npt.NDArray[np.int32]] = block_of,
+    column_blocks: npt.NDArray[np.int32],
     duplicates: str = "sum",
     timestamps: npt.NDArray[np.float64] | None = None,
     weights: npt.NDArray[np.float64] | None = None,
@@ -121,8 +104,8 @@ def lay_out_rows(
     ----------
     rows, columns : pa.ChunkedArray, shape (n_interactions,)
         Ids, strings or integers, none null.
-    block_of : callable
-        The block of each of the columns' ids, given how many there are.
+    column_blocks : int32, shape (N_BUCKETS,)
+        The block of each bucket of columns (`buckets.balanced`), below ``n_column_blocks``.
     duplicates : str
         What several ratings of one pair become: their ``sum``, the ``last`` by timestamp (the greatest of
         several at one moment), or their ``max``. ``refuse`` sums, and leaves the judgement to who reads
@@ -133,7 +116,7 @@ def lay_out_rows(
     """
     row_codes, row_ids = _encode(rows)
     column_codes, column_ids = _encode(columns)
-    block_of_column = block_of(column_ids, n_column_blocks)
+    block_of_column = column_blocks[bucket_of(column_ids)]
     # Received rows lie by source block, then by id: ids are ascending already, so a stable sort is enough.
     by_block = np.argsort(block_of_column, kind="stable")
     place = np.empty(len(by_block), dtype=np.int64)

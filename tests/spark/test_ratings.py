@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
+from wals_spark.buckets import N_BUCKETS, bucket_of
 from wals_spark.confidence import Decay
 from wals_spark.config import Input
 from wals_spark.errors import InputError
@@ -210,3 +212,12 @@ def test_weights_are_checked_like_ratings_and_may_be_zero(spark):
 def test_impressions_are_rows_like_any_other(spark):
     raw = spark.createDataFrame([*GOOD, ("ann", "i2", 0.0), ("bob", "i1", -1.0)], SCHEMA)
     assert check(raw, settings(nonpositive="impression")).rows == 4
+
+
+@pytest.mark.parametrize(
+    ("items", "kind"), [(["ü", "i7", "i7", "日本"], "string"), ([-5, 0, 2**62, 0], "long"), ([-128, 7, 7, 7], "byte")]
+)
+def test_the_rows_of_each_bucket_of_items_are_counted_as_executors_number_them(spark, items, kind):
+    raw = spark.createDataFrame([("u", item, 1.0) for item in items], f"user string, item {kind}, rating double")
+    counted = check(raw, settings()).item_costs
+    np.testing.assert_array_equal(counted, np.bincount(bucket_of(pa.array(items)), minlength=N_BUCKETS))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_training import lay_out
 
-from wals_spark.layout import block_of, lay_out_columns, lay_out_rows
+from wals_spark.buckets import N_BUCKETS, bucket_of
+from wals_spark.layout import lay_out_columns, lay_out_rows
 
 ids = st.one_of(
     st.lists(st.tuples(st.text(min_size=1, max_size=4), st.text(min_size=1, max_size=3)), min_size=1, max_size=40),
@@ -49,12 +50,14 @@ def test_both_sides_hold_the_same_matrix_and_send_only_what_is_needed(pairs, use
 
 
 def test_the_example_of_the_blocks_module_is_laid_out_as_it_says():
+    column_blocks = np.zeros(N_BUCKETS, dtype=np.int32)
+    column_blocks[bucket_of(pa.array(["i7"]))] = 1
     layout = lay_out_rows(
         pa.chunked_array([["bob", "ann", "bob", "ann"]]),
         pa.chunked_array([["i4", "i7", "i1", "i1"]]),
         np.ones(4),
         n_column_blocks=2,
-        block_of=lambda ids, _: np.array([i == "i7" for i in ids.to_pylist()], dtype=np.int32),
+        column_blocks=column_blocks,
     )
     assert layout.ids.to_pylist() == ["ann", "bob"]
     assert layout.in_block.indptr.tolist() == [0, 2, 4]
@@ -100,12 +103,3 @@ def test_ids_of_zero_and_of_64_bits_keep_their_value():
     user_side, item_side, _ = lay_out(extreme, extreme[::-1], np.ones(4), user_blocks=2, item_blocks=2)
     assert sorted(i for ids in user_side.ids for i in ids.to_pylist()) == sorted(extreme)
     assert sorted(i for ids in item_side.ids for i in ids.to_pylist()) == sorted(extreme)
-
-
-def test_a_block_is_of_the_id_alone_and_none_is_left_empty():
-    for ids in (pa.array(range(-3000, 3000)), pa.array([f"ü{n}" for n in range(6000)])):
-        blocks = block_of(ids, 7)
-        assert np.bincount(blocks, minlength=7).min() > 6000 / 7 * 0.85
-        np.testing.assert_array_equal(block_of(ids[100:200], 7), blocks[100:200])
-    some = pa.array([1, 2, 100])
-    np.testing.assert_array_equal(block_of(some.cast(pa.int8()), 5), block_of(some, 5))

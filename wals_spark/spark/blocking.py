@@ -15,11 +15,13 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
 from wals_spark.blocks import out_block_pieces
+from wals_spark.buckets import N_BUCKETS, balanced
 from wals_spark.errors import InputError
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.pieces import Piece, cut_ids
@@ -53,12 +55,14 @@ def lay_out(
     rows: int,
     duplicates: str,
     work: str,
+    item_costs: npt.NDArray[np.int64] | None = None,
     user_blocks: int = 0,
     item_blocks: int = 0,
 ) -> Blocks:
     """Lay out clean interactions (user, item, rating[, weight][, timestamp]) as files below ``work``.
 
-    Reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster.
+    Reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster. ``item_costs``, the rows of
+    each bucket of items (`ratings.Ratings`), make blocks of items alike in cost.
 
     Raises
     ------
@@ -69,7 +73,8 @@ def lay_out(
     n_users, n_items = user_blocks or automatic, item_blocks or automatic
 
     spark.sparkContext.setJobDescription("lay out user blocks")
-    task = partial(_lay_out_user_block, n_item_blocks=n_items, duplicates=duplicates)
+    dealt = balanced(np.zeros(N_BUCKETS, dtype=np.int64) if item_costs is None else item_costs, n_items)
+    task = partial(_lay_out_user_block, n_item_blocks=n_items, item_blocks=dealt, duplicates=duplicates)
     # A partition is a block: Spark keeps the number of partitions that it is told, and one user's rows together.
     _write(ratings.repartition(n_users, "user").mapInArrow(task, SCHEMA), f"{work}/users")
     summaries = _summaries(spark, f"{work}/users")
@@ -117,7 +122,7 @@ _Record = tuple[str, int, str, int, int, bytes]
 
 
 def _lay_out_user_block(
-    batches: Iterable[pa.RecordBatch], *, n_item_blocks: int, duplicates: str
+    batches: Iterable[pa.RecordBatch], *, n_item_blocks: int, item_blocks: npt.NDArray[np.int32], duplicates: str
 ) -> Iterator[pa.RecordBatch]:
     """On an executor: one partition of interactions becomes the pieces of one user block."""
     received = list(batches)
@@ -130,6 +135,7 @@ def _lay_out_user_block(
         table["item"],
         table["rating"].to_numpy(),
         n_column_blocks=n_item_blocks,
+        column_blocks=item_blocks,
         duplicates=duplicates,
         timestamps=table["timestamp"].to_numpy() if "timestamp" in table.column_names else None,
         weights=table["weight"].to_numpy() if "weight" in table.column_names else None,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.buckets import N_BUCKETS
 from wals_spark.confidence import Decay
 from wals_spark.config import Input
 from wals_spark.errors import InputError
@@ -35,11 +38,15 @@ _BROKEN_FILE = (
 
 @dataclass(frozen=True)
 class Ratings:
-    """Clean interactions, not yet merged: user, item and, as doubles, rating and, where asked, weight and timestamp."""
+    """Clean interactions, not yet merged: user, item and, as doubles, rating and, where asked, weight and timestamp.
+
+    ``item_costs`` are the rows of each bucket of items (`buckets.bucket_of`), shape (N_BUCKETS,).
+    """
 
     table: DataFrame
     rows: int
     dropped: int
+    item_costs: npt.NDArray[np.int64]
 
 
 def read(spark: SparkSession, settings: Input, *, section: str = "input") -> DataFrame:
@@ -99,9 +106,19 @@ def check(
     raw.sparkSession.sparkContext.setJobDescription("check the interactions")
     with _unreadable_is_refused(settings, section):
         newest = F.max("timestamp") if "timestamp" in shaped.columns else F.lit(None)
-        groups = shaped.groupBy("reason").agg(F.count("*").alias("rows"), newest.alias("newest")).collect()
-    by_reason = {group["reason"]: group["rows"] for group in groups}
-    good = by_reason.pop(None, 0)
+        groups = (
+            shaped.groupBy("reason", _bucket(shaped.schema["item"].dataType).alias("bucket"))
+            .agg(F.count("*").alias("rows"), newest.alias("newest"))
+            .collect()  # no more than N_BUCKETS for each reason
+        )
+    by_reason: Counter[str] = Counter()
+    item_costs = np.zeros(N_BUCKETS, dtype=np.int64)
+    for group in groups:
+        if group["reason"] is None:
+            item_costs[group["bucket"]] = group["rows"]
+        else:
+            by_reason[group["reason"]] += group["rows"]
+    good = int(item_costs.sum())
     unobserved = by_reason.pop(_UNOBSERVED, 0)
     bad = sum(by_reason.values())
     if not good + unobserved + bad:
@@ -124,11 +141,18 @@ def check(
     if decay is not None:
         reference = decay.reference
         if reference is None:
-            reference = next(group["newest"] for group in groups if group["reason"] is None)
+            reference = max(group["newest"] for group in groups if group["reason"] is None)
         clean = clean.withColumn("rating", F.col("rating") * _faded(decay, reference))
     if not kept:
         clean = clean.drop("timestamp")
-    return Ratings(clean, good, bad + unobserved)
+    return Ratings(clean, good, bad + unobserved, item_costs)
+
+
+def _bucket(item_type: T.DataType) -> Column:
+    """The bucket of an item, as `buckets.bucket_of` has it."""
+    item = F.col("item")
+    number = F.crc32(item.cast("binary")) if isinstance(item_type, T.StringType) else item.cast("long")
+    return F.pmod(number, F.lit(N_BUCKETS))
 
 
 def _faded(decay: Decay, reference: float) -> Column:

@@ -1,0 +1,42 @@
+"""Ids in buckets, a function of the id alone; and buckets dealt out to blocks so that blocks cost alike.
+
+A block is one task of every half-iteration, and the slowest task is how long it takes. Dealt out by a hash alone, the
+dearest of 100 blocks of long-tailed items has 1.6 times the observations of the mean one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+N_BUCKETS = 16_381  # a prime: multiples of whatever the caller counts in still spread over all of them
+
+
+def bucket_of(ids: pa.Array) -> npt.NDArray[np.int64]:
+    """Each id's bucket: integers modulo `N_BUCKETS`, whatever their width; strings by CRC-32 of their UTF-8."""
+    if pa.types.is_integer(ids.type):
+        numbers = ids.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    else:
+        numbers = np.fromiter((zlib.crc32(i.encode()) for i in ids.to_pylist()), dtype=np.int64, count=len(ids))
+    buckets: npt.NDArray[np.int64] = np.mod(numbers, N_BUCKETS)
+    return buckets
+
+
+def balanced(costs: npt.NDArray[np.integer[Any]], n_blocks: int) -> npt.NDArray[np.int32]:
+    """Deal buckets with these ``costs``, shape (N_BUCKETS,), out to blocks: each bucket's block, of the same shape.
+
+    The dearest bucket first, each to the block that has the least so far (Graham 1969, LPT: no block has more than 4/3
+    of what the best deal gives the fullest one). No block stays empty that need not.
+    """
+    blocks = np.empty(N_BUCKETS, dtype=np.int32)
+    filled = [(0, block) for block in range(n_blocks)]
+    for bucket in np.argsort(-costs, kind="stable"):
+        filled_to, block = filled[0]
+        blocks[bucket] = block
+        heapq.heapreplace(filled, (filled_to + int(costs[bucket]) + 1, block))  # 1: what costs nothing is spread too
+    return blocks
