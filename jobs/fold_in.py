@@ -56,6 +56,7 @@ def main() -> None:
             factors = refreshing.fold_in_users(
                 blocks.users,
                 blocks.items,
+                dealt=blocks.dealt,
                 item_factors=storage.path(model.folder, "item_factors"),
                 item_weights=storage.path(model.folder, "item_weights") if has_weights else None,
                 gramian=gramians["items"],

@@ -20,7 +20,7 @@ from wals_spark.pieces import Piece, Sorted, cut, join, pieces_of
 
 Ints = npt.NDArray[np.integer[Any]]
 
-_FIELDS = ("indptr", "positions", "offsets", "codes", "curvature", "target", "regularization")
+FIELDS = ("indptr", "positions", "offsets", "codes", "curvature", "target", "regularization")
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class WeighedBlock:
 
     def pieces(self) -> Iterator[Piece]:
         """Cut for travel; `from_pieces` is the way back. The name of a piece ends in its type."""
-        for name in _FIELDS:
+        for name in FIELDS:
             array = getattr(self, name)
             yield from cut(f"{name}.{array.dtype.name}", array)
 
     @classmethod
     def from_pieces(cls, pieces: Sorted) -> WeighedBlock:
         """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
-        found: dict[str, Any] = dict.fromkeys(_FIELDS, np.empty(0, dtype=np.int64))
+        found: dict[str, Any] = dict.fromkeys(FIELDS, np.empty(0, dtype=np.int64))
         for labelled in pieces:
             name, _, dtype = labelled.partition(".")
             if name in found and dtype:

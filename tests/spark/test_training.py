@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import local_training
 import numpy as np
 import oracle
@@ -105,6 +107,31 @@ def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
         for factors, reference in ((users, results[0][0]), (items, results[0][1])):
             scale = np.abs(matrix(reference)).max()
             np.testing.assert_allclose(matrix(factors), matrix(reference), rtol=1e-3, atol=1e-3 * scale)
+
+
+def test_blocks_are_mapped_where_they_were_saved_and_sent_where_they_are_missing(spark, tmp_path, local_dir, caplog):
+    def saved():
+        return [folder for folder in local_dir.glob("*/wals_spark/*") if folder.is_dir()]
+
+    def lose_the_blocks(events):
+        if len(events) == 4:
+            trainings = {}
+            for folder in saved():  # other tests of this session have left some
+                block, _, training = folder.name.partition(".")
+                trainings.setdefault(training, set()).add(block)
+            assert {"items-0", "items-1", "users-0", "users-1", "users-2"} in trainings.values()
+            for folder in saved():
+                shutil.rmtree(folder)
+
+    settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2)
+    caplog.set_level("INFO", "wals_spark")
+    users, items, _ = trained_on(spark, tmp_path / "lost", interactions(spark), settings, report=lose_the_blocks)
+    assert "so blocks are sent to them" in caplog.text
+    caplog.clear()
+    expected = trained_on(spark, tmp_path / "kept", interactions(spark), settings)
+    assert "so blocks are sent to them" not in caplog.text
+    np.testing.assert_array_equal(matrix(users), matrix(expected[0]))
+    np.testing.assert_array_equal(matrix(items), matrix(expected[1]))
 
 
 def test_the_same_blocks_give_the_same_bits_whatever_the_order_of_the_input(spark, tmp_path):

@@ -37,7 +37,8 @@ class Blocks:
     """Both sides, laid out.
 
     ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs; ``mean_rating`` is of the
-    distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero.
+    distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero; ``dealt`` is the
+    block of each bucket of items (`buckets.balanced`), shape (N_BUCKETS,).
     """
 
     users: BlockedSide
@@ -46,6 +47,7 @@ class Blocks:
     merged: int
     mean_rating: float
     largest_item_count: int
+    dealt: npt.NDArray[np.int32]
 
 
 def lay_out(
@@ -105,6 +107,7 @@ def lay_out(
         merged=found.rows,
         mean_rating=sum(s["ratings"] for s in summaries) / observations,
         largest_item_count=max(s["largest_count"] for s in item_summaries),
+        dealt=dealt,
     )
 
 

@@ -19,10 +19,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.buckets import bucket_of
 from wals_spark.errors import InputError, TrainingError
 from wals_spark.features import feature_rows
 from wals_spark.half_iteration import EXACT
-from wals_spark.layout import block_of
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids, pieces_of
 from wals_spark.spark.rdd import Keyed, by_block, compute, free, kept, side_by_side
@@ -30,6 +30,7 @@ from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.tasks import HalfIterationTask, MergedSummaries, Summaries, send_block, solve_block, weigh_block
 
 Matrix = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
 Pieces = Iterable[tuple[int, Piece]]
 Sent = Iterator[tuple[int, Piece]]
 
@@ -66,6 +67,7 @@ def fold_in_users(
     users: BlockedSide,
     items: BlockedSide,
     *,
+    dealt: Ints,
     item_factors: str,
     item_weights: str | None,
     gramian: Matrix,
@@ -77,6 +79,8 @@ def fold_in_users(
     ----------
     users, items : BlockedSide
         Interactions laid out; each of their items is one of the model's.
+    dealt : int32, shape (N_BUCKETS,)
+        The block of each bucket of items (`blocking.Blocks`).
     item_factors, item_weights : str
         Where the model's tables are; ``item_weights`` only if the objective has such.
     gramian : float64, shape (width, width)
@@ -91,19 +95,19 @@ def fold_in_users(
     in_blocks = users.pieces("in")
     if item_weights is not None:
         # A weight is 8 bytes; as two numbers of 4 it travels as factors do.
-        weights = _sent(users, items, _placed(sc, items, item_weights, "weight"), width=2)
+        weights = _sent(users, items, _placed(sc, items, dealt, item_weights, "weight"), width=2)
         in_blocks = side_by_side(in_blocks, weights)
     weigh = partial(weigh_block, side="users", objective=objective)
     weighed = in_blocks.mapPartitionsWithIndex(weigh, preservesPartitioning=True)
-    received = _sent(users, items, _placed(sc, items, item_factors, "features"), width=len(gramian))
+    received = _sent(users, items, _placed(sc, items, dealt, item_factors, "features"), width=len(gramian))
 
     summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
-    solve = partial(solve_block, task=HalfIterationTask(1, objective, summaries, EXACT), gramian=sc.broadcast(gramian))
+    solve = partial(solve_block, task=HalfIterationTask(1, "users", objective, summaries, EXACT), gramian=sc.broadcast(gramian))
     factors = kept(side_by_side(weighed, received).mapPartitionsWithIndex(solve, preservesPartitioning=True))
     sc.setJobDescription("fold in users")
     compute(factors)
     for (_, block), summary in sorted(summaries.value.items()):
-        if summary.failed_row >= 0:
+        if summary is not None and summary.failed_row >= 0:
             free(factors)
             raise InputError(
                 f"user {users.id_of(block, summary.failed_row)!r} cannot be folded in: {summary.failure}. "
@@ -118,15 +122,15 @@ def _sent(users: BlockedSide, items: BlockedSide, rows: Keyed, *, width: int) ->
     return by_block(sent, users.n_blocks)
 
 
-def _placed(sc: SparkContext, items: BlockedSide, path: str, column: str) -> Keyed:
+def _placed(sc: SparkContext, items: BlockedSide, dealt: Ints, path: str, column: str) -> Keyed:
     """A column of a model's table, each block's rows in the order of its ids."""
     files = sc.binaryFiles(path, minPartitions=items.n_blocks)  # to Python as they are: PyArrow reads them there
-    rows = files.mapPartitionsWithIndex(partial(_rows_by_block, column=column, n_blocks=items.n_blocks))
+    rows = files.mapPartitionsWithIndex(partial(_rows_by_block, column=column, dealt=dealt))
     pieces = side_by_side(items.pieces("ids"), by_block(rows, items.n_blocks))
     return pieces.mapPartitionsWithIndex(_place, preservesPartitioning=True)
 
 
-def _rows_by_block(partition: int, files: Iterable[tuple[str, bytes]], *, column: str, n_blocks: int) -> Sent:
+def _rows_by_block(partition: int, files: Iterable[tuple[str, bytes]], *, column: str, dealt: Ints) -> Sent:
     """Send each row of a model's table, and its id, to the block of that id."""
     batches = (
         batch
@@ -137,7 +141,7 @@ def _rows_by_block(partition: int, files: Iterable[tuple[str, bytes]], *, column
         source = (partition << 32) + number  # by which ids and rows find each other
         ids, values = batch.column("id"), batch.column(column)
         rows = feature_rows(values) if pa.types.is_list(values.type) else values.to_numpy()[:, None]
-        block_of_row = block_of(ids, n_blocks)
+        block_of_row = dealt[bucket_of(ids)]
         for block in np.unique(block_of_row).tolist():
             chosen = np.flatnonzero(block_of_row == block)
             yield from _keyed(block, cut_ids("model_ids", ids.take(pa.array(chosen)), peer=source))

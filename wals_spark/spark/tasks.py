@@ -17,13 +17,14 @@ from wals_spark.config import Train
 from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, by_name_and_peer, cut, join, join_ids, pieces_of
+from wals_spark.spark.local_blocks import open_block, save_block
 from wals_spark.start import start_factors
 from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, weigh
 
 Pieces = Iterable[tuple[int, Piece]]
 Sent = Iterator[tuple[int, Piece]]
-Summaries = dict[tuple[int, int], BlockSummary]
-"""By (half-iteration, block): a task that Spark runs twice says the same thing twice."""
+Summaries = dict[tuple[int, int], BlockSummary | None]
+"""By (half-iteration, block): a task that Spark runs twice says the same thing twice. None: its block is elsewhere."""
 
 
 class MergedSummaries(AccumulatorParam[Summaries]):
@@ -41,12 +42,19 @@ class MergedSummaries(AccumulatorParam[Summaries]):
 
 @dataclass(frozen=True)
 class HalfIterationTask:
-    """All a task needs besides its pieces; half-iteration 0 is the start."""
+    """All a task needs besides its pieces; half-iteration 0 is the start.
+
+    ``training`` is a name that no other training has, under which its blocks are saved; empty: they are not.
+    ``mapped``: the block is not sent but on the task's machine.
+    """
 
     number: int
+    side: str
     objective: Objective
     summaries: Accumulator[Summaries]
     solver: Solver = CHOLESKY
+    training: str = ""
+    mapped: bool = False
 
 
 def send_item_weights(block: int, pieces: Pieces, *, objective: Objective) -> Sent:
@@ -63,14 +71,14 @@ def weigh_block(block: int, pieces: Pieces, *, side: str, objective: Objective) 
     return _keyed(block, weigh(in_block, objective, multiplier).pieces())
 
 
-def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, side: str, settings: Train) -> Sent:
+def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, settings: Train) -> Sent:
     """Draw the factors that training starts from: ids and weighed block in, factors out."""
     found = by_name_and_peer(piece for _, piece in pieces)
     factors = start_factors(
         join_ids(pieces_of(found, "ids")),
         rank=settings.rank,
         seed=settings.seed,
-        side=side,
+        side=task.side,
         scale=settings.start_scale,
         positive=settings.positive_start,
         held=task.objective.held,
@@ -89,9 +97,18 @@ def send_block(block: int, pieces: Pieces, *, width: int) -> Sent:
 def solve_block(
     block: int, pieces: Pieces, *, task: HalfIterationTask, gramian: Broadcast[npt.NDArray[np.float64]]
 ) -> Sent:
-    """Solve the rows of a block: weighed block, received rows and, for steps, factors as they stand in; factors out."""
+    """Solve the rows of a block: weighed block, received rows and, for steps, factors as they stand in; factors out.
+
+    A block that is sent is saved on this machine, where the half-iterations after it can map it.
+    """
     found = by_name_and_peer(piece for _, piece in pieces)
-    weighed = WeighedBlock.from_pieces(found)
+    name = f"{task.side}-{block}"
+    weighed = open_block(name, task.training) if task.mapped else WeighedBlock.from_pieces(found)
+    if weighed is None:
+        task.summaries.add({(task.number, block): None})
+        return iter(())
+    if task.training and not task.mapped:
+        save_block(weighed, name, task.training)
     width = len(gramian.value)
     received = received_rows(found, weighed.offsets, width)
     stand = pieces_of(found, "factors")

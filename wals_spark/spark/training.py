@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -152,6 +153,8 @@ class _Training:
         self.objectives = objectives
         self.report = report
         self.describe = describe
+        self.name = uuid.uuid4().hex
+        self.mapping = True
         self.planned = 2 * settings.max_iter
         self.solver = Solver(settings.solver, settings.cg_steps)
         self.last_solver = EXACT if settings.solver == "cg" else self.solver  # what is published is the exact fold-in
@@ -211,9 +214,10 @@ class _Training:
         """Give a side the factors that the first half-iteration holds fixed."""
         side, settings = self.sides[name], self.settings
         self.sc.setJobDescription(f"start: draw {name}")
-        start = partial(start_block, task=self._task(0, name), side=name, settings=settings)
+        start = partial(start_block, task=self._task(0, name), settings=settings)
         pieces = side_by_side(side.blocked.pieces("ids"), side.in_blocks)
-        parts = self._replace_factors(name, pieces.mapPartitionsWithIndex(start, preservesPartitioning=True), 0)
+        factors = pieces.mapPartitionsWithIndex(start, preservesPartitioning=True)
+        parts = self._replace_factors(name, factors, self._computed(factors, 0, name), 0)
         self._warn_of_threads(max(part.blas_threads for part in parts.values()))
         self.describe(Histogram.merged(part.weights for _, part in sorted(parts.items()) if part.weights is not None))
 
@@ -238,13 +242,21 @@ class _Training:
             partial(send_block, width=self.settings.width)
         )
         received = by_block(sent, sides[solved].blocked.n_blocks)
-        solve = partial(solve_block, task=self._task(number, solved, solver), gramian=gramian)
         stand = sides[solved].factors
         warm = () if stand is None or solver.method == "cholesky" else (stand,)
-        pieces = side_by_side(sides[solved].in_blocks, received, *warm)
-        parts = self._replace_factors(
-            solved, pieces.mapPartitionsWithIndex(solve, preservesPartitioning=True), number, gramian
-        )
+        # Spark runs a task where its factors are, and from the third half-iteration on its block is there, too.
+        for mapped in (True, False) if number > 2 and warm and self.mapping else (False,):
+            solve = partial(solve_block, task=self._task(number, solved, solver, mapped=mapped), gramian=gramian)
+            blocks = () if mapped else (sides[solved].in_blocks,)
+            pieces = side_by_side(*blocks, received, *warm)
+            factors = pieces.mapPartitionsWithIndex(solve, preservesPartitioning=True)
+            found = self._computed(factors, number, solved)
+            if None not in found.values():
+                break
+            free(factors)
+            self.mapping = False
+            logger.info("tasks are run away from their blocks, so blocks are sent to them from now on")
+        parts = self._replace_factors(solved, factors, found, number, gramian)
         free_shuffles(received)
 
         loss = Loss(
@@ -257,23 +269,33 @@ class _Training:
         solving = sum(part.seconds for part in parts.values())
         return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss, solving)
 
-    def _task(self, number: int, side: str, solver: Solver = CHOLESKY) -> HalfIterationTask:
-        return HalfIterationTask(number, self.objectives[side], self.summaries, solver)
+    def _task(self, number: int, side: str, solver: Solver = CHOLESKY, *, mapped: bool = False) -> HalfIterationTask:
+        return HalfIterationTask(number, side, self.objectives[side], self.summaries, solver, self.name, mapped)
 
-    def _replace_factors(
-        self, name: str, factors: Keyed, number: int, solved_with: Broadcast[Matrix] | None = None
-    ) -> dict[int, BlockSummary]:
-        """Compute new factors of a side, cut off their history, and free the old ones."""
+    def _computed(self, factors: Keyed, number: int, name: str) -> dict[int, BlockSummary | None]:
+        """Compute new factors of a side and cut off their history; what each block says of its own."""
         kept(factors).localCheckpoint()
         compute(factors)
-        parts = {block: part for (n, block), part in self.summaries.value.items() if n == number}
+        found = {block: part for (n, block), part in self.summaries.value.items() if n == number}
         self.summaries.value = {}
-        old = self.sides[name]
-        missing = old.blocked.n_blocks - len(parts)
+        missing = self.sides[name].blocked.n_blocks - len(found)
         if missing:
             raise _LostSummaryError(
                 f"half-iteration {number}/{self.planned}: {missing} blocks of {name} gave no summary"
             )
+        return found
+
+    def _replace_factors(
+        self,
+        name: str,
+        factors: Keyed,
+        found: dict[int, BlockSummary | None],
+        number: int,
+        solved_with: Broadcast[Matrix] | None = None,
+    ) -> dict[int, BlockSummary]:
+        """Put computed factors in the place of the old ones; their blocks' summaries, all of them there."""
+        parts = {block: part for block, part in found.items() if part is not None}
+        old = self.sides[name]
         self.sides[name] = replace(
             old,
             factors=factors,
