@@ -54,8 +54,8 @@ def test_users_are_solved_against_a_table_of_many_files_whatever_the_blocks(spar
     blocks = lay_out(spark, table, rows=40, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=30)
     objective = Objective(reg_scaling="count")
     factors = fold_in_users(
-        blocks.users, blocks.items, item_factors=str(tmp_path / "items"), item_weights=None, gramian=gramian(rows),
-        objective=objective,
+        blocks.users, blocks.items, dealt=blocks.dealt, item_factors=str(tmp_path / "items"), item_weights=None,
+        gramian=gramian(rows), objective=objective,
     )  # fmt: skip
     write_factors(spark, blocks.users, factors, str(tmp_path / "users"))
     found = pq.read_table(tmp_path / "users").sort_by("id")

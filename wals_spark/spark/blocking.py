@@ -37,8 +37,8 @@ class Blocks:
     """Both sides, laid out.
 
     ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs; ``mean_rating`` is of the
-    distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero; ``dealt`` is the
-    block of each bucket of items (`buckets.balanced`), shape (N_BUCKETS,).
+    distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero. ``dealt`` is
+    the block of each bucket of items (`buckets.balanced`), shape (N_BUCKETS,).
     """
 
     users: BlockedSide

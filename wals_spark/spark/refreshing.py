@@ -102,7 +102,9 @@ def fold_in_users(
     received = _sent(users, items, _placed(sc, items, dealt, item_factors, "features"), width=len(gramian))
 
     summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
-    solve = partial(solve_block, task=HalfIterationTask(1, "users", objective, summaries, EXACT), gramian=sc.broadcast(gramian))
+    solve = partial(
+        solve_block, task=HalfIterationTask(1, "users", objective, summaries, EXACT), gramian=sc.broadcast(gramian)
+    )
     factors = kept(side_by_side(weighed, received).mapPartitionsWithIndex(solve, preservesPartitioning=True))
     sc.setJobDescription("fold in users")
     compute(factors)
