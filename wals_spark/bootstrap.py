@@ -89,4 +89,4 @@ def poisson_times(keys: Keys, replicates: int) -> npt.NDArray[np.uint8]:
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state ^= state >> np.uint64(31)
     uniform = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return np.searchsorted(_POISSON, uniform, side="right").astype(np.uint8)
+    return np.asarray(np.searchsorted(_POISSON, uniform, side="right"), dtype=np.uint8)

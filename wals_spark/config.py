@@ -334,7 +334,8 @@ class Config(Settings, frozen=True, kw_only=True):
         chosen = self.confidence
         if not chosen.half_life_days:
             return None
-        reference = _seconds(chosen.reference_time) if chosen.reference_time else None
+        moment = chosen.reference_time
+        reference = moment_in_seconds(moment, "confidence.reference_time") if moment else None
         return Decay(chosen.half_life_days, chosen.decay_floor, reference)
 
     @classmethod
@@ -358,7 +359,7 @@ class Config(Settings, frozen=True, kw_only=True):
         if self.confidence.half_life_days and not self.input.timestamp:
             raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
         if self.confidence.reference_time:
-            _seconds(self.confidence.reference_time)
+            moment_in_seconds(self.confidence.reference_time, "confidence.reference_time")
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
@@ -378,17 +379,16 @@ def check_input(table: Input, purpose: str, *, section: str = "input") -> None:
         raise ConfigError(f"{section}: one column is named twice among {', '.join(roles)}: {named}")
 
 
-_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")
-
-
-def _seconds(moment: str) -> float:
+def moment_in_seconds(moment: str, setting: str) -> float:
+    """ISO 8601 as seconds since 1970; without a zone, UTC."""
     try:
         parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
     except ValueError as error:
-        raise ConfigError(
-            f"confidence.reference_time = {moment}: a time like 2026-01-31T00:00:00Z is needed"
-        ) from error
+        raise ConfigError(f"{setting} = {moment}: a time like 2026-01-31T00:00:00Z is needed") from error
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
+
+
+_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")
 
 
 def _check_objective(config: Config, given: dict[str, Any]) -> None:

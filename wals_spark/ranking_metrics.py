@@ -179,7 +179,7 @@ def _at(name: str, k: int, ordered: _Ordered, measures: Measures) -> Floats:
     hits = places < k
 
     def over_hits(gains: Floats) -> Floats:
-        return np.bincount(rows, np.where(hits, gains, 0.0), minlength=len(n_test))
+        return _sums(rows, np.where(hits, gains, 0.0), len(n_test))
 
     first = numbers == 0
     capped = np.minimum(k, n_test)
@@ -189,7 +189,7 @@ def _at(name: str, k: int, ordered: _Ordered, measures: Measures) -> Floats:
         return over_hits(np.ones_like(places)) / k
     if name == "ndcg":
         ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])  # of 0, 1, ..., k test items
-        return over_hits(1.0 / np.log2(places + 2.0)) / ideal[capped]
+        return over_hits(1.0 / np.log2(places + 2.0)) / np.take(ideal, capped)
     if name == "map":
         precisions = over_hits((numbers + 1.0) / (places + 1.0))
         return precisions / (n_test if measures.average_precision == "test" else capped)
@@ -202,7 +202,7 @@ def _percentile_rank(placed: Placed) -> tuple[Floats, Floats]:
     n_users = len(placed.candidates)
     rows = np.repeat(np.arange(n_users), np.diff(placed.indptr))
     share = np.minimum(placed.places / np.maximum(placed.candidates - 1, 1)[rows], 1.0)
-    return np.bincount(rows, placed.ratings * share, n_users), np.bincount(rows, placed.ratings, n_users)
+    return _sums(rows, placed.ratings * share, n_users), _sums(rows, placed.ratings, n_users)
 
 
 def _of_lists(name: str, k: int, lists: Lists) -> tuple[Floats, Floats]:
@@ -210,3 +210,8 @@ def _of_lists(name: str, k: int, lists: Lists) -> tuple[Floats, Floats]:
     of_item = lists.surprise if name == "novelty" else lists.tail
     there = positions >= 0
     return np.where(there, of_item[positions], 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64)
+
+
+def _sums(rows: Ints, values: Floats, n_users: int) -> Floats:
+    """Of the values of each user, shape (n_users,)."""
+    return np.asarray(np.bincount(rows, values, minlength=n_users), dtype=np.float64)

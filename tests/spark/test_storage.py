@@ -42,8 +42,8 @@ def test_a_relative_root_is_made_absolute(spark):
 
 
 def test_a_new_folder_is_there_when_all_is_written_and_not_before(spark, tmp_path):
-    (tmp_path / ".out.unfinished").mkdir()  # a run that died
-    (tmp_path / ".out.unfinished/half").write_text("")
+    (tmp_path / "out.unfinished").mkdir()  # a run that died
+    (tmp_path / "out.unfinished/half").write_text("")
     with new_folder(spark, str(tmp_path / "out")) as folder:
         folder.write_text("x", "a", "b")
         assert not (tmp_path / "out").exists()

@@ -99,8 +99,7 @@ def new_folder(spark: SparkSession, path: str, *, setting: str = "output.path") 
     target = Storage(spark, path)
     if target.exists():
         raise ConfigError(f"{setting} = {path} exists and stays: name another folder, or remove this one")
-    parent, _, name = target.path().rpartition("/")
-    unfinished = Storage(spark, f"{parent}/.{name}.unfinished")
+    unfinished = Storage(spark, f"{target.path()}.unfinished")
     unfinished.delete()  # what a run that died has left
     try:
         yield unfinished
