@@ -32,6 +32,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from wals_spark.ranking import Ties
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -147,6 +149,24 @@ def user_sums(placed: Placed, lists: Lists | None, measures: Measures) -> tuple[
     return values, weights
 
 
+def apart(indptr: Ints, places: Ints, ties: Ties) -> Ints:
+    """The places of test items as if those of a user that tie stood one after the other, in places of their own.
+
+    `ranking.ranks` lets m test items that tie all count each other (``against``: they all have the last of the m places
+    they take), or none of them (``for``: the first).
+    """
+    if ties == "order":
+        return places
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    order = np.lexsort((places, rows))
+    _, first, sizes = np.unique(np.stack([rows, places])[:, order], axis=1, return_index=True, return_counts=True)
+    numbers = np.arange(len(places)) - np.repeat(first, sizes)  # from 0, in each group
+    moved = numbers if ties == "for" else numbers - np.repeat(sizes - 1, sizes)
+    spread = np.empty_like(places)
+    spread[order] = places[order] + moved
+    return spread
+
+
 def first_places(positions: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
     """Each item that is in a list, and the best place it has in any: what coverage is counted from, at every k.
 
@@ -188,8 +208,8 @@ def _at(name: str, k: int, ordered: _Ordered, measures: Measures) -> Floats:
     if name == "precision":
         return over_hits(np.ones_like(places)) / k
     if name == "ndcg":
-        ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])  # of 0, 1, ..., k test items
-        return over_hits(1.0 / np.log2(places + 2.0)) / np.take(ideal, capped)
+        ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))  # (k,): of 1, 2, ..., k test items
+        return over_hits(1.0 / np.log2(places + 2.0)) / ideal[capped - 1]
     if name == "map":
         precisions = over_hits((numbers + 1.0) / (places + 1.0))
         return precisions / (n_test if measures.average_precision == "test" else capped)
