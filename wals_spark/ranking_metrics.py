@@ -208,7 +208,7 @@ def _at(name: str, k: int, ordered: _Ordered, measures: Measures) -> Floats:
     if name == "precision":
         return over_hits(np.ones_like(places)) / k
     if name == "ndcg":
-        ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))  # (k,): of 1, 2, ..., k test items
+        ideal: Floats = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))  # (k,): of 1, 2, ..., k test items
         return over_hits(1.0 / np.log2(places + 2.0)) / ideal[capped - 1]
     if name == "map":
         precisions = over_hits((numbers + 1.0) / (places + 1.0))

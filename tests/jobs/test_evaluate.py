@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wals_spark.planted import planted_listening
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def run_job(tmp_path):
+    """Start a job as a user does, in a folder of its own; give what it printed and its exit code."""
+
+    def run(name: str, *settings: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / f"jobs/{name}.py"), *(f"--set={setting}" for setting in settings)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+
+    return run
+
+
+def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, tmp_path):
+    history = planted_listening(n_users=300)
+    table = pa.table({"who": history.users, "what": history.items, "plays": history.plays})
+    pq.write_table(table, tmp_path / "plays.parquet")
+    columns = ["input.path=plays.parquet", "input.user=who", "input.item=what", "input.rating=plays"]
+    done = run_job("split", *columns, "split.by=random", "output.path=parts")
+    assert done.returncode == 0, done.stderr
+    parts = {name: pq.read_table(tmp_path / "parts" / name) for name in ("train", "test")}
+    assert sum(map(len, parts.values())) == len(table)
+    assert f"parts/test: {len(parts['test']):,} rows of" in done.stderr
+
+    done = run_job("train", "input.path=parts/train", "output.path=model", "train.rank=8", "train.max_iter=5")
+    assert done.returncode == 0, done.stderr
+    tested = ["model.path=model", "input.path=parts/train", "test.path=parts/test"]
+    done = run_job("evaluate", *tested, "evaluate.k=10", "evaluate.bootstrap=50")
+    assert done.returncode == 0, done.stderr
+    version = (tmp_path / "model/CURRENT").read_text().strip()
+    result = json.loads((tmp_path / "model/versions" / version / "metrics.json").read_text())
+    assert result["model"]["version"] == version
+    assert result["counts"]["test_pairs"] == len(parts["test"])
+    recall = next(entry for entry in result["metrics"] if entry["name"] == "recall")
+    assert recall["popularity_high"] < recall["low"] < recall["model"] < recall["high"]
+    assert f"recall@10        {recall['model']:.4f}  {recall['low']:.4f} to {recall['high']:.4f}" in done.stdout
+
+    pq.write_table(parts["test"].slice(0, 0), tmp_path / "empty.parquet")
+    done = run_job("evaluate", *tested, "test.path=empty.parquet")
+    assert done.returncode == 3
+    assert done.stderr.strip().splitlines()[-1] == "error: test.path = empty.parquet holds no rows"

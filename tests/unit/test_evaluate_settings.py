@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from wals_spark.errors import ConfigError
+from wals_spark.evaluate_settings import EvaluateSettings
+from wals_spark.settings import load_settings
+
+NEEDED = ("model.path=m", "test.path=t")
+
+
+def settings(*given):
+    return load_settings(EvaluateSettings, None, [*NEEDED, *given])
+
+
+def test_test_and_candidates_are_read_as_the_input_is_unless_they_say_otherwise():
+    found = settings(
+        "input.path=i", "input.format=csv", "input.user=who", "input.rating=plays", "candidates.path=c", "test.user=u"
+    )
+    assert (found.test.path, found.test.format, found.test.user, found.test.rating) == ("t", "csv", "u", "plays")
+    assert (found.candidates.path, found.candidates.user, found.candidates.rating) == ("c", "who", "")
+
+
+def test_lists_are_given_as_text_with_commas_too(tmp_path):
+    (tmp_path / "e.toml").write_text("[evaluate]\nk = [5, 50]\nmetrics = ['recall']\n")
+    assert load_settings(EvaluateSettings, tmp_path / "e.toml", NEEDED).evaluate.k == (5, 50)
+    found = settings("evaluate.k=20,5", "evaluate.metrics=ndcg, recall")
+    assert (found.evaluate.metrics, found.protocol.measures.ks) == (("ndcg", "recall"), (5, 20))
+    assert settings("evaluate.k=7").evaluate.k == (7,)
+
+
+def test_all_metrics_are_taken_that_can_be():
+    assert "novelty" not in settings().metrics
+    assert "coverage" in settings().metrics
+    assert "novelty" in settings("input.path=i").metrics
+
+
+def test_ties_are_as_in_recommendations_or_with_candidates_against_the_test_item():
+    assert settings().ties == "order"
+    assert settings("candidates.path=c").ties == "against"
+    assert settings("candidates.path=c", "evaluate.ties=for").protocol.ties == "for"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("evaluate.metrics=ndgc", "evaluate.metrics: there is no metric ndgc; did you mean ndcg?"),
+        ("evaluate.metrics=novelty", "evaluate.metrics: novelty needs input.path"),
+        ("evaluate.k=0", "evaluate.k = 0: a list has at least one item"),
+        ("evaluate.k=", "evaluate.k: expected `array` of length >= 1"),
+        ("model.path=", "model.path is not set"),
+        ("test.path=", "test.path is not set: name the interactions to test with"),
+        ("test.nonpositive=dislike", "what a user dislikes is nothing to find"),
+        ("evaluate=3", "--set takes section.key=value"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_with_the_setting_to_change(given, message):
+    with pytest.raises(ConfigError) as refused:
+        settings(given)
+    assert message in str(refused.value)
