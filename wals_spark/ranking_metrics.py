@@ -209,7 +209,8 @@ def _at(name: str, k: int, ordered: _Ordered, measures: Measures) -> Floats:
         return over_hits(np.ones_like(places)) / k
     if name == "ndcg":
         ideal: Floats = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))  # (k,): of 1, 2, ..., k test items
-        return over_hits(1.0 / np.log2(places + 2.0)) / ideal[capped - 1]
+        gain: Floats = over_hits(1.0 / np.log2(places + 2.0)) / ideal[capped - 1]
+        return gain
     if name == "map":
         precisions = over_hits((numbers + 1.0) / (places + 1.0))
         return precisions / (n_test if measures.average_precision == "test" else capped)

@@ -96,7 +96,7 @@ def test_popularity_is_a_model_whose_items_have_the_number_of_their_users(tables
 
 
 def test_lists_longer_than_the_catalogue_other_ids_and_nobody_to_judge_are_refused(tables, spark):
-    test, training, user_factors, item_factors = tables
+    test, _, user_factors, item_factors = tables
     with gathered(test, n_partitions=1) as held_out:
         too_long = Protocol(Measures(("recall",), (31,)))
         with pytest.raises(ConfigError, match=r"evaluate\.k = 31: the model has no more than 30 items"):
