@@ -156,6 +156,7 @@ def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
                 )  # fmt: skip
                 objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
                 ends[0] = time.perf_counter() - began
+                laying_out = peak_of_workers(forget=True)
 
                 def stamp(_: Any, ends: list[float] = ends, began: float = began) -> None:
                     ends.append(time.perf_counter() - began)
@@ -175,7 +176,9 @@ def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
                         "seconds_per_iteration": statistics.median(per_iteration),
                         "kernel_seconds_per_iteration": statistics.median(inside) / cores(),
                         "seconds": ends[-1],
+                        "worker_peak_mib_laying_out": laying_out,
                         "worker_peak_mib": peak_of_workers(),
+                        "worker_data_mib": data_of_a_task(blocks, rank),
                         "curve": [[at, event.loss.total] for at, event in zip(ends[1:], trained.events, strict=True)],
                     }
                     for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors)):
@@ -187,8 +190,8 @@ def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
     return train_ours
 
 
-def peak_of_workers() -> float:
-    """The most memory that a Python worker on this machine has had, in MiB; Linux only."""
+def peak_of_workers(*, forget: bool = False) -> float:
+    """The most memory that a Python worker on this machine has had, in MiB, and begin anew; Linux only."""
     peaks = [0]
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -196,9 +199,21 @@ def peak_of_workers() -> float:
             if b"pyspark" in command and b"daemon" in command:
                 lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
                 peaks.append(int(lines["VmHWM"].split()[0]))
+                if forget:
+                    (status.parent / "clear_refs").write_text("5")
         except (OSError, KeyError):
             continue  # it ended while we looked
     return max(peaks) / 1024
+
+
+def data_of_a_task(blocks: Any, rank: int) -> float:
+    """What the larger task of a half-iteration holds at least, in MiB: its in-block, and rows received and solved."""
+    row, sides = 4 * rank, (blocks.users, blocks.items)
+    of_sides = [
+        blocks.observations / solved.n_blocks * 4 + row * (fixed.rows + solved.rows / solved.n_blocks)
+        for solved, fixed in (sides, sides[::-1])
+    ]
+    return float(max(of_sides)) / 2**20
 
 
 def by_id(path: str) -> Factors:
@@ -308,7 +323,7 @@ def show(records: list[dict[str, Any]]) -> None:
         "kernels",
         "loss",
         "s to MLlib's loss",
-        "MiB",
+        "MiB of data",
     ):
         table.add_column(name, justify="left" if name == "system" else "right")
     for record in records:
@@ -323,7 +338,9 @@ def show(records: list[dict[str, Any]]) -> None:
             "" if kernel is None else f"{kernel / record['seconds_per_iteration']:.0%}",
             f"{record['loss']:,.0f}",
             "" if there is None else f"{there:.1f}",
-            f"{record['worker_peak_mib']:.0f}" if "worker_peak_mib" in record else "",
+            f"{record['worker_peak_mib']:.0f} of {record['worker_data_mib']:.0f}"
+            if "worker_peak_mib" in record
+            else "",
         )
     Console(width=max(110, Console().width)).print(table)
 
