@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime, timezone
 
@@ -12,8 +13,9 @@ from wals_spark.explanation import describe_objective, describe_weights
 from wals_spark.gramian import as_json
 from wals_spark.histogram import Histogram
 from wals_spark.manifest import manifest, new_version_name
+from wals_spark.phases import Phases
 from wals_spark.progress import progress
-from wals_spark.spark import blocking, publishing, ratings, training
+from wals_spark.spark import blocking, publishing, ratings, reporting, training
 from wals_spark.spark.session import open_session
 from wals_spark.spark.storage import EVENTS, GRAMIANS, Storage
 
@@ -23,16 +25,20 @@ logger = logging.getLogger("wals_spark")
 def main() -> None:
     """Train as the command line says."""
     config = parse_settings(Config, "Train weighted ALS on interactions and write the factor tables.")
-    for line in describe_objective(config):
+    explanation = describe_objective(config)
+    for line in explanation:
         logger.info("%s", line)
     created = datetime.now(timezone.utc)
     version = config.output.version or new_version_name(created)
+    phases = Phases()
     with open_session("wals_spark train") as spark:
+        phases.end("start Spark")
         storage = Storage(spark, config.output.path)
         with publishing.new_version(storage, version) as folder:
             checked = ratings.check(
                 ratings.read(spark, config.input), config.input, implicit=config.train.implicit, decay=config.decay()
             )
+            phases.end("read and check")
             logger.info("read %s rows of %s", f"{checked.rows:,}", config.input.path)
             blocks = blocking.lay_out(
                 spark,
@@ -44,6 +50,7 @@ def main() -> None:
                 user_blocks=config.train.user_blocks,
                 item_blocks=config.train.item_blocks,
             )
+            phases.end("lay out")
             logger.info(
                 "laid out %s users in %d blocks, %s items in %d blocks, %s observations",
                 f"{blocks.users.rows:,}", blocks.users.n_blocks, f"{blocks.items.rows:,}", blocks.items.n_blocks,
@@ -62,12 +69,15 @@ def main() -> None:
                     show(events[-1])
 
                 def describe(weights: Histogram) -> None:
-                    for line in describe_weights(weights, objectives, blocks.mean_rating):
+                    lines = describe_weights(weights, objectives, blocks.mean_rating)
+                    explanation.extend(lines)
+                    for line in lines:
                         logger.info("%s", line)
 
                 trained = training.train(
                     spark.sparkContext, blocks.users, blocks.items, config.train, objectives, report, describe
                 )
+            phases.end("train")
             gramians = {
                 side.name: publishing.write_factors(spark, side, factors, storage.path(folder, table))
                 for side, factors, table in (
@@ -80,6 +90,7 @@ def main() -> None:
                 publishing.write_item_weights(
                     spark, blocks.items, objectives["items"], storage.path(folder, "item_weights")
                 )
+            phases.end("write")
             text = manifest(
                 version=version,
                 created=created,
@@ -95,7 +106,11 @@ def main() -> None:
                 last=trained.events[-1],
                 stopped_by=trained.stopped_by,
                 spark_version=spark.version,
+                degrees=blocks.degrees,
+                seconds=phases.seconds,
+                explanation=explanation,
             )
+            reporting.write_report(storage, folder, json.loads(text))
             publishing.publish(storage, folder, text, current=version if config.output.publish else None)
             logger.info("model %s is complete: %s", version, storage.path(folder))
 

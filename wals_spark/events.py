@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from wals_spark.objective import Loss
 
@@ -52,3 +53,8 @@ class HalfIteration:
 def as_jsonl(events: list[HalfIteration]) -> str:
     """All records, a line each."""
     return "".join(f"{event.as_json()}\n" for event in events)
+
+
+def read_jsonl(text: str) -> list[dict[str, Any]]:
+    """The records that `as_jsonl` wrote."""
+    return [json.loads(line) for line in text.splitlines()]

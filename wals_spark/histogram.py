@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,21 @@ class Histogram:
             )
         return whole
 
+    @classmethod
+    def of_counts(cls, counts: npt.NDArray[np.integer]) -> Histogram:
+        """Count whole numbers from 1, such as how many observations each row has."""
+        values, times = np.unique(counts, return_counts=True)
+        return cls.of(values, times)
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_record` is the way back."""
+        return {"counts": sorted(self.counts.items()), "least": self.least, "most": self.most, "total": self.total}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Histogram:
+        """What `as_record` gave."""
+        return cls(Counter(dict(record["counts"])), record["least"], record["most"], record["total"])
+
     @property
     def size(self) -> int:
         """How many values were counted."""
@@ -70,3 +86,10 @@ class Histogram:
             exact = {0.0: self.least, 1.0: self.most}
             found.append(exact.get(level, min(max(middle, self.least), self.most)))
         return found
+
+    def octaves(self) -> dict[int, int]:
+        """How many whole numbers from 1 lie in [1, 2), [2, 4), [4, 8), ..., by the least of each: gaps hold 0."""
+        found: Counter[int] = Counter()
+        for number, n in self.counts.items():
+            found[number // _BINS_AN_OCTAVE] += n
+        return {2**octave: found[octave] for octave in range(max(found, default=-1) + 1)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -15,6 +15,7 @@ import wals_spark
 from wals_spark.config import Config
 from wals_spark.errors import InputError
 from wals_spark.events import HalfIteration
+from wals_spark.histogram import Histogram
 from wals_spark.objective import Objective
 
 FORMAT_VERSION = 1
@@ -35,12 +36,16 @@ def manifest(
     last: HalfIteration,
     stopped_by: str,
     spark_version: str,
+    degrees: Mapping[str, Histogram],
+    seconds: Mapping[str, float],
+    explanation: Sequence[str],
 ) -> str:
     """What a reader needs to trust and to use the factor tables, as JSON.
 
     ``counts`` are of users, items, observations, duplicates merged and rows dropped. With biases, ``biases`` says
     which coordinate of a user's and of an item's features is the bias; the other of the two is 1. ``objectives`` are
-    what was minimised, of each side: the settings together with what only the data could tell.
+    what was minimised, of each side: the settings together with what only the data could tell; ``explanation`` says it
+    in words. ``degrees`` are of users and of items, ``seconds`` of the phases of the job.
     """
     document: dict[str, Any] = {
         "format": "wals_spark model",
@@ -59,15 +64,32 @@ def manifest(
             "biases": {"users": config.train.rank, "items": config.train.rank + 1} if config.train.biases else None,
         },
         "counts": counts,
+        "degrees": {side: _distribution(found) for side, found in degrees.items()},
         "loss": {"total": last.loss.total, **last.loss._asdict()},
         "half_iterations": last.number,
         "stopped_by": stopped_by,
         "solved_last": last.side,
         "objectives": {side: asdict(objective) for side, objective in objectives.items()},
+        "explanation": list(explanation),
+        "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
         "settings": config.as_dict(),
         "written_by": _written_by(spark_version),
     }
     return _as_text(document)
+
+
+def _distribution(degrees: Histogram) -> dict[str, Any]:
+    """Rows by the octave of their number of observations, which begins at ``from``."""
+    octaves = degrees.octaves()
+    median, p99, most = degrees.quantiles([0.5, 0.99, 1.0])
+    return {
+        "from": list(octaves),
+        "rows": list(octaves.values()),
+        "mean": round(degrees.mean, 2),
+        "median": round(median),
+        "p99": round(p99),
+        "most": round(most),
+    }
 
 
 def read_manifest(text: str, where: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
     model = tmp_path / "model/versions/v1"
     assert sorted(path.name for path in model.iterdir()) == [
-        "events.jsonl", "gramians.json", "item_factors", "manifest.json", "user_factors",
+        "events.jsonl", "gramians.json", "item_factors", "manifest.json", "report.html", "user_factors",
     ]  # fmt: skip
 
     users, items = read_factors(model / "user_factors"), read_factors(model / "item_factors")
@@ -70,6 +70,9 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     expected = oracle.loss(c, p, [users[i] for i in USERS], [items[i] for i in ITEMS], *penalties)
     assert events[-1]["loss"] == manifest["loss"]["total"] == pytest.approx(expected, rel=1e-6)
     assert "half-iteration 8/8  items  loss" in done.stderr
+    assert manifest["degrees"]["users"]["rows"] == [1, 3]  # of one observation, of two or three
+    assert list(manifest["seconds"]) == ["start Spark", "read and check", "lay out", "train", "write"]
+    assert "<h2>Loss by half-iteration</h2>" in (model / "report.html").read_text(encoding="utf-8")
 
     again = run_train(*interactions, "output.version=v1")
     assert again.returncode == 2

@@ -11,6 +11,7 @@ import pytest
 from wals_spark.config import load_config
 from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.events import HalfIteration
+from wals_spark.histogram import Histogram
 from wals_spark.manifest import manifest, new_version_name
 from wals_spark.objective import Loss
 from wals_spark.pieces import PIECE_BYTES, cut
@@ -131,6 +132,9 @@ def test_the_manifest_says_what_a_reader_needs():
         last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
         stopped_by="max_iter",
         spark_version="4.0",
+        degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([2, 2]))},
+        seconds={"train": 1.23456},
+        explanation=["objective: ..."],
     )
     document = json.loads(text)
     assert document["tables"]["user_factors"] == {
@@ -140,6 +144,10 @@ def test_the_manifest_says_what_a_reader_needs():
     }
     assert document["loss"] == {"total": 6.0, "observed": 3.0, "unobserved": 2.0, "penalty": 1.0}
     assert document["settings"]["train"]["rank"] == 8
+    assert document["seconds"] == {"train": 1.235}
+    assert document["degrees"]["users"] == {
+        "from": [1, 2], "rows": [2, 1], "mean": 1.33, "median": 1, "p99": 1, "most": 2,
+    }  # fmt: skip
     assert (document["format_version"], document["created"]) == (1, "2026-01-02T03:04:05+00:00")
 
 

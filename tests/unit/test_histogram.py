@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,3 +25,11 @@ def test_quantiles_of_merged_parts_are_those_of_all_values_within_one_percent(n,
 def test_zero_is_a_value_and_no_values_are_no_error():
     assert Histogram.of(np.array([0.0, 4.0]), np.array([2, 1])).quantiles([0.0, 0.5, 1.0])[::2] == [0.0, 4.0]
     assert Histogram.merged([Histogram.of(np.empty(0), np.empty(0, int))]).size == 0
+
+
+def test_octaves_count_whole_numbers_by_powers_of_two_through_a_record_and_merging():
+    counts = np.array([1, 1, 2, 3, 4, 7, 8, 1023, 1024])
+    parts = [Histogram.from_record(json.loads(json.dumps(Histogram.of_counts(p).as_record()))) for p in (counts, [1])]
+    octaves = Histogram.merged(parts).octaves()
+    assert octaves == {1: 3, 2: 2, 4: 2, 8: 1, 16: 0, 32: 0, 64: 0, 128: 0, 256: 0, 512: 1, 1024: 1}
+    assert Histogram().octaves() == {}

@@ -23,6 +23,7 @@ from pyspark.sql import DataFrame, SparkSession
 from wals_spark.blocks import out_block_pieces
 from wals_spark.buckets import N_BUCKETS, balanced
 from wals_spark.errors import InputError
+from wals_spark.histogram import Histogram
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.pieces import Piece, cut_ids
 from wals_spark.spark.rdd import by_block
@@ -38,7 +39,8 @@ class Blocks:
 
     ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs; ``mean_rating`` is of the
     distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero. ``dealt`` is
-    the block of each bucket of items (`buckets.balanced`), shape (N_BUCKETS,).
+    the block of each bucket of items (`buckets.balanced`), shape (N_BUCKETS,). ``degrees`` counts, for each side, the
+    rows that have so many observations.
     """
 
     users: BlockedSide
@@ -48,6 +50,7 @@ class Blocks:
     mean_rating: float
     largest_item_count: int
     dealt: npt.NDArray[np.int32]
+    degrees: dict[str, Histogram]
 
 
 def lay_out(
@@ -108,6 +111,7 @@ def lay_out(
         mean_rating=sum(s["ratings"] for s in summaries) / observations,
         largest_item_count=max(s["largest_count"] for s in item_summaries),
         dealt=dealt,
+        degrees={"users": _degrees(summaries), "items": _degrees(item_summaries)},
     )
 
 
@@ -149,6 +153,7 @@ def _lay_out_user_block(
         "ratings": float(layout.in_block.ratings.sum(dtype=np.float64)),
         "duplicates": layout.duplicates.rows,
         "examples": layout.duplicates.examples,
+        "degrees": Histogram.of_counts(layout.in_block.counts).as_record(),
     }
     columns = (
         ("columns", block, *piece) for destination, part in layout.columns.items() for piece in part.pieces(destination)
@@ -162,7 +167,8 @@ def _lay_out_item_block(block: int, received: Iterable[tuple[int, Piece]], *, n_
     """On an executor: what the user blocks know of one item block becomes its pieces."""
     layout = lay_out_columns(Columns.by_source(piece for _, piece in received), n_row_blocks=n_user_blocks)
     largest_count = int(positive_counts(layout.in_block).max(initial=0))
-    return _records(block, layout, {"rows": len(layout.ids), "largest_count": largest_count})
+    degrees = Histogram.of_counts(layout.in_block.counts).as_record()
+    return _records(block, layout, {"rows": len(layout.ids), "largest_count": largest_count, "degrees": degrees})
 
 
 def _records(block: int, layout: Any, summary: dict[str, Any]) -> Iterator[_Record]:
@@ -185,6 +191,10 @@ def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:
     """One small record a block, in the order of the blocks."""
     rows = read_kind(spark, path, "summary").orderBy("block").collect()
     return [json.loads(bytes(row["payload"])) for row in rows]
+
+
+def _degrees(summaries: Iterable[dict[str, Any]]) -> Histogram:
+    return Histogram.merged(Histogram.from_record(summary["degrees"]) for summary in summaries)
 
 
 def _to_peer_block(sent: tuple[int, Piece]) -> tuple[int, Piece]:

@@ -13,6 +13,7 @@ from wals_spark.errors import ConfigError
 
 CURRENT = "CURRENT"  # below the root: the name of the served version
 MANIFEST, EVENTS, GRAMIANS = "manifest.json", "events.jsonl", "gramians.json"  # in a version's folder
+REPORT = "report.html"  # there, too, and in a search's
 
 
 class Storage:

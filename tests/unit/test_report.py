@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wals_spark.config import load_config
+from wals_spark.events import HalfIteration, as_jsonl, read_jsonl
+from wals_spark.histogram import Histogram
+from wals_spark.manifest import manifest
+from wals_spark.objective import Loss
+from wals_spark.pages.report import report
+from wals_spark.pages.scales import Axis, Scale
+
+HOSTILE = """</title><script>alert("1")</script>'&amp;"""
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """A page taken apart; refuses tags that do not nest, and whatever would load something or run."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.rows, self.texts, self.marks = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        assert tag not in {"script", "link", "iframe", "img", "object", "embed", "base", "form", "use"}
+        assert not {"src", "href", "srcset", "data", "action", "xlink:href"} & set(found)
+        assert not [name for name in found if name.startswith("on")]
+        assert "url(" not in (found.get("style") or "")
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append((found.get("class") or "", []))
+        if tag in {"td", "th"}:
+            self.rows[-1][1].append("")
+        if found.get("class") in {"point", "column"}:
+            self.marks.append(found)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if "style" in self.open:
+            assert not re.search(r"url\(|@import|@font-face|https?:", data)
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][1][-1] += data
+
+    def row(self, name):
+        return next((marked, cells[1:]) for marked, cells in self.rows if cells[0] == name)
+
+
+EVENTS = [
+    HalfIteration(n, 4, side, 3, 0.25 * n, Loss(100.0 / n, 20.0, 5.0 + n))
+    for n, side in enumerate(("items", "users", "items", "users"), start=1)
+]
+
+
+def document(*settings, **changes):
+    text = manifest(
+        version="v1",
+        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+        config=load_config(None, [f"input.path={HOSTILE}", "output.path=b", "train.rank=8", *settings]),
+        counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
+        global_mean=0.0,
+        last=EVENTS[-1],
+        stopped_by="tol",
+        spark_version="4.0",
+        degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([1, 3]))},
+        seconds={"lay out": 1.5, "train": 4.5},
+        explanation=[f"objective: {HOSTILE}"],
+    )
+    return {**json.loads(text), **changes}
+
+
+def events():
+    return read_jsonl(as_jsonl(EVENTS))
+
+
+METRICS = {
+    "protocol": {"test": HOSTILE},
+    "counts": {"users": 7},
+    "metrics": [
+        {"name": "ndcg", "k": k, "model": 0.2, "low": 0.15, "high": 0.25, "popularity": 0.1, "popularity_low": 0.08,
+         "popularity_high": 0.12} for k in (5, 10)
+    ] + [{"name": "mrr", "k": None, "model": 0.3, "low": 0.2, "high": 0.4}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("metrics", [None, METRICS])
+def test_the_page_is_whole_loads_nothing_and_shows_hostile_text_as_text(metrics):
+    page = Page(report(document(), events(), metrics))
+    assert page.row("input.path") == ("changed", [HOSTILE, ""])
+    assert f"objective: {HOSTILE}" in page.texts
+    assert bool(metrics) == (f"test: {HOSTILE}; users: 7" in page.texts)
+
+
+def test_the_page_says_what_the_documents_say():
+    page = Page(report(document(), events(), METRICS))
+    assert page.row("train.rank") == ("changed", ["8", "64"])
+    assert page.row("train.max_iter") == ("", ["15", "15"])
+    assert page.row("3") == ("", ["items", "61.33", "33.33", "20.00", "8.00", "0.75"])
+    assert page.row("train")[1][:2] == ["4.5 s", "75%"]
+    assert page.row("NDCG@10")[1] == ["0.2000", "0.1500 – 0.2500", "0.1000", "0.0800 – 0.1200"]
+    assert page.row("MRR")[1] == ["0.3000", "0.2000 – 0.4000", "", ""]
+    assert "users, observations 1: 2" in page.texts
+    assert "items, observations 2–3: 1" in page.texts
+    assert "Training ended because an iteration gained less than train.tol of the loss." in page.texts
+    assert "popularity, k 10: 0.1 (0.08 to 0.12)" in page.texts
+
+
+def test_a_model_from_before_degrees_and_seconds_were_written_has_a_report_without_them():
+    old = {key: value for key, value in document().items() if key not in {"degrees", "seconds", "explanation"}}
+    page = Page(report(old, events()))
+    assert "Loss by half-iteration" in page.texts
+    assert "Observations of a user" not in page.texts
+
+
+def test_every_mark_lies_within_its_drawing_also_when_the_loss_is_flat_or_below_zero():
+    flat = [{**event, "loss": -5.0, "observed": -30.0} for event in events()]
+    for happened in (flat, flat[:1], events()):
+        for mark in Page(report(document(), happened)).marks:
+            x, y = (float(mark.get(name) or mark.get(f"c{name}")) for name in "xy")
+            assert 0 <= x <= 460
+            assert 0 <= y <= 280
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e9) | st.floats(-1e9, -1e-6) | st.just(0.0), min_size=1, max_size=6),
+    st.sampled_from([Axis(""), Axis("", log=True), Axis("", least=0.0), Axis("", whole=True)]),
+)
+def test_a_scale_has_room_for_its_values_in_their_order_and_a_few_ticks(values, axis):
+    scale = Scale.over(axis, values, 50.0, 450.0)
+    drawn = sorted(value for value in values if value > 0 or not axis.log)
+    places = [scale.at(value) for value in drawn]
+    assert places == sorted(places)
+    assert all(50.0 - 1e-6 <= place <= 450.0 + 1e-6 for place in places)
+    ticks = scale.ticks()
+    assert len(ticks) <= 17
+    assert all(50.0 - 1e-6 <= scale.at(tick) <= 450.0 + 1e-6 for tick in ticks)
