@@ -63,6 +63,19 @@ def load_settings(kind: type[SomeSettings], path: str | Path | None, overrides: 
     for override in overrides:
         _apply(values, override)
     values = kind.completed(values)
+    settings = checked(kind, values, path)
+    settings.check_together(values)
+    return settings
+
+
+def checked(kind: type[SomeSettings], values: dict[str, Any], path: str | Path | None = None) -> SomeSettings:
+    """Settings from plain values, each field checked; ``path`` is what messages name as their source.
+
+    Raises
+    ------
+    ConfigError
+        As `load_settings`.
+    """
     try:
         settings = msgspec.convert(values, kind, strict=False)  # not strict: an override is text
     except msgspec.ValidationError as error:
@@ -71,7 +84,6 @@ def load_settings(kind: type[SomeSettings], path: str | Path | None, overrides: 
         for key, value in section.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ConfigError(f"{name}.{key} = {value}: a finite number is needed")
-    settings.check_together(values)
     return settings
 
 

@@ -89,12 +89,15 @@ def events():
 
 
 METRICS = {
-    "protocol": {"test": HOSTILE},
-    "counts": {"users": 7},
+    "protocol": HOSTILE,
+    "counts": {"users": 7000},
     "metrics": [
-        {"name": "ndcg", "k": k, "model": 0.2, "low": 0.15, "high": 0.25, "popularity": 0.1, "popularity_low": 0.08,
-         "popularity_high": 0.12} for k in (5, 10)
-    ] + [{"name": "mrr", "k": None, "model": 0.3, "low": 0.2, "high": 0.4}],
+        {"name": "ndcg", "k": k, "better": "higher", "model": {"value": 0.2, "low": 0.15, "high": 0.25},
+         "popularity": {"value": 0.1, "low": 0.08, "high": 0.12}} for k in (5, 10)
+    ] + [
+        {"name": "mpr", "k": None, "better": "lower", "model": {"value": 0.3, "low": None, "high": None},
+         "popularity": None},
+    ],
 }  # fmt: skip
 
 
@@ -103,7 +106,7 @@ def test_the_page_is_whole_loads_nothing_and_shows_hostile_text_as_text(metrics)
     page = Page(report(document(), events(), metrics))
     assert page.row("input.path") == ("changed", [HOSTILE, ""])
     assert f"objective: {HOSTILE}" in page.texts
-    assert bool(metrics) == (f"test: {HOSTILE}; users: 7" in page.texts)
+    assert bool(metrics) == (f"Protocol: {HOSTILE}. users 7,000." in page.texts)
 
 
 def test_the_page_says_what_the_documents_say():
@@ -112,8 +115,8 @@ def test_the_page_says_what_the_documents_say():
     assert page.row("train.max_iter") == ("", ["15", "15"])
     assert page.row("3") == ("", ["items", "61.33", "33.33", "20.00", "8.00", "0.75"])
     assert page.row("train")[1][:2] == ["4.5 s", "75%"]
-    assert page.row("NDCG@10")[1] == ["0.2000", "0.1500 – 0.2500", "0.1000", "0.0800 – 0.1200"]
-    assert page.row("MRR")[1] == ["0.3000", "0.2000 – 0.4000", "", ""]
+    assert page.row("NDCG@10")[1] == ["0.2000", "0.1500 – 0.2500", "0.1000", "0.0800 – 0.1200", "higher"]
+    assert page.row("Mpr")[1] == ["0.3000", "", "", "", "lower"]
     assert "users, observations 1: 2" in page.texts
     assert "items, observations 2–3: 1" in page.texts
     assert "Training ended because an iteration gained less than train.tol of the loss." in page.texts

@@ -13,31 +13,32 @@ from wals_spark.pages.scales import Axis
 
 Record = dict[str, Any]
 
-_RANKINGS = (("model", "low", "high"), ("popularity", "popularity_low", "popularity_high"))
+_RANKINGS = ("model", "popularity")
 _CAPITALS = ("ndcg", "map", "mrr")
 
 
 def ranking_section(metrics: Record) -> Element:
-    """Metrics as charts, if they are at several k, and as a table; then what was evaluated and how."""
+    """Metrics as charts, if they are at several k, and as a table; then how many of what were evaluated."""
     by_name: dict[str, list[Record]] = {}
     for row in metrics["metrics"]:
         by_name.setdefault(row["name"], []).append(row)
     figures = [_by_k(name, rows) for name, rows in by_name.items() if len(rows) > 1]
-    header = ["metric", "model", "95% interval", "popularity", "95% interval"]
+    header = ["metric", "model", "95% interval", "popularity", "95% interval", "better"]
     lines: list[list[Child]] = [
         [
             _title(name) + (f"@{row['k']}" if row["k"] else ""),
-            *(said for label, low, high in _RANKINGS for said in (_share(row, label), _interval(row, low, high))),
+            *(said for ranking in _RANKINGS for said in (_value(row.get(ranking)), _interval(row.get(ranking)))),
+            row["better"],
         ]
         for name, rows in by_name.items()
         for row in rows
     ]
-    stated = {**metrics.get("protocol", {}), **metrics.get("counts", {})}
+    counts = "; ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in metrics["counts"].items())
     return section(
         "Ranking, beside popularity",
         panels(figures),
         table(header, lines, numbers=(1, 2, 3, 4)),
-        el("p", "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in stated.items()), class_="note"),
+        el("p", f"Protocol: {metrics['protocol']}. {counts}.", class_="note"),
     )
 
 
@@ -46,24 +47,25 @@ def _title(name: str) -> str:
 
 
 def _by_k(name: str, rows: Sequence[Record]) -> Element:
-    series = [
-        Series(
-            label,
-            range(len(rows)),
-            [row[label] for row in rows],
-            tone=tone,
-            intervals=[(row[low], row[high]) for row in rows if row.get(low) is not None],
-        )
-        for tone, (label, low, high) in enumerate(_RANKINGS)
-        if all(row.get(label) is not None for row in rows)
-    ]
+    series = []
+    for tone, ranking in enumerate(_RANKINGS):
+        found = [row[ranking] for row in rows if row.get(ranking) is not None]
+        if len(found) == len(rows):
+            intervals = [(one["low"], one["high"]) for one in found if one["low"] is not None]
+            whole = intervals if len(intervals) == len(rows) else []
+            values = [one["value"] for one in found]
+            series.append(Series(ranking, range(len(rows)), values, tone=tone, intervals=whole))
     cuts = tuple(str(row["k"]) for row in rows)
     return chart(_title(name), series, x=Axis("k", names=cuts), y=Axis(f"{_title(name)}@k", least=0.0))
 
 
-def _share(row: Record, label: str) -> str:
-    return "" if row.get(label) is None else f"{row[label]:.4f}"
+def _value(found: Record | None) -> str:
+    return "" if found is None else f"{found['value']:.4f}"
 
 
-def _interval(row: Record, low: str, high: str) -> str:
-    return "" if row.get(low) is None else f"{row[low]:.4f} – {row[high]:.4f}"
+def _interval(found: Record | None) -> str:
+    return "" if found is None or found["low"] is None else f"{found['low']:.4f} – {found['high']:.4f}"
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

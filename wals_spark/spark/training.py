@@ -41,6 +41,9 @@ Matrix = npt.NDArray[np.float64]
 
 _ATTEMPTS = 3
 
+Inspect = Callable[[int, Keyed, Keyed], None]
+"""Looks at training between two iterations: the iteration that ended, and the factors of users and of items."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -94,12 +97,14 @@ def train(
     objectives: Mapping[str, Objective],
     report: Callable[[list[HalfIteration]], None],
     describe: Callable[[Histogram], None] = lambda _: None,
+    inspect: Inspect = lambda *_: None,
 ) -> Trained:
     """Train from the start until ``max_iter`` or ``tol``.
 
     ``objectives`` has what is minimised for the rows of ``users`` and of ``items``: one objective, with the λ of each
     side. Before the first half-iteration ``describe`` is given what the observations weigh; after each, ``report`` all
-    events so far.
+    events so far; after each iteration but the last, ``inspect`` the iteration's number and the factors of users and of
+    items as they stand. What it raises ends training.
 
     Factors are kept on the executors without their history, so that the 200th iteration runs as the tenth did. If
     an executor is lost with factors nobody else has, training begins again from the blocks, which are on storage,
@@ -111,7 +116,7 @@ def train(
         If the loss rises or a row has no finite solution: which half-iteration, and which id.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        training = _Training(sc, settings, objectives, report, describe)
+        training = _Training(sc, settings, objectives, report, describe, inspect)
         try:
             return training.run(users, items)
         except (Py4JJavaError, _LostSummaryError) as error:
@@ -147,12 +152,14 @@ class _Training:
         objectives: Mapping[str, Objective],
         report: Callable[[list[HalfIteration]], None],
         describe: Callable[[Histogram], None],
+        inspect: Inspect,
     ) -> None:
         self.sc = sc
         self.settings = settings
         self.objectives = objectives
         self.report = report
         self.describe = describe
+        self.inspect = inspect
         self.name = uuid.uuid4().hex
         self.mapping = True
         self.planned = 2 * settings.max_iter
@@ -180,6 +187,8 @@ class _Training:
             self.report(events)
             if stopped_by == "tol":
                 break
+            if number % 2 == 0 and number < self.planned:
+                self.inspect(number // 2, self._factors("users"), self._factors("items"))
         for side in self.sides.values():
             side.free_blocks()
         return Trained(self._factors("users"), self._factors("items"), events, stopped_by)
