@@ -56,6 +56,7 @@ svg text.label { fill: var(--ink); }
 .interval { stroke: var(--tone); stroke-width: 5; stroke-opacity: .35; stroke-dasharray: none; }
 .point { fill: var(--tone); } .column { fill: var(--tone); stroke: none; }
 .point { stroke: var(--panel); stroke-width: 1; stroke-dasharray: none; }
+.tone-1 .point, .tone-1.point { fill: var(--panel); stroke: var(--tone); stroke-width: 1.6; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }

@@ -33,28 +33,29 @@ def tuning_report(
     summary += [(f"best {metric}", _value(best)), ("its number", str(best.number))]
     summary += [("time", duration(sum(trial.seconds for trial in trials)))]
     measured = [trial for trial in trials if trial.value is not None]
+    figures = [_by_trial(measured, metric, lower_is_better)] if any(t.state == COMPLETE for t in trials) else []
+    if measured:
+        figures += [_by_setting(measured, name, parameter, metric) for name, parameter in space.items()]
     return page(
         title,
         f"Search for the {'least' if lower_is_better else 'greatest'} {metric}",
         facts(summary),
-        section(
-            "Trials", panels([_by_trial(measured, metric, lower_is_better)] if measured else []), _board(ordered, space)
-        ),
-        section(
-            f"{metric} by setting",
-            panels(_by_setting(measured, name, parameter, metric) for name, parameter in space.items()),
-        )
-        if measured
-        else None,
+        section("By trial and by setting", panels(figures)),
+        section("Leaderboard", _board(ordered, space)),
     )
 
 
 def _by_trial(trials: Sequence[Trial], metric: str, lower_is_better: bool) -> Element:
-    complete = [trial for trial in trials if trial.state == COMPLETE and trial.value is not None]
-    best = accumulate((trial.value for trial in complete if trial.value is not None), min if lower_is_better else max)
-    best_so_far = Series("best so far", [trial.number for trial in complete], list(best), tone=2)
-    series = [*_points(trials, lambda trial: trial.number), *([best_so_far] if complete else [])]
-    return chart(f"{metric} by trial", series, x=Axis("trial", whole=True), y=Axis(metric))
+    complete = [(trial.number, trial.value) for trial in trials if trial.state == COMPLETE and trial.value is not None]
+    numbers, values = zip(*complete, strict=True)
+    best_so_far = list(accumulate(values, min if lower_is_better else max))
+    return chart(
+        f"{metric} by trial",
+        [Series("best so far", numbers, best_so_far, tone=2), *_points(trials, lambda trial: trial.number)],
+        x=Axis("trial", whole=True),
+        y=Axis(metric),
+        note="Trials that were given up (pruned) stand at their last value.",
+    )
 
 
 def _by_setting(trials: Sequence[Trial], setting: str, parameter: Parameter, metric: str) -> Element:
