@@ -23,7 +23,7 @@ class Trial:
     """One trial, over.
 
     ``value`` is the metric searched by, of a pruned trial as it last stood, of a failed one none. ``looks`` are the
-    values on the way, by iteration; ``metrics`` all that was measured at the end; ``message`` why it failed.
+    values on the way, by iteration; ``message`` says why it failed.
     """
 
     number: int
@@ -32,7 +32,6 @@ class Trial:
     value: float | None
     seconds: float
     looks: dict[int, float] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
     message: str = ""
 
 
@@ -43,33 +42,64 @@ def best_first(trials: Sequence[Trial], *, lower_is_better: bool = False) -> lis
     return sorted(trials, key=lambda t: (order[t.state], sign * t.value if t.value is not None else 0.0, t.number))
 
 
-def as_leaderboard(
-    trials: Sequence[Trial], *, metric: str, settings: dict[str, Any], lower_is_better: bool = False
-) -> str:
-    """The leaderboard, best first, as JSON; ``settings`` are the search's."""
-    document = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "metric": metric,
-        "lower_is_better": lower_is_better,
-        "trials": [
-            {"place": place, **asdict(trial)}
-            for place, trial in enumerate(best_first(trials, lower_is_better=lower_is_better), start=1)
-        ],
-        "settings": settings,
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+@dataclass(frozen=True)
+class Leaderboard:
+    """A search as it stands: its ``settings``, how much ``data`` of what there was, its trials as they were run."""
+
+    settings: dict[str, Any]
+    data: dict[str, int]
+    trials: tuple[Trial, ...] = ()
+    lower_is_better: bool = False
+
+    @property
+    def best(self) -> list[Trial]:
+        """The trials, best first."""
+        return best_first(self.trials, lower_is_better=self.lower_is_better)
+
+    def as_json(self) -> str:
+        """The file; `read_leaderboard` is the way back."""
+        document = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "metric": self.settings["tune"]["metric"],
+            "lower_is_better": self.lower_is_better,
+            "trials": [{"place": place, **asdict(trial)} for place, trial in enumerate(self.best, start=1)],
+            "data": self.data,
+            "settings": self.settings,
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+    def refuse_other(self, settings: dict[str, Any], data: dict[str, int] | None, where: str) -> None:
+        """Refuse to go on with other settings or, where they are known, other data.
+
+        More trials may be asked for; all else makes trials incomparable.
+
+        Raises
+        ------
+        ConfigError, InputError
+            Which settings differ, or which counts.
+        """
+        now = json.loads(json.dumps(settings))
+        differ = [name for name in _differing(self.settings, now) if name != "tune.trials"]
+        if differ:
+            raise ConfigError(
+                f"{where} is of a search with other settings ({', '.join(differ)}), and its trials do not compare with "
+                "these: choose another output.path, or the settings it had"
+            )
+        if data is not None and data != self.data:
+            raise InputError(
+                f"{where} is of a search on other data ({self.data}; now {data}), and its trials do not compare with "
+                "these: choose another output.path"
+            )
 
 
-def read_leaderboard(text: str, settings: dict[str, Any], where: str) -> list[Trial]:
-    """The trials of a leaderboard in the order they were run, if it is of a search with these settings.
+def read_leaderboard(text: str, where: str) -> Leaderboard:
+    """The leaderboard that `Leaderboard.as_json` wrote.
 
     Raises
     ------
     InputError
-        If ``where`` is no leaderboard that this version knows.
-    ConfigError
-        If its search had other settings: which. More trials may be asked for; all else makes trials incomparable.
+        If ``where`` is none that this version knows.
     """
     try:
         document = json.loads(text)
@@ -77,17 +107,12 @@ def read_leaderboard(text: str, settings: dict[str, Any], where: str) -> list[Tr
         raise InputError(f"{where} is no JSON: {error}; move it away to begin anew") from error
     if (document.get("format"), document.get("format_version")) != (FORMAT, FORMAT_VERSION):
         raise InputError(f"{where} is no {FORMAT} of version {FORMAT_VERSION}; move it away to begin anew")
-    differ = _differing(document["settings"], json.loads(json.dumps(settings)))
-    if differ:
-        raise ConfigError(
-            f"{where} is of a search with other settings ({', '.join(differ)}), and its trials do not compare with "
-            "these: choose another output.path, or the settings it had"
-        )
     trials = [
         Trial(**{**{k: v for k, v in record.items() if k != "place"}, "looks": _by_iteration(record["looks"])})
         for record in document["trials"]
     ]
-    return sorted(trials, key=lambda trial: trial.number)
+    in_order = tuple(sorted(trials, key=lambda trial: trial.number))
+    return Leaderboard(document["settings"], document["data"], in_order, document["lower_is_better"])
 
 
 def _by_iteration(looks: dict[str, float]) -> dict[int, float]:
@@ -95,9 +120,9 @@ def _by_iteration(looks: dict[str, float]) -> dict[int, float]:
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    names = [(section, key) for section in now for key in {**before.get(section, {}), **now[section]}]
     return [
         f"{section}.{key}"
-        for section, key in names
-        if (section, key) != ("tune", "trials") and before.get(section, {}).get(key) != now[section].get(key)
+        for section in now
+        for key in {**before.get(section, {}), **now[section]}
+        if before.get(section, {}).get(key) != now[section].get(key)
     ]

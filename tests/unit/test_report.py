@@ -128,6 +128,7 @@ def test_a_model_from_before_degrees_and_seconds_were_written_has_a_report_witho
     page = Page(report(old, events()))
     assert "Loss by half-iteration" in page.texts
     assert "Observations of a user" not in page.texts
+    assert "Loss by half-iteration" not in Page(report(old, [])).texts  # users folded in: no training of its own
 
 
 def test_every_mark_lies_within_its_drawing_also_when_the_loss_is_flat_or_below_zero():

@@ -7,7 +7,7 @@ import pytest
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.pages.tuning_report import tuning_report
 from wals_spark.settings import load_settings
-from wals_spark.trials import COMPLETE, FAILED, PRUNED, Trial, as_leaderboard, best_first, read_leaderboard
+from wals_spark.trials import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, best_first, read_leaderboard
 from wals_spark.tune_settings import TuneSettings
 
 GIVEN = """
@@ -65,8 +65,8 @@ def test_a_search_killed_after_any_trial_and_gone_on_with_tries_what_it_would_ha
     assert {trial.state for trial in whole} == {COMPLETE, PRUNED}
     assert len({json.dumps(trial.settings) for trial in whole}) == 14
     for killed_after in (1, 7, 13):
-        text = as_leaderboard(whole[:killed_after], metric="ndcg@20", settings=settings.as_dict())
-        assert run(settings, read_leaderboard(text, settings.as_dict(), "here"), 14) == whole
+        left = Leaderboard(settings.as_dict(), {}, tuple(whole[:killed_after])).as_json()
+        assert run(settings, read_leaderboard(left, "here").trials, 14) == whole
 
 
 def test_every_candidate_is_a_configuration_of_its_range_and_type(load):
@@ -81,29 +81,32 @@ def test_every_candidate_is_a_configuration_of_its_range_and_type(load):
 
 
 TRIALS = [
-    Trial(0, COMPLETE, {"train.rank": 2, "train.reg_param": 0.1}, 0.2, 1.0, {1: 0.1}, [{"name": "ndcg", "k": 20}]),
+    Trial(0, COMPLETE, {"train.rank": 2, "train.reg_param": 0.1}, 0.2, 1.0, {1: 0.1}),
     Trial(1, FAILED, {"train.rank": 3, "train.reg_param": 0.1}, None, 1.0, message="<b>singular</b>"),
     Trial(2, PRUNED, {"train.rank": 4, "train.reg_param": 0.1}, 0.9, 1.0, {1: 0.9}),
     Trial(3, COMPLETE, {"train.rank": 5, "train.reg_param": 3.0}, 0.3, 1.0),
 ]
 
 
-def test_the_leaderboard_has_complete_trials_first_the_best_of_them_on_top_and_reads_back_as_it_was():
-    text = as_leaderboard(TRIALS, metric="ndcg@20", settings={"tune": {"trials": 4}})
-    assert [trial["number"] for trial in json.loads(text)["trials"]] == [3, 0, 2, 1]
+def test_the_leaderboard_has_complete_trials_first_the_best_of_them_on_top_and_reads_back_as_it_was(load):
+    board = Leaderboard(json.loads(json.dumps(load().as_dict())), {"observations": 4}, tuple(TRIALS))
+    assert [trial["number"] for trial in json.loads(board.as_json())["trials"]] == [3, 0, 2, 1]
     assert [trial.number for trial in best_first(TRIALS, lower_is_better=True)] == [0, 3, 2, 1]
-    assert read_leaderboard(text, {"tune": {"trials": 9}}, "here") == TRIALS
+    assert read_leaderboard(board.as_json(), "here") == board
 
 
 def test_a_leaderboard_of_another_search_is_refused_with_what_differs(load):
-    text = as_leaderboard(TRIALS, metric="ndcg@20", settings=load().as_dict())
-    read_leaderboard(text, load("tune.trials=40").as_dict(), "here")
+    data = {"observations": 4}
+    board = read_leaderboard(Leaderboard(load().as_dict(), data, tuple(TRIALS)).as_json(), "here")
+    board.refuse_other(load("tune.trials=40").as_dict(), data, "here")
     with pytest.raises(ConfigError, match=r"here is of a search with other settings \(test\.path, tune\.metric\)"):
-        read_leaderboard(text, load("test.path=x", "tune.metric=recall@5").as_dict(), "here")
+        board.refuse_other(load("test.path=x", "tune.metric=recall@5").as_dict(), data, "here")
     with pytest.raises(ConfigError, match=r"other settings \(tune\.space\)"):
-        read_leaderboard(text, load("tune.space.train.rank.high=10").as_dict(), "here")
+        board.refuse_other(load("tune.space.train.rank.high=10").as_dict(), data, "here")
+    with pytest.raises(InputError, match=r"on other data \(\{'observations': 4\}; now \{'observations': 5\}\)"):
+        board.refuse_other(load().as_dict(), {"observations": 5}, "here")
     with pytest.raises(InputError, match="here is no wals_spark leaderboard of version 1"):
-        read_leaderboard("{}", {}, "here")
+        read_leaderboard("{}", "here")
 
 
 @pytest.mark.parametrize(

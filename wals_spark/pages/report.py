@@ -29,7 +29,7 @@ def report(manifest: Record, events: Sequence[Record], metrics: Record | None = 
         What `manifest.read_manifest` gives. Models of versions that did not yet write ``degrees``, ``seconds`` or
         ``explanation`` have no such section.
     events
-        The records of `events.jsonl`, one at least.
+        The records of `events.jsonl`; none of a version whose users were folded in against another's items.
     metrics
         The document that an evaluation wrote, if there was one.
     """
@@ -41,8 +41,8 @@ def report(manifest: Record, events: Sequence[Record], metrics: Record | None = 
         f"{kind} weighted ALS of rank {manifest['rank']} on {settings['input']['path']}, {created:%Y-%m-%d %H:%M} UTC",
         facts(_key_facts(manifest, events)),
         ranking_section(metrics) if metrics else None,
-        loss_section(events, manifest["stopped_by"]),
-        time_section(manifest.get("seconds", {}), events),
+        loss_section(events, manifest["stopped_by"]) if events else None,
+        time_section(manifest.get("seconds", {}), events) if events else None,
         degrees_section(manifest["degrees"], manifest["counts"]) if "degrees" in manifest else None,
         _objective(manifest.get("explanation", [])),
         _settings(settings),
@@ -60,8 +60,9 @@ def _key_facts(manifest: Record, events: Sequence[Record]) -> Iterator[tuple[str
             yield name.replace("_", " "), f"{counts[name]:,}"
     yield "half-iterations", f"{manifest['half_iterations']:,}"
     yield "loss", compact(manifest["loss"]["total"])
-    seconds = manifest.get("seconds", {}).values() or (event["seconds"] for event in events)
-    yield "time", duration(sum(seconds))
+    if events:
+        seconds = manifest.get("seconds", {}).values() or (event["seconds"] for event in events)
+        yield "time", duration(sum(seconds))
 
 
 def _objective(explanation: Sequence[str]) -> Element | None:

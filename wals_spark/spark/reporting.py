@@ -20,7 +20,7 @@ def write_report(
     A model is as good without it: neither a training nor an evaluation fails for its picture.
     """
     try:
-        events = read_jsonl(storage.read_text(folder, EVENTS))
+        events = read_jsonl(storage.read_text(folder, EVENTS)) if storage.exists(folder, EVENTS) else []
         storage.write_text(report(manifest, events, metrics), folder, REPORT)
     except Exception as error:
         logger.warning("no %s is written: %s: %s", storage.path(folder, REPORT), type(error).__name__, error)
