@@ -41,5 +41,6 @@ setup(
         "terminal": ["rich>=13"],
         "fast": ["numba>=0.60"],
         "index": ["faiss-cpu>=1.9"],
+        "tune": ["optuna>=4"],
     },
 )

@@ -248,3 +248,29 @@ def test_weights_popularity_biases_and_mean_arrive_where_they_are_used(spark, tm
         found = matrix(by_id(side, kept, config.train.width))
         np.testing.assert_allclose(found, matrix(rows_of), rtol=1e-3, atol=1e-3 * size)
     trained.free()
+
+
+def test_between_iterations_one_can_look_at_the_factors_that_as_many_iterations_give_and_end_it_there(spark, tmp_path):
+    blocks = lay_out(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3)
+    objectives = {"users": OBJECTIVE, "items": OBJECTIVE}
+    seen = {}
+
+    def look(iteration, users, items):
+        seen[iteration] = [
+            matrix(by_id(side, kept, 6)) for side, kept in ((blocks.users, users), (blocks.items, items))
+        ]
+        if iteration == 2:
+            raise ZeroDivisionError
+
+    context, longer = spark.sparkContext, Train(rank=6, max_iter=9, solver="cholesky")
+    with pytest.raises(ZeroDivisionError):
+        train(context, blocks.users, blocks.items, longer, objectives, lambda events: None, inspect=look)
+    assert not context._jsc.getPersistentRDDs()
+    short = Train(rank=6, max_iter=2, solver="cholesky")
+    done = train(context, blocks.users, blocks.items, short, objectives, lambda events: None)
+    for side, factors, looked in zip(
+        (blocks.users, blocks.items), (done.user_factors, done.item_factors), seen[2], strict=True
+    ):
+        np.testing.assert_array_equal(matrix(by_id(side, factors, 6)), looked)
+    done.free()
+    assert list(seen) == [1, 2]

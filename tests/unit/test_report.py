@@ -89,15 +89,12 @@ def events():
 
 
 METRICS = {
-    "protocol": HOSTILE,
+    "protocol": {"test": HOSTILE},
     "counts": {"users": 7000},
     "metrics": [
-        {"name": "ndcg", "k": k, "better": "higher", "model": {"value": 0.2, "low": 0.15, "high": 0.25},
-         "popularity": {"value": 0.1, "low": 0.08, "high": 0.12}} for k in (5, 10)
-    ] + [
-        {"name": "mpr", "k": None, "better": "lower", "model": {"value": 0.3, "low": None, "high": None},
-         "popularity": None},
-    ],
+        {"name": "ndcg", "k": k, "better": "higher", "model": 0.2, "low": 0.15, "high": 0.25, "popularity": 0.1,
+         "popularity_low": 0.08, "popularity_high": 0.12} for k in (5, 10)
+    ] + [{"name": "mpr", "k": None, "better": "lower", "model": 0.3, "low": None, "high": None}],
 }  # fmt: skip
 
 
@@ -106,7 +103,7 @@ def test_the_page_is_whole_loads_nothing_and_shows_hostile_text_as_text(metrics)
     page = Page(report(document(), events(), metrics))
     assert page.row("input.path") == ("changed", [HOSTILE, ""])
     assert f"objective: {HOSTILE}" in page.texts
-    assert bool(metrics) == (f"Protocol: {HOSTILE}. users 7,000." in page.texts)
+    assert bool(metrics) == (f"test: {HOSTILE}; users: 7,000" in page.texts)
 
 
 def test_the_page_says_what_the_documents_say():

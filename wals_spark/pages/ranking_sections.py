@@ -13,12 +13,12 @@ from wals_spark.pages.scales import Axis
 
 Record = dict[str, Any]
 
-_RANKINGS = ("model", "popularity")
+_RANKINGS = (("model", "low", "high"), ("popularity", "popularity_low", "popularity_high"))
 _CAPITALS = ("ndcg", "map", "mrr")
 
 
 def ranking_section(metrics: Record) -> Element:
-    """Metrics as charts, if they are at several k, and as a table; then how many of what were evaluated."""
+    """Metrics as charts, if they are at several k, and as a table; then what was judged and how."""
     by_name: dict[str, list[Record]] = {}
     for row in metrics["metrics"]:
         by_name.setdefault(row["name"], []).append(row)
@@ -27,18 +27,20 @@ def ranking_section(metrics: Record) -> Element:
     lines: list[list[Child]] = [
         [
             _title(name) + (f"@{row['k']}" if row["k"] else ""),
-            *(said for ranking in _RANKINGS for said in (_value(row.get(ranking)), _interval(row.get(ranking)))),
+            *(said for value, low, high in _RANKINGS for said in (_number(row, value), _interval(row, low, high))),
             row["better"],
         ]
         for name, rows in by_name.items()
         for row in rows
     ]
-    counts = "; ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in metrics["counts"].items())
+    stated = {**metrics["protocol"], **metrics["counts"]}
     return section(
         "Ranking, beside popularity",
         panels(figures),
         table(header, lines, numbers=(1, 2, 3, 4)),
-        el("p", f"Protocol: {metrics['protocol']}. {counts}.", class_="note"),
+        el(
+            "p", "; ".join(f"{name.replace('_', ' ')}: {_said(value)}" for name, value in stated.items()), class_="note"
+        ),
     )
 
 
@@ -47,25 +49,32 @@ def _title(name: str) -> str:
 
 
 def _by_k(name: str, rows: Sequence[Record]) -> Element:
-    series = []
-    for tone, ranking in enumerate(_RANKINGS):
-        found = [row[ranking] for row in rows if row.get(ranking) is not None]
-        if len(found) == len(rows):
-            intervals = [(one["low"], one["high"]) for one in found if one["low"] is not None]
-            whole = intervals if len(intervals) == len(rows) else []
-            values = [one["value"] for one in found]
-            series.append(Series(ranking, range(len(rows)), values, tone=tone, intervals=whole))
+    series = [
+        Series(
+            value,
+            range(len(rows)),
+            [row[value] for row in rows],
+            tone=tone,
+            intervals=[(row[low], row[high]) for row in rows] if all(_has(row, low) for row in rows) else (),
+        )
+        for tone, (value, low, high) in enumerate(_RANKINGS)
+        if all(_has(row, value) for row in rows)
+    ]
     cuts = tuple(str(row["k"]) for row in rows)
     return chart(_title(name), series, x=Axis("k", names=cuts), y=Axis(f"{_title(name)}@k", least=0.0))
 
 
-def _value(found: Record | None) -> str:
-    return "" if found is None else f"{found['value']:.4f}"
+def _has(row: Record, name: str) -> bool:
+    return row.get(name) is not None
 
 
-def _interval(found: Record | None) -> str:
-    return "" if found is None or found["low"] is None else f"{found['low']:.4f} – {found['high']:.4f}"
+def _number(row: Record, name: str) -> str:
+    return f"{row[name]:.4f}" if _has(row, name) else ""
 
 
-def _number(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _interval(row: Record, low: str, high: str) -> str:
+    return f"{row[low]:.4f} – {row[high]:.4f}" if _has(row, low) else ""
+
+
+def _said(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
