@@ -55,6 +55,7 @@ def main() -> None:
         (model / "item_factors", "Parquet: id, features"),
         (model / "manifest.json", "what it is and how it was made"),
         (model / "events.jsonl", "how the loss fell"),
+        (model / "report.html", "the same to look at, in a browser"),
         (FOLDER / "model/CURRENT", "the name of the version to serve"),
     ):
         console.print(f"  {path!s:60} {what}")
