@@ -12,7 +12,7 @@ from wals_spark.command_line import parse_settings, run
 from wals_spark.config import Input
 from wals_spark.evaluate_settings import EvaluateSettings
 from wals_spark.evaluation import METRICS_FILE, as_table, caveats, document
-from wals_spark.spark import evaluating, held_out, ratings
+from wals_spark.spark import evaluating, held_out, ratings, reporting
 from wals_spark.spark.histories import partitions
 from wals_spark.spark.models import open_model
 from wals_spark.spark.session import open_session
@@ -52,6 +52,7 @@ def main() -> None:
         )
         output = Storage(spark, settings.output.path or model.storage.path(model.folder))
         output.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", METRICS_FILE)
+        reporting.write_report(model.storage, model.folder, model.manifest, result)
         users, items = (f"{found.counts[name]:,}" for name in ("users", "items"))
         print(f"\nModel {model.version}, {users} users judged on {items} items\n\n{as_table(found.metrics)}\n")
         logger.info("%s is written", output.path(METRICS_FILE))

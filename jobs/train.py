@@ -25,9 +25,10 @@ logger = logging.getLogger("wals_spark")
 def main() -> None:
     """Train as the command line says."""
     config = parse_settings(Config, "Train weighted ALS on interactions and write the factor tables.")
-    explanation = describe_objective(config)
-    for line in explanation:
+    objective = describe_objective(config)
+    for line in objective:
         logger.info("%s", line)
+    explanation = [*objective]
     created = datetime.now(timezone.utc)
     version = config.output.version or new_version_name(created)
     phases = Phases()
@@ -70,7 +71,7 @@ def main() -> None:
 
                 def describe(weights: Histogram) -> None:
                     lines = describe_weights(weights, objectives, blocks.mean_rating)
-                    explanation.extend(lines)
+                    explanation[len(objective) :] = lines  # again, if training began again
                     for line in lines:
                         logger.info("%s", line)
 

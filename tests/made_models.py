@@ -35,6 +35,9 @@ def write_model(folder, *, users, items, settings=()):
         last=HalfIteration(2, 2, "users", counts["users"], 0.1, Loss(1.0, 1.0, 1.0)),
         stopped_by="max_iter",
         spark_version="4",
+        degrees={},
+        seconds={},
+        explanation=[],
     )
     (folder / "manifest.json").write_text(text)
     return objectives

@@ -129,7 +129,7 @@ def folded_in_manifest(
     """
     tables = {**parent["tables"], "user_factors": {**parent["tables"]["user_factors"], "rows": counts["users"]}}
     document = {
-        **parent,
+        **{key: value for key, value in parent.items() if key not in ("degrees", "seconds")},
         "version": version,
         "folded_in_from": parent["version"],
         "created": _in_utc(created),

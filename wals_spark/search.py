@@ -17,7 +17,6 @@ from wals_spark.tune_settings import Parameter, Tune, Value, is_whole
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.distributions import BaseDistribution
 
 
 class Candidate:
@@ -32,6 +31,17 @@ class Candidate:
         """Whether to give up, as the metric stands after an iteration. Iterations are told in their order."""
         self._trial.report(value, iteration)
         return bool(self._trial.should_prune())
+
+
+def check_installed() -> None:
+    """Refuse to begin without Optuna.
+
+    Raises
+    ------
+    ConfigError
+        With how to install it.
+    """
+    _optuna()
 
 
 def propose(tune: Tune, so_far: Sequence[Trial], *, lower_is_better: bool = False) -> Candidate:
@@ -73,7 +83,7 @@ def propose(tune: Tune, so_far: Sequence[Trial], *, lower_is_better: bool = Fals
     return Candidate(study.ask(space))
 
 
-def _distribution(setting: str, parameter: Parameter) -> BaseDistribution:
+def _distribution(setting: str, parameter: Parameter) -> Any:
     distributions = _optuna().distributions
     if parameter.choices:
         return distributions.CategoricalDistribution(parameter.choices)

@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from wals_spark.config import ConfidenceSettings, Config, Input, Train, check_input
+from wals_spark.config import ConfidenceSettings, Config, Input, StoredModel, Train
 from wals_spark.errors import ConfigError
+from wals_spark.evaluate_settings import Evaluate, EvaluateSettings
+from wals_spark.judging import Protocol
+from wals_spark.ranking_metrics import OF_PLACES
 from wals_spark.settings import Section, Settings, checked
 
 _SPACE = "tune.space"
@@ -58,7 +61,8 @@ class Tune(Section, frozen=True, kw_only=True):
     startup: Annotated[int, Meta(description="Trials that tpe draws at random, and that nothing prunes.", ge=1)] = 8
     seed: Annotated[int, Meta(description="Seed of the search; a trial depends on it and on those before.", ge=0)] = 0
     metric: Annotated[
-        str, Meta(description="What trials are judged by: a metric of jobs/evaluate.py, as ndcg@20.", min_length=1)
+        str,
+        Meta(description="What trials are judged by: recall, precision, ndcg, map, mrr, hit_rate @k; percentile_rank."),
     ] = "ndcg@20"
     pruner: Annotated[
         Literal["median", "halving", "none"],
@@ -88,6 +92,21 @@ class Tune(Section, frozen=True, kw_only=True):
         flat = {f"{section}.{key}": p for section, own in self.space.items() for key, p in own.items()}
         return dict(sorted(flat.items()))
 
+    @property
+    def measure(self) -> tuple[str, int | None]:
+        """The metric's name and its length of list, if it has one.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such metric: what there is.
+        """
+        name, at, k = self.metric.partition("@")
+        if name not in OF_PLACES or bool(at) == (name == "percentile_rank") or (at and not k.isdecimal()) or k == "0":
+            known = ", ".join(name if name == "percentile_rank" else f"{name}@k" for name in OF_PLACES)
+            raise ConfigError(f"tune.metric = {self.metric}: there is no such metric; known, with k from 1: {known}")
+        return name, int(k) if at else None
+
 
 class TuneOutput(Section, frozen=True, kw_only=True):
     """Where the leaderboard goes."""
@@ -102,19 +121,29 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     test: Input = Input()
     confidence: ConfidenceSettings = ConfidenceSettings()
     train: Train = Train()
+    evaluate: Evaluate = Evaluate()
     tune: Tune = Tune()
     output: TuneOutput = TuneOutput()
 
     @classmethod
     def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """The settings of the preset that ``given`` names, if any, with ``given`` on top."""
-        return Config.completed(given)
+        """The settings of the preset that ``given`` names, if any, with ``given`` on top; test is read as input is."""
+        tested = EvaluateSettings.completed({name: given[name] for name in ("input", "test") if name in given})
+        return {**Config.completed(given), "test": tested.get("test", {})}
+
+    @property
+    def protocol(self) -> Protocol:
+        """How trials are judged: as jobs/evaluate.py does, by one metric and without intervals."""
+        return self._evaluation().protocol
 
     def check_together(self, given: dict[str, Any]) -> None:
         """Refuse a space that is empty or names what cannot be searched, and ranges that hold no valid value."""
         if not self.output.path:
             raise ConfigError("output.path is not set: name the folder for the leaderboard")
-        check_input(self.test, "interactions to judge trials by", section="test")
+        idle = [f"evaluate.{key}" for key in given.get("evaluate", {}) if key in ("k", "metrics", "bootstrap", "seed")]
+        if idle:
+            raise ConfigError(f"{', '.join(idle)}: no meaning in a search, which is judged by tune.metric alone")
+        self._evaluation().check_together({})
         if not self.tune.parameters:
             raise ConfigError(
                 "tune.space is empty: say what varies, as [tune.space.train] reg_param = {low = 0.01, high = 10.0}"
@@ -142,6 +171,12 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
             }
         )
         return config
+
+    def _evaluation(self) -> EvaluateSettings:
+        name, k = self.tune.measure
+        chosen = msgspec.structs.replace(self.evaluate, metrics=(name,), k=(k or 1,), bootstrap=0)
+        model = StoredModel(path=self.output.path)
+        return EvaluateSettings(model=model, input=self.input, test=self.test, evaluate=chosen)
 
     def _trial(self, values: Mapping[str, Value]) -> Config:
         sections = self.as_dict()

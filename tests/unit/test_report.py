@@ -67,13 +67,14 @@ EVENTS = [
 ]
 
 
-def document(*settings, **changes):
+def document():
+    config = load_config(None, [f"input.path={HOSTILE}", "output.path=b", "train.rank=8"])
     text = manifest(
         version="v1",
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
-        config=load_config(None, [f"input.path={HOSTILE}", "output.path=b", "train.rank=8", *settings]),
+        config=config,
         counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
-        global_mean=0.0,
+        objectives=config.objectives(users=3, items=2),
         last=EVENTS[-1],
         stopped_by="tol",
         spark_version="4.0",
@@ -81,7 +82,7 @@ def document(*settings, **changes):
         seconds={"lay out": 1.5, "train": 4.5},
         explanation=[f"objective: {HOSTILE}"],
     )
-    return {**json.loads(text), **changes}
+    return json.loads(text)
 
 
 def events():
@@ -120,12 +121,14 @@ def test_the_page_says_what_the_documents_say():
     assert "popularity, k 10: 0.1 (0.08 to 0.12)" in page.texts
 
 
-def test_a_model_from_before_degrees_and_seconds_were_written_has_a_report_without_them():
+def test_a_model_without_degrees_or_events_of_its_own_has_a_report_without_them():
     old = {key: value for key, value in document().items() if key not in {"degrees", "seconds", "explanation"}}
     page = Page(report(old, events()))
     assert "Loss by half-iteration" in page.texts
     assert "Observations of a user" not in page.texts
-    assert "Loss by half-iteration" not in Page(report(old, [])).texts  # users folded in: no training of its own
+    folded_in = Page(report({**old, "folded_in_from": "v0"}, []))
+    assert "Loss by half-iteration" not in folded_in.texts
+    assert any("users folded in against the items of v0" in text for text in folded_in.texts)
 
 
 def test_every_mark_lies_within_its_drawing_also_when_the_loss_is_flat_or_below_zero():

@@ -80,6 +80,27 @@ def test_every_candidate_is_a_configuration_of_its_range_and_type(load):
         assert config.input == settings.input
 
 
+@pytest.mark.parametrize("metric", ["ndgc@20", "ndcg", "ndcg@0", "ndcg@x", "percentile_rank@5", "coverage@10", "@5"])
+def test_a_metric_that_is_none_is_refused_with_those_there_are(load, metric):
+    with pytest.raises(ConfigError, match=f"tune.metric = {metric}: there is no such metric; known, .*ndcg@k"):
+        load(f"tune.metric={metric}")
+
+
+def test_trials_are_judged_as_an_evaluation_would_by_one_metric_and_the_test_is_read_as_the_input_is(load):
+    settings = load("input.user=listener", "input.rating=", "test.rating=r", "evaluate.recall=capped")
+    assert (settings.test.user, settings.test.rating, settings.test.path) == ("listener", "r", "b")
+    measures = settings.protocol.measures
+    assert (measures.names, measures.ks, measures.recall, settings.protocol.replicates) == (
+        ("ndcg",),
+        (20,),
+        "capped",
+        0,
+    )
+    assert load("tune.metric=percentile_rank").protocol.measures.names == ("percentile_rank",)
+    with pytest.raises(ConfigError, match=r"evaluate\.bootstrap: no meaning in a search"):
+        load("evaluate.bootstrap=5")
+
+
 TRIALS = [
     Trial(0, COMPLETE, {"train.rank": 2, "train.reg_param": 0.1}, 0.2, 1.0, {1: 0.1}),
     Trial(1, FAILED, {"train.rank": 3, "train.reg_param": 0.1}, None, 1.0, message="<b>singular</b>"),

@@ -36,14 +36,18 @@ def report(manifest: Record, events: Sequence[Record], metrics: Record | None = 
     settings = manifest["settings"]
     kind = "Implicit" if settings["train"]["implicit"] else "Explicit"
     created = datetime.fromisoformat(manifest["created"])
+    parent = (
+        f"; users folded in against the items of {manifest['folded_in_from']}" if "folded_in_from" in manifest else ""
+    )
     return page(
         f"Model {manifest['version']}",
-        f"{kind} weighted ALS of rank {manifest['rank']} on {settings['input']['path']}, {created:%Y-%m-%d %H:%M} UTC",
+        f"{kind} weighted ALS of rank {manifest['rank']} on {settings['input']['path']}, {created:%Y-%m-%d %H:%M} UTC"
+        f"{parent}",
         facts(_key_facts(manifest, events)),
         ranking_section(metrics) if metrics else None,
         loss_section(events, manifest["stopped_by"]) if events else None,
         time_section(manifest.get("seconds", {}), events) if events else None,
-        degrees_section(manifest["degrees"], manifest["counts"]) if "degrees" in manifest else None,
+        degrees_section(manifest["degrees"], manifest["counts"]) if manifest.get("degrees") else None,
         _objective(manifest.get("explanation", [])),
         _settings(settings),
         el("p", "Written by ", ", ".join(f"{name} {v}" for name, v in manifest["written_by"].items()), class_="note"),
