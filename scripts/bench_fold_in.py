@@ -32,7 +32,8 @@ def main() -> None:
     objective = load_config(None, ["input.path=-", "output.path=-"]).objectives(users=0, items=given.items)["users"]
     model = FoldIn(pa.array(np.arange(given.items) * 7), factors, gramian(factors), objective)
     indptr = np.arange(given.users + 1) * given.history
-    items = rng.integers(given.items, size=indptr[-1]) * 7
+    first = rng.integers(given.items, size=(given.users, 1))
+    items = ((first + 1999 * np.arange(given.history)) % given.items * 7).ravel()  # distinct within a history
     ratings = rng.integers(1, 30, size=indptr[-1]).astype(np.float64)
 
     seconds = []
