@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-TRAIN = Path(__file__).resolve().parents[2] / "jobs/train.py"
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +23,35 @@ def data() -> Path:
 
 
 @pytest.fixture
-def train(tmp_path):
+def run_job(tmp_path):
+    """Start a job as a user does, in a folder of its own."""
+
+    def run(name: str, *settings: str):
+        command = [sys.executable, JOBS / f"{name}.py", *(f"--set={s}" for s in settings)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def evaluate(run_job, tmp_path):
+    """Run jobs/evaluate.py on the model that was trained, and read what it found as {"recall@20": entry}."""
+
+    def run(*settings: str):
+        run_job("evaluate", *settings, "model.path=model", "output.path=found")
+        found = json.loads((tmp_path / "found/metrics.json").read_text())["metrics"]
+        return {f"{entry['name']}@{entry['k']}": entry for entry in found}
+
+    return run
+
+
+@pytest.fixture
+def train(run_job, tmp_path):
     """Run jobs/train.py with settings, and read both factor tables as {id: row}."""
 
     def run(*settings: str):
-        command = [sys.executable, TRAIN, *(f"--set={s}" for s in (*settings, "output.path=model"))]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
-        assert done.returncode == 0, done.stderr
+        run_job("train", *settings, "output.path=model")
         version = (tmp_path / "model/CURRENT").read_text().strip()
         model = tmp_path / "model/versions" / version
         return model, *(factors(model / side) for side in ("user_factors", "item_factors"))

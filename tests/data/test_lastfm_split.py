@@ -11,9 +11,9 @@ import pytest
 
 from wals_spark.start import start_factors
 
+INPUT = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2")
 COMMON = (
-    "input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2",
-    "train.rank=64", "train.max_iter=15", "train.reg_scaling=plain",
+    *INPUT, "train.rank=64", "train.max_iter=15", "train.reg_scaling=plain",
 )  # fmt: skip
 
 
@@ -33,9 +33,12 @@ def dense(plays, users, items, function, alpha):
 
 
 @pytest.mark.parametrize(
-    ("function", "alpha", "expected", "tolerance"), [("log", 10.0, 585_000, 1e-3), ("constant", 20.0, 458_840, 5e-4)]
+    ("function", "alpha", "expected", "tolerance", "recall"),
+    [("log", 10.0, 585_000, 1e-3, 0.264), ("constant", 20.0, 458_840, 5e-4, 0.271)],
 )
-def test_the_loss_of_the_written_tables_is_the_published_one(data, plays, train, function, alpha, expected, tolerance):
+def test_the_loss_and_the_recall_of_the_written_tables_are_the_published_ones(
+    data, plays, train, evaluate, function, alpha, expected, tolerance, recall
+):
     model, users, items = train(
         *COMMON, f"input.path={data}/lastfm-split/data1.txt", "train.reg_param=50", f"confidence.function={function}",
         f"confidence.alpha={alpha}",
@@ -47,7 +50,11 @@ def test_the_loss_of_the_written_tables_is_the_published_one(data, plays, train,
     assert loss == pytest.approx(expected, rel=tolerance)
     reported = [json.loads(line)["loss"] for line in (model / "events.jsonl").read_text().splitlines()]
     assert reported[-1] == pytest.approx(loss, rel=1e-6)
-    print(f"{function}: loss {loss:,.1f}, published {expected:,}")
+    folder = data / "lastfm-split"
+    found = evaluate(*INPUT, f"input.path={folder}/data1.txt", f"test.path={folder}/test1.txt")["recall@20"]
+    print(f"{function}: loss {loss:,.1f} of {expected:,}, Recall@20 {found}")
+    assert found["model"] == pytest.approx(recall, abs=0.005)
+    assert found["popularity"] == pytest.approx(0.0375, abs=0.001)
 
 
 def test_linear_confidence_on_raw_counts_equals_the_dense_oracle_from_the_same_start(data, plays, train):

@@ -1,28 +1,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from wals_spark.planted import planted_listening
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def run_job(tmp_path):
-    """Start a job as a user does, in a folder of its own; give what it printed and its exit code."""
-
-    def run(name: str, *settings: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / f"jobs/{name}.py"), *(f"--set={setting}" for setting in settings)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-
-    return run
 
 
 def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, tmp_path):

@@ -60,17 +60,19 @@ def evaluate(
     item_factors.sparkSession.sparkContext.setJobDescription("judge users")
     results = held_out.users.join(rows, "id", "left").mapInArrow(partial(_judge, task=task), _RESULTS).persist()
     try:
-        summaries = results.where("sums is not null").select("sums", "counts").collect()  # one a task: 100 KB or so
+        summaries = results.where("counts is not null").select("sums", "counts").collect()  # one a task: 100 KB or so
         reached = _reached(results)
     finally:
         results.unpersist()
-    counted: Counter[str] = sum((Counter(json.loads(row["counts"])) for row in summaries), Counter())
+    counted = Counter[str]()
+    for row in summaries:
+        counted.update(json.loads(row["counts"]))
     if not counted["users"]:
         raise InputError(
             f"no user is left to be judged: {counted['test_users_unknown']} of {counted['test_users']} users in "
             f"test.path are not in the model, {counted['test_pairs_in_training']} pairs of the others are in input.path"
         )
-    sums = Sums.merged(_unpacked(row["sums"], protocol.replicates) for row in summaries)
+    sums = Sums.merged(_unpacked(row["sums"], protocol.replicates) for row in summaries if row["sums"])
     return Found(metrics_of(protocol.measures, sums, reached, items.rows), {**counted, "items": items.rows})
 
 
@@ -109,12 +111,14 @@ def _judge(batches: Iterable[pa.RecordBatch], *, task: JudgeTask) -> Iterator[pa
         for begin in range(0, batch.num_rows, _USERS_AT_A_TIME):
             users = batch.slice(begin, _USERS_AT_A_TIME)
             known = users.filter(users["features"].is_valid())
+            counts.update(test_users=len(users), test_users_unknown=len(users) - len(known))
+            if not len(known):
+                continue
             outcome = judge(_encoded(known, items), catalogue, task.protocol)
+            counts.update(outcome.counts)
             sums = outcome.sums if sums is None else sums + outcome.sums
-            counts.update(outcome.counts, test_users=len(users), test_users_unknown=len(users) - len(known))
             _keep_best(best, outcome)
-    if sums is not None:
-        yield _results(sums=[_packed(sums)], counts=[json.dumps(counts)])
+    yield _results(sums=[None if sums is None else _packed(sums)], counts=[json.dumps(counts)])
     for model, places in enumerate(best):
         found = np.flatnonzero(places < _NOWHERE)
         yield _results(model=np.full(len(found), model), item=found, place=places[found])
