@@ -51,6 +51,8 @@ def main() -> None:
                     board.refuse_other(settings.as_dict(), course.data, where)
                 board = search(course, () if board is None else board.trials)
         best = board.best[0]
+        if best.state == FAILED:
+            raise TrainingError(f"all {len(board.trials)} trials failed; trial {best.number}: {best.message}")
         logger.info("the best is trial %d, %s = %s: %s", best.number, settings.tune.metric, best.value, _as_set(best))
         logger.info("the leaderboard is %s, its picture %s", where, storage.path(REPORT))
 

@@ -27,6 +27,9 @@ def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, 
     version = (tmp_path / "model/CURRENT").read_text().strip()
     result = json.loads((tmp_path / "model/versions" / version / "metrics.json").read_text())
     assert result["model"]["version"] == version
+    report = (tmp_path / "model/versions" / version / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Ranking, beside popularity</h2>" in report
+    assert "<h2>Loss by half-iteration</h2>" in report
     assert result["counts"]["test_pairs"] == len(parts["test"])
     recall = next(entry for entry in result["metrics"] if entry["name"] == "recall")
     assert recall["popularity_high"] < recall["low"] < recall["model"] < recall["high"]
