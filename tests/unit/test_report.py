@@ -68,7 +68,8 @@ EVENTS = [
 
 
 def document():
-    config = load_config(None, [f"input.path={HOSTILE}", "output.path=b", "train.rank=8"])
+    reader = ["input.options.header=true", "input.options.dbPassword=hunter2"]
+    config = load_config(None, [f"input.path={HOSTILE}", "output.path=b", "train.rank=8", *reader])
     text = manifest(
         version="v1",
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
@@ -110,6 +111,7 @@ def test_the_page_is_whole_loads_nothing_and_shows_hostile_text_as_text(metrics)
 def test_the_page_says_what_the_documents_say():
     page = Page(report(document(), events(), METRICS))
     assert page.row("train.rank") == ("changed", ["8", "64"])
+    assert page.row("input.options") == ("changed", ["header = true, dbPassword = (not shown)", ""])
     assert page.row("train.max_iter") == ("", ["15", "15"])
     assert page.row("3") == ("", ["items", "61.33", "33.33", "20.00", "8.00", "0.75"])
     assert page.row("train")[1][:2] == ["4.5 s", "75%"]

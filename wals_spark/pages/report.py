@@ -5,6 +5,7 @@ So a report can be written anew at any time, by whoever has learned something to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,9 @@ from wals_spark.pages.scales import compact, duration
 from wals_spark.pages.training_sections import degrees_section, loss_section, time_section
 
 Record = dict[str, Any]
+
+_SECRET = re.compile(r"password|passwd|secret|token|credential|access.?key|account.?key", re.IGNORECASE)
+"""Options of a reader (JDBC, object stores) that a page to be passed around does not show."""
 
 
 def report(manifest: Record, events: Sequence[Record], metrics: Record | None = None) -> str:
@@ -94,5 +98,5 @@ def _said(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return ", ".join(f"{key} = {one}" for key, one in value.items())
+        return ", ".join(f"{key} = {'(not shown)' if _SECRET.search(key) else one}" for key, one in value.items())
     return "" if value is None else str(value)
