@@ -29,7 +29,7 @@ def main() -> None:
         storage, where = model.storage, model.storage.path(model.folder, MANIFEST)
         trained = read_training_settings(model.manifest, where)
         objective = read_objectives(model.manifest, where)["users"]
-        source = settings.input_as_trained(trained)
+        source = trained.as_trained(settings.input)
         gramians = from_json(storage.read_text(model.folder, GRAMIANS))
         with publishing.new_version(storage, version) as folder:
             checked = ratings.check(

@@ -265,6 +265,17 @@ class Output(Section, frozen=True, kw_only=True):
     publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
 
 
+class Ids(Section, frozen=True, kw_only=True):
+    """A table of ids."""
+
+    path: Annotated[str, Meta(description="File, folder or URL; a table's name with format = table; empty: none.")] = ""
+    format: Annotated[str, Meta(description="Anything spark.read has; or table.", min_length=1)] = "parquet"
+    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header for csv.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    column: Annotated[str, Meta(description="Column of the ids.", min_length=1)] = "id"
+
+
 class StoredModel(Section, frozen=True, kw_only=True):
     """The model to use."""
 
@@ -328,6 +339,22 @@ class Config(Settings, frozen=True, kw_only=True):
             "users": of_side(train.user_reg_param, items, train.rank + 1),
             "items": of_side(train.item_reg_param, users, train.rank),
         }
+
+    def as_trained(self, table: Input) -> Input:
+        """Another input, its rows read by the meaning that they had in this training.
+
+        Raises
+        ------
+        ConfigError
+            If that needs a time and ``table`` names no column of times.
+        """
+        source = msgspec.structs.replace(table, duplicates=self.input.duplicates, nonpositive=self.input.nonpositive)
+        check_input(source, "interactions")
+        if self.confidence.half_life_days and not table.timestamp:
+            raise ConfigError(
+                "input.timestamp is not set: ratings fade with age in this model; name the column of times"
+            )
+        return source
 
     def decay(self) -> Decay | None:
         """How ratings fade, or None if they do not."""

@@ -175,21 +175,14 @@ class FoldIn:
         self, user: Ints, positions: Ints, ratings: Doubles, weights: Doubles | None, n_users: int
     ) -> InBlock:
         """Entries of known items, user after user, as a block of rows with each item once."""
-        n_items = len(self.ids)
         order = np.arange(len(user), dtype=np.float64)  # the last of several is the one that stands last
-        pairs, merged, own, repeated = merge_duplicates(
-            user * n_items + positions, ratings, weights, order, self.duplicates
+        block, repeated = merged_histories(
+            user, positions, ratings, weights, order, shape=(n_users, len(self.ids)), duplicates=self.duplicates
         )
         if self.duplicates == "refuse" and len(repeated):
-            at, position = divmod(int(repeated[0]), n_items)
+            at, position = divmod(int(repeated[0]), len(self.ids))
             raise InputError(f"history {at} repeats item {self.ids[position]}, and the model refuses duplicates")
-        return InBlock(
-            indptr=np.searchsorted(pairs, np.arange(n_users + 1) * n_items).astype(np.int64),
-            positions=(pairs % n_items).astype(np.int32),
-            ratings=merged.astype(np.float32),
-            offsets=np.array([0, n_items]),
-            weights=own.astype(np.float32),
-        )
+        return block
 
     @cached_property
     def _position_of(self) -> dict[Any, int]:
@@ -223,6 +216,33 @@ class FoldIn:
         if bad.any():
             raise InputError(f"{bad.sum()} of {n_entries} {name} cannot be used, such as {numbers[bad][0]}")
         return numbers
+
+
+def merged_histories(
+    user: Ints,
+    positions: npt.NDArray[np.integer[Any]],
+    ratings: Doubles,
+    weights: Doubles | None,
+    timestamps: Doubles | None,
+    *,
+    shape: tuple[int, int],
+    duplicates: str,
+) -> tuple[InBlock, npt.NDArray[np.integer[Any]]]:
+    """Entries in any order as a block of ``shape`` (n_users, n_items), each pair once, and the pairs that repeat.
+
+    A pair is a number, user times n_items plus position.
+    """
+    n_users, n_items = shape
+    pair = user.astype(np.int64) * n_items + positions
+    pairs, merged, own, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
+    block = InBlock(
+        indptr=np.searchsorted(pairs, np.arange(n_users + 1) * n_items).astype(np.int64),
+        positions=(pairs % n_items).astype(np.int32),
+        ratings=merged.astype(np.float32),
+        offsets=np.array([0, n_items]),
+        weights=own.astype(np.float32),
+    )
+    return block, repeated
 
 
 def solve_histories(

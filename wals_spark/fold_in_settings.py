@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
-from wals_spark.config import Config, Input, StoredModel, check_input
+from wals_spark.config import Input, StoredModel, check_input
 from wals_spark.errors import ConfigError
 from wals_spark.settings import Section, Settings
 
@@ -49,20 +48,3 @@ class FoldInSettings(Settings, frozen=True, kw_only=True):
         if taken:
             raise ConfigError(f"{', '.join(taken)}: the model was trained with its own, which folding in keeps")
         check_input(self.input, "interactions to fold in")
-
-    def input_as_trained(self, trained: Config) -> Input:
-        """The input, read by the meaning that its rows had in training.
-
-        Raises
-        ------
-        ConfigError
-            If that needs a time and no column of times is named.
-        """
-        theirs = trained.input
-        table = msgspec.structs.replace(self.input, duplicates=theirs.duplicates, nonpositive=theirs.nonpositive)
-        check_input(table, "interactions to fold in")
-        if trained.confidence.half_life_days and not table.timestamp:
-            raise ConfigError(
-                "input.timestamp is not set: ratings fade with age in this model; name the column of times"
-            )
-        return table

@@ -41,9 +41,11 @@ def in_type_of(table: DataFrame, column: str, factors: DataFrame, *, setting: st
     return table.withColumn(column, F.expr(f"try_cast({column} as {known.simpleString()})")).dropna(subset=[column])
 
 
-def with_histories(queries: DataFrame, gathered: DataFrame, *, n_partitions: int) -> DataFrame:
+def with_histories(queries: DataFrame, gathered: DataFrame, *, n_partitions: int = 0) -> DataFrame:
     """The rows of ``queries`` (id, ...), with the columns of ``gathered`` beside them; null for an id that has none."""
-    return queries.repartition(n_partitions, "id").join(gathered, "id", "left")
+    if n_partitions:
+        queries = queries.repartition(n_partitions, "id")
+    return queries.join(gathered, "id", "left")
 
 
 def partitions(queries: int, items: int, cores: int) -> int:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame
+from pyspark.sql import types as T
 
 from wals_spark.pieces import as_stream
 from wals_spark.ranking import ItemLists
@@ -33,11 +34,12 @@ _BATCH_ROWS = 10_000  # that travel to the driver together
 
 @dataclass(frozen=True)
 class ItemTable:
-    """What tasks are given of the table: the name of its files, and how many rows of what width they hold."""
+    """What tasks are given of the table: the name of its files, its rows, their width, and the type of ids."""
 
     name: str
     rows: int
     width: int
+    id_type: T.DataType
 
     def opened(self) -> OpenItems:
         """On an executor: the table mapped into memory, opened once in each worker."""
@@ -86,7 +88,7 @@ def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> 
     rows = _write((pa.ipc.open_stream(row.packed) for row in packed.toLocalIterator()), ids, features)
     for path in (ids, features) if rows else ():
         context.addFile(str(path))
-    return ItemTable(name, rows, width)
+    return ItemTable(name, rows, width, factors.schema["id"].dataType)
 
 
 def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floats:

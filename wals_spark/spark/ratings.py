@@ -18,8 +18,9 @@ from pyspark.sql import types as T
 
 from wals_spark.buckets import N_BUCKETS
 from wals_spark.confidence import Decay
-from wals_spark.config import Input
+from wals_spark.config import Ids, Input
 from wals_spark.errors import InputError
+from wals_spark.spark.histories import in_type_of
 
 logger = logging.getLogger("wals_spark")
 
@@ -49,7 +50,7 @@ class Ratings:
     item_costs: npt.NDArray[np.int64]
 
 
-def read(spark: SparkSession, settings: Input, *, section: str = "input") -> DataFrame:
+def read(spark: SparkSession, settings: Input | Ids, *, section: str = "input") -> DataFrame:
     """The raw table that the settings name; ``section`` is what messages call them.
 
     Raises
@@ -63,8 +64,22 @@ def read(spark: SparkSession, settings: Input, *, section: str = "input") -> Dat
         return spark.read.format(settings.format).options(**settings.options).load(settings.path)
 
 
+def read_ids(spark: SparkSession, settings: Ids, factors: DataFrame, *, section: str) -> DataFrame:
+    """A table of ids, each once, as ``id`` in the type of those of ``factors``; nulls are left out.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or has no such column of ids, or they are of another kind than the model's.
+    """
+    raw = read(spark, settings, section=section)
+    setting = f"{section}.column"
+    ids = raw.select(_id_column(raw, setting, settings.column).alias("id")).dropna()
+    return in_type_of(ids, "id", factors, setting=f"{setting} = {settings.column}").distinct()
+
+
 @contextmanager
-def _unreadable_is_refused(settings: Input, section: str) -> Iterator[None]:
+def _unreadable_is_refused(settings: Input | Ids, section: str) -> Iterator[None]:
     """What is wrong with the input is an InputError; an executor that was lost meanwhile stays what it is."""
     try:
         yield

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+
+@pytest.fixture
+def plays(tmp_path):
+    """Plays of text users and integer items; the last user is a stranger to the model."""
+    rng = np.random.default_rng(0)
+    pairs = sorted({(f"ü{u}", int(i) * 10**12) for u, i in rng.integers((20, 15), size=(150, 2))})
+    for name, some in (("train", pairs), ("plays", [*pairs, ("stranger", pairs[0][1])])):
+        pq.write_table(pa.table({"user": [u for u, _ in some], "item": [i for _, i in some]}), tmp_path / name)
+    return pairs
+
+
+def read(path):
+    table = pq.read_table(path)
+    rows = dict(zip(table["id"].to_pylist(), table["features"].to_pylist(), strict=True))
+    return {i: np.array(row) for i, row in rows.items()}
+
+
+def ranked(path):
+    return sorted(tuple(row.values()) for row in pq.read_table(path).to_pylist())
+
+
+def best(scores, k):
+    return sorted(scores, key=lambda i: (-scores[i], i))[:k]
+
+
+def test_recommendations_are_the_best_of_what_is_allowed_and_not_seen_and_strangers_get_popular_items(
+    run_job, plays, tmp_path
+):
+    done = run_job(
+        "train", "input.path=train", "input.rating=", "train.rank=3", "train.biases=true", "output.path=model"
+    )
+    assert done.returncode == 0, done.stderr
+    version = tmp_path / "model/versions" / (tmp_path / "model/CURRENT").read_text().strip()
+    users, items = read(version / "user_factors"), read(version / "item_factors")
+    asked, blocked = ["ü3", "ü7", "stranger", "ü3", "nobody"], [min(items), 77]
+    pq.write_table(pa.table({"id": asked}), tmp_path / "asked")
+    pq.write_table(pa.table({"item": blocked}), tmp_path / "blocked")
+    common = ["model.path=model", "input.path=plays", "input.rating=", "recommend.k=4"]
+    some = ["whom.path=asked", "recommend.unknown=popular", "blocked.path=blocked", "blocked.column=item"]
+
+    done = run_job("recommend", *common, *some, "output.path=best")
+    assert done.returncode == 0, done.stderr
+    assert "2 users are not in the model" in done.stderr
+    seen = {*plays, ("stranger", plays[0][1])}
+    expected = []
+    for user in ("nobody", "stranger", "ü3", "ü7"):
+        free = [i for i in items if i not in blocked and (user, i) not in seen]
+        source = "model" if user in users else "popular"
+        counts = {i: float(sum(item == i for _, item in seen)) for i in free}
+        scores = {i: float(np.float32(users[user] @ items[i])) for i in free} if user in users else counts
+        expected += [(user, n + 1, i, scores[i], source) for n, i in enumerate(best(scores, 4))]
+    found = ranked(tmp_path / "best")
+    assert [row[:3] + row[4:] for row in found] == [row[:3] + row[4:] for row in expected]
+    np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], rtol=1e-6)
+    assert [str(field.type) for field in pq.read_table(tmp_path / "best").schema] == [
+        "string", "int32", "int64", "float", "string",
+    ]  # fmt: skip
+
+    done = run_job("recommend", *common, "recommend.what=similar-items", "output.path=similar")
+    assert done.returncode == 0, done.stderr
+    unit = {i: row[:3] / np.linalg.norm(row[:3]) for i, row in items.items()}
+    for item in items:
+        cosines = {other: unit[item] @ unit[other] for other in items if other != item}
+        assert [row[2] for row in ranked(tmp_path / "similar") if row[0] == item] == best(cosines, 4)
+
+    done = run_job("recommend", *common, "output.path=best")
+    assert done.returncode == 2
+    assert "output.path = best exists and stays" in done.stderr
+    done = run_job("recommend", *common[:-1], "recommend.k=16", "output.path=more")
+    assert done.returncode == 3
+    assert "error: recommend.k = 16, but there are 15 items to recommend" in done.stderr
+    assert not (tmp_path / "more").exists()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wals_spark.config import Ids
+from wals_spark.errors import InputError
+from wals_spark.ranking import top_k
+from wals_spark.recommend_settings import DIRECTIONS
+from wals_spark.spark.item_table import item_table
+from wals_spark.spark.models import open_model
+from wals_spark.spark.ratings import read_ids
+from wals_spark.spark.recommending import RankTask, candidates, popularity, recommend, refuse_small_catalogue, served
+
+
+@pytest.fixture
+def model(spark):
+    rng = np.random.default_rng(0)
+    users, items = rng.normal(size=(50, 8)).astype(np.float32), rng.normal(size=(30, 8)).astype(np.float32)
+
+    def table(rows):
+        return spark.createDataFrame(
+            [(n * 3, row.tolist()) for n, row in enumerate(rows)], "id long, features array<float>"
+        )
+
+    return users, items, table(users), table(items)
+
+
+def test_users_for_items_are_items_for_users_turned_round(spark, model):
+    users, items, user_factors, item_factors = model
+    seen = spark.createDataFrame([(0, 3), (9, 3), (3, 0)], "user long, item long")
+    task = RankTask(item_table(user_factors, width=8), 5, DIRECTIONS["users"])
+    rows = recommend(item_factors, task, n_queries=30, seen=seen)
+    assert rows.columns == ["item", "rank", "user", "score"]
+    expected = top_k(items, users, 7).positions * 3
+    left_out = {3: {0, 9}, 0: {3}}
+    found = {(row["item"], row["rank"]): row["user"] for row in rows.collect()}
+    for item in range(30):
+        some = [user for user in expected[item] if user not in left_out.get(item * 3, ())][:5]
+        assert [found[item * 3, rank] for rank in range(1, 6)] == some
+
+
+def test_candidates_are_those_allowed_and_not_blocked_and_more_than_there_are_is_refused(spark, model):
+    *_, item_factors = model
+    allowed, blocked = (spark.createDataFrame([(i,) for i in some], "id long") for some in ([0, 3, 6, 1], [6, 9]))
+    ids = [row["id"] for row in candidates(item_factors, allowed=allowed, blocked=blocked).collect()]
+    assert sorted(ids) == [0, 3]
+    refuse_small_catalogue(2, 2, "item")
+    with pytest.raises(InputError, match=r"recommend\.k = 3, but there are 2 items to recommend"):
+        refuse_small_catalogue(2, 3, "item")
+
+
+def test_ids_are_read_once_each_and_those_asked_for_counted(spark, model, tmp_path):
+    _, _, user_factors, _ = model
+    spark.createDataFrame([("6",), ("6",), (None,), ("7",), ("99",)], "who string").write.csv(str(tmp_path / "ids"))
+    columns = Ids(path=str(tmp_path / "ids"), format="csv", column="_c0")
+    with pytest.raises(
+        InputError, match=r"whom\.column = _c0: ids are of type string, those of the model of type bigint"
+    ):
+        read_ids(spark, columns, user_factors, section="whom")
+    columns = Ids(path=str(tmp_path / "ids"), format="csv", column="_c0", options={"inferSchema": "true"})
+    found = served(user_factors, read_ids(spark, columns, user_factors, section="whom"))
+    assert (found.known, found.unknown, [row["id"] for row in found.queries.collect()]) == (2, 1, [6, 99])
+    with pytest.raises(InputError, match=r"whom\.column = id: there is no such column; the input has _c0"):
+        read_ids(spark, Ids(path=columns.path, format="csv"), user_factors, section="whom")
+
+
+def test_popularity_counts_users_of_distinct_pairs_and_knows_items_of_none(spark, model):
+    *_, item_factors = model
+    pairs = spark.createDataFrame([(1, 3), (1, 3), (2, 3), (2, 99)], "user long, item long")
+    counts = {row["id"]: row["features"] for row in popularity(pairs, item_factors).collect()}
+    assert counts[3] == [2.0]
+    assert counts[0] == [0.0]
+    assert 99 not in counts
+
+
+def test_a_folder_without_a_manifest_is_no_model(spark, tmp_path):
+    (tmp_path / "versions/v1").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"versions/v1 holds no manifest\.json, so it is no complete model"):
+        open_model(spark, str(tmp_path), "v1")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from wals_spark.errors import ConfigError
+from wals_spark.recommend_settings import RecommendSettings
+from wals_spark.settings import load_settings
+
+PATHS = ["model.path=m", "output.path=o"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["output.path=o"], r"model\.path is not set"),
+        (["model.path=m"], r"output\.path is not set"),
+        (PATHS, r"input\.path is not set: .* or set recommend\.exclude_seen = false"),
+        ([*PATHS, "recommend.k=0"], r"recommend\.k: expected `int` >= 1"),
+        ([*PATHS, "recommend.what=itmes"], "one of items, users, similar-items, similar-users"),
+        ([*PATHS, "input.path=i", "recommend.unknown=popular"], r"recommend\.unknown = popular needs whom\.path"),
+        (
+            [*PATHS, "input.path=i", "whom.path=w", "recommend.unknown=popular", "recommend.what=users"],
+            r"recommend\.unknown = popular is for recommend\.what = items, not users",
+        ),
+        ([*PATHS, "input.path=i", "input.item=user"], "input: one column is named twice"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings(RecommendSettings, None, settings)
+
+
+def test_interactions_are_needed_where_they_are_used():
+    def needs(*settings):
+        return load_settings(RecommendSettings, None, [*PATHS, *settings]).needs_interactions
+
+    assert not needs("recommend.what=similar-items")
+    assert not needs("recommend.exclude_seen=false")
+    assert needs("input.path=i")
+    assert needs("recommend.exclude_seen=false", "recommend.unknown=popular", "whom.path=w", "input.path=i")

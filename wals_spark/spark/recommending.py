@@ -1,0 +1,229 @@
+"""Recommendations as a table: (query, rank, found, score), for as many queries as there are, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from wals_spark.errors import InputError
+from wals_spark.fold_in import merged_histories
+from wals_spark.objective import Objective
+from wals_spark.ranking import Positions, TopK, top_k
+from wals_spark.reasons import largest_shares
+from wals_spark.recommend_settings import Direction
+from wals_spark.spark.histories import histories, partitions, with_histories
+from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
+
+_RESULTS_A_BATCH = 200_000  # rows that go back to Spark together
+_QUERIES_A_BATCH = 20_000  # rows that come from it together, each with its features and its history
+
+
+@dataclass(frozen=True)
+class ReasonTask:
+    """What an executor is told besides, to find the ``n`` items of a history that add most to a score.
+
+    ``items`` are all of the model; where popularity weighs, the weight of each is the number after its features.
+    """
+
+    items: ItemTable
+    n: int
+    objective: Objective
+    gramian: npt.NDArray[np.float64]
+    duplicates: str
+
+
+@dataclass(frozen=True)
+class RankTask:
+    """What an executor is told: the candidates, how many of them for each query, and of what kind both are."""
+
+    candidates: ItemTable
+    k: int
+    direction: Direction
+    exclude_seen: bool = True
+    reasons: ReasonTask | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """Whom to serve: the rows of a factor table that are asked for, and how many ids are there and are not."""
+
+    queries: DataFrame
+    known: int
+    unknown: int
+
+
+def served(factors: DataFrame, whom: DataFrame | None) -> Served:
+    """Those of a factor table (id, features) that ``whom`` (id, each once) names; None names all."""
+    if whom is None:
+        return Served(factors, factors.count(), 0)
+    queries = factors.join(whom, "id", "left_semi")
+    known = queries.count()
+    return Served(queries, known, whom.count() - known)
+
+
+def candidates(factors: DataFrame, *, allowed: DataFrame | None, blocked: DataFrame | None) -> DataFrame:
+    """The rows of a factor table that may be recommended; ``allowed`` and ``blocked`` have a column ``id``."""
+    if allowed is not None:
+        factors = factors.join(allowed, "id", "left_semi")
+    if blocked is not None:
+        factors = factors.join(blocked, "id", "left_anti")
+    return factors
+
+
+def refuse_small_catalogue(rows: int, k: int, what: str) -> None:
+    """Refuse to find more than there are.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than ``k`` candidates.
+    """
+    if rows < k:
+        raise InputError(
+            f"recommend.k = {k}, but there are {rows:,} {what}s to recommend (those of the model, less what "
+            "allowed.path and blocked.path take away); ask for fewer"
+        )
+
+
+def popularity(pairs: DataFrame, items: DataFrame) -> DataFrame:
+    """Items as the factors of a model of rank 1: how many users each has, among distinct pairs of ``user`` and ``item``."""
+    counts = (
+        pairs.select("user", "item")
+        .distinct()
+        .groupBy(F.col("item").alias("id"))
+        .agg(F.count("*").cast("float").alias("users"))
+    )
+    users = F.coalesce("users", F.lit(0.0).cast("float"))
+    return items.select("id").join(counts, "id", "left").select("id", F.array(users).alias("features"))
+
+
+def without_factors(ids: DataFrame, factors: DataFrame) -> DataFrame:
+    """Those of ``ids`` that a factor table does not have, as queries of a model of rank 1."""
+    one = F.array(F.lit(1.0).cast("float")).alias("features")
+    return ids.join(factors, "id", "left_anti").select("id", one)
+
+
+def reason_task(
+    items: DataFrame,
+    weights: DataFrame | None,
+    *,
+    n: int,
+    objective: Objective,
+    gramian: npt.NDArray[np.float64],
+    duplicates: str,
+) -> ReasonTask:
+    """From the model's items (id, features), their weights (id, weight) if they have any, and what was minimised."""
+    width = len(gramian)
+    if weights is not None:
+        weight = F.array(F.col("weight").cast("float"))
+        items = items.join(weights, "id").select("id", F.concat("features", weight).alias("features"))
+        width += 1
+    return ReasonTask(item_table(items, width=width), n, objective, gramian, duplicates)
+
+
+def recommend(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: DataFrame | None = None) -> DataFrame:
+    """The best candidates of each query: the query's id, ``rank`` from 1, the id found, ``score``, and its reasons.
+
+    Parameters
+    ----------
+    queries
+        Columns ``id`` and ``features``, of ``n_queries`` rows.
+    pairs
+        Interactions: user, item and, for reasons, the columns that `ratings.check` gives. They are left out if the
+        task says so. What is similar leaves out the query itself.
+    """
+    direction, spark = task.direction, queries.sparkSession
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(_QUERIES_A_BATCH))
+    n = partitions(n_queries, task.candidates.rows, spark.sparkContext.defaultParallelism)
+    rows = queries.select("id", "features").repartition(n, "id")
+    if direction.cosine:
+        rows = rows.withColumn("excluded", F.array("id"))
+    elif pairs is not None:
+        used = pairs if task.reasons else pairs.select("user", "item")
+        gathered = histories(used, by=direction.query, n_partitions=n)
+        if task.exclude_seen:
+            gathered = gathered.withColumn("excluded", F.col(direction.found))
+        rows = with_histories(rows, gathered if task.reasons else gathered.drop(direction.found))
+    found = task.candidates.id_type
+    fields = [
+        T.StructField(direction.query, queries.schema["id"].dataType, False),
+        T.StructField("rank", T.IntegerType(), False),
+        T.StructField(direction.column, found, False),
+        T.StructField("score", T.FloatType(), False),
+    ]
+    if task.reasons:
+        reason = T.StructType([T.StructField("item", found, False), T.StructField("score", T.FloatType(), False)])
+        fields.append(T.StructField("because", T.ArrayType(reason, False), False))
+    return rows.mapInArrow(partial(rank_batches, task=task), T.StructType(fields))
+
+
+def rank_batches(batches: Iterable[pa.RecordBatch], *, task: RankTask) -> Iterator[pa.RecordBatch]:
+    """On an executor: id, features and, where something is left out, the list ``excluded`` in; ranked rows out."""
+    items = task.candidates.opened()
+    step = max(1, _RESULTS_A_BATCH // task.k)
+    for batch in batches:
+        for start in range(0, batch.num_rows, step):
+            some = batch.slice(start, step)
+            queries = matrix(some.column("features"), width=task.candidates.width, unit_length=task.direction.cosine)
+            excluded = items.lists(some.column("excluded")) if "excluded" in some.schema.names else None
+            found = top_k(queries, items.features, task.k, excluded=excluded)
+            rows = _as_rows(some.column("id"), found, items, task.direction)
+            if task.reasons:
+                rows["because"] = _because(some, found, items, task.reasons)
+            yield pa.record_batch(list(rows.values()), names=list(rows))
+
+
+def _as_rows(ids: pa.Array, found: TopK, items: OpenItems, direction: Direction) -> dict[str, pa.Array]:
+    """One row for each query and place, none for places that nobody took."""
+    query, place = np.nonzero(found.positions >= 0)
+    return {
+        direction.query: ids.take(pa.array(query)),
+        "rank": pa.array((place + 1).astype(np.int32)),
+        direction.column: _taken(items, found.positions[query, place]),
+        "score": pa.array(found.scores[query, place]),
+    }
+
+
+def _because(batch: pa.RecordBatch, found: TopK, candidates: OpenItems, task: ReasonTask) -> pa.Array:
+    """The largest shares of each score, a list for each row that `_as_rows` makes."""
+    items, width = task.items.opened(), len(task.gramian)
+    history = batch.column("item")
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(history), 0))
+    user, positions = np.repeat(np.arange(len(history)), lengths), items.positions(history.flatten())
+    known = positions >= 0
+    names = {"rating", "weight", "timestamp"}.intersection(batch.schema.names)
+    numbers = {name: np.asarray(batch.column(name).flatten())[known] for name in names}
+    block, _ = merged_histories(
+        user[known], positions[known], numbers["rating"], numbers.get("weight"), numbers.get("timestamp"),
+        shape=(len(history), task.items.rows), duplicates=task.duplicates,
+    )  # fmt: skip
+    reasons = largest_shares(
+        block,
+        items.features[:, :width],
+        task.gramian,
+        task.objective,
+        candidates.features[found.positions],
+        task.n,
+        multipliers=items.features[:, width].astype(np.float64) if task.items.width > width else None,
+    )
+    there = reasons.positions[found.positions >= 0]  # (n_rows, n)
+    offsets = np.concatenate([[0], np.cumsum((there >= 0).sum(axis=1))]).astype(np.int32)
+    shares = pa.array(reasons.shares[found.positions >= 0][there >= 0])
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.StructArray.from_arrays([_taken(items, there[there >= 0]), shares], ["item", "score"])
+    )
+
+
+def _taken(items: OpenItems, positions: Positions) -> pa.Array:
+    """The ids at these positions, in the type that Spark knows."""
+    ids = items.ids.take(pa.array(positions))
+    return ids.cast(pa.string()) if pa.types.is_large_string(ids.type) else ids
