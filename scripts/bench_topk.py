@@ -130,7 +130,7 @@ def ours(*, leave_out: bool) -> Callable[[SparkSession, argparse.Namespace], tup
 
         def rank(some: DataFrame, n: int) -> None:
             task = RankTask(item_table(items, width=chosen.rank), chosen.k, DIRECTIONS["items"])
-            compute(recommend(some, task, n_queries=n, seen=seen if leave_out else None))
+            compute(recommend(some, task, n_queries=n, pairs=seen if leave_out else None))
 
         rank(users.where("id % 10 = 0"), chosen.users // 10)
         return lambda: rank(users, chosen.users), {}

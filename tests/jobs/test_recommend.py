@@ -33,9 +33,8 @@ def best(scores, k):
 def test_recommendations_are_the_best_of_what_is_allowed_and_not_seen_and_strangers_get_popular_items(
     run_job, plays, tmp_path
 ):
-    done = run_job(
-        "train", "input.path=train", "input.rating=", "train.rank=3", "train.biases=true", "output.path=model"
-    )
+    model = ["train.rank=3", "confidence.item_weight=propensity", "output.path=model"]
+    done = run_job("train", "input.path=train", "input.rating=", *model)
     assert done.returncode == 0, done.stderr
     version = tmp_path / "model/versions" / (tmp_path / "model/CURRENT").read_text().strip()
     users, items = read(version / "user_factors"), read(version / "item_factors")
@@ -43,7 +42,13 @@ def test_recommendations_are_the_best_of_what_is_allowed_and_not_seen_and_strang
     pq.write_table(pa.table({"id": asked}), tmp_path / "asked")
     pq.write_table(pa.table({"item": blocked}), tmp_path / "blocked")
     common = ["model.path=model", "input.path=plays", "input.rating=", "recommend.k=4"]
-    some = ["whom.path=asked", "recommend.unknown=popular", "blocked.path=blocked", "blocked.column=item"]
+    some = [
+        "whom.path=asked",
+        "recommend.unknown=popular",
+        "blocked.path=blocked",
+        "blocked.column=item",
+        "recommend.because=99",
+    ]
 
     done = run_job("recommend", *common, *some, "output.path=best")
     assert done.returncode == 0, done.stderr
@@ -56,12 +61,20 @@ def test_recommendations_are_the_best_of_what_is_allowed_and_not_seen_and_strang
         counts = {i: float(sum(item == i for _, item in seen)) for i in free}
         scores = {i: float(np.float32(users[user] @ items[i])) for i in free} if user in users else counts
         expected += [(user, n + 1, i, scores[i], source) for n, i in enumerate(best(scores, 4))]
-    found = ranked(tmp_path / "best")
+    found = [row[:4] + row[5:] for row in ranked(tmp_path / "best")]
     assert [row[:3] + row[4:] for row in found] == [row[:3] + row[4:] for row in expected]
     np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], rtol=1e-6)
     assert [str(field.type) for field in pq.read_table(tmp_path / "best").schema] == [
-        "string", "int32", "int64", "float", "string",
+        "string", "int32", "int64", "float", "list<element: struct<item: int64, score: float>>", "string",
     ]  # fmt: skip
+    for row in pq.read_table(tmp_path / "best").to_pylist():
+        if row["source"] == "model":  # the reasons are the user's history, and together the score
+            assert sorted((row["user"], reason["item"]) for reason in row["because"]) == [
+                pair for pair in plays if pair[0] == row["user"]
+            ]
+            assert sum(reason["score"] for reason in row["because"]) == pytest.approx(row["score"], rel=1e-3, abs=1e-3)
+        else:
+            assert row["because"] is None
 
     done = run_job("recommend", *common, "recommend.what=similar-items", "output.path=similar")
     assert done.returncode == 0, done.stderr

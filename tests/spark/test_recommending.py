@@ -30,7 +30,7 @@ def test_users_for_items_are_items_for_users_turned_round(spark, model):
     users, items, user_factors, item_factors = model
     seen = spark.createDataFrame([(0, 3), (9, 3), (3, 0)], "user long, item long")
     task = RankTask(item_table(user_factors, width=8), 5, DIRECTIONS["users"])
-    rows = recommend(item_factors, task, n_queries=30, seen=seen)
+    rows = recommend(item_factors, task, n_queries=30, pairs=seen)
     assert rows.columns == ["item", "rank", "user", "score"]
     expected = top_k(items, users, 7).positions * 3
     left_out = {3: {0, 9}, 0: {3}}

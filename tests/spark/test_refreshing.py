@@ -96,4 +96,4 @@ def test_the_gramian_of_a_table_is_that_of_all_its_rows(spark):
 def test_settings_that_cannot_be_the_models_are_refused(settings, trained, message):
     config = load_config(None, ["input.path=a", "output.path=b", "input.timestamp=at", *trained])
     with pytest.raises(ConfigError, match=message):
-        load_settings(FoldInSettings, None, settings).input_as_trained(config)
+        config.as_trained(load_settings(FoldInSettings, None, settings).input)

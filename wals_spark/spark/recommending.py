@@ -95,13 +95,9 @@ def refuse_small_catalogue(rows: int, k: int, what: str) -> None:
 
 
 def popularity(pairs: DataFrame, items: DataFrame) -> DataFrame:
-    """Items as the factors of a model of rank 1: how many users each has, among distinct pairs of ``user`` and ``item``."""
-    counts = (
-        pairs.select("user", "item")
-        .distinct()
-        .groupBy(F.col("item").alias("id"))
-        .agg(F.count("*").cast("float").alias("users"))
-    )
+    """Items as the factors of a model of rank 1: how many users each has, whatever the rows of a (user, item) pair."""
+    of_item = pairs.select("user", F.col("item").alias("id")).distinct().groupBy("id")
+    counts = of_item.agg(F.count("*").cast("float").alias("users"))
     users = F.coalesce("users", F.lit(0.0).cast("float"))
     return items.select("id").join(counts, "id", "left").select("id", F.array(users).alias("features"))
 
