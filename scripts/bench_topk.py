@@ -152,7 +152,8 @@ def mllib(spark: SparkSession, chosen: argparse.Namespace) -> tuple[Callable[[],
     def rank(some: DataFrame, block_size: int) -> float:
         began = time.perf_counter()
         model = made.org.apache.spark.ml.recommendation.ALSModel("als", chosen.rank, some._jdf, items._jdf)
-        model.setBlockSize(block_size)
+        for name, value in (("UserCol", "user"), ("ItemCol", "item"), ("BlockSize", block_size)):
+            getattr(model, f"set{name}")(value)
         compute(DataFrame(model.recommendForAllUsers(chosen.k), spark))
         return time.perf_counter() - began
 

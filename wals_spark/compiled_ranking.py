@@ -39,13 +39,13 @@ def improve(
         if least == out and len(row) > len(groups):  # the first tile, or nearly: most of it would pass
             least = _bound(row, groups, k) - 2 * error[query]
         for begin in range(0, len(row), _CHUNK):
-            end = min(begin + _CHUNK, len(row))
-            enough = 0
-            for item in range(begin, end):
-                enough += row[item] >= least
-            if not enough:
-                continue
-            for item in range(begin, end):
+            if begin + _CHUNK <= len(row):
+                reached = False
+                for n in range(_CHUNK):
+                    reached |= row[begin + n] >= least
+                if not reached:
+                    continue
+            for item in range(begin, min(begin + _CHUNK, len(row))):
                 if row[item] < least or row[item] == out:
                     continue
                 score = _score(queries[query], items[item])

@@ -140,15 +140,17 @@ def recommend(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: Data
     direction, spark = task.direction, queries.sparkSession
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(_QUERIES_A_BATCH))
     n = partitions(n_queries, task.candidates.rows, spark.sparkContext.defaultParallelism)
-    rows = queries.select("id", "features").repartition(n, "id")
+    rows = queries.select("id", "features")
     if direction.cosine:
-        rows = rows.withColumn("excluded", F.array("id"))
+        rows = rows.withColumn("excluded", F.array("id")).repartition(n, "id")
     elif pairs is not None:
         used = pairs if task.reasons else pairs.select("user", "item")
         gathered = histories(used, by=direction.query, n_partitions=n)
         if task.exclude_seen:
             gathered = gathered.withColumn("excluded", F.col(direction.found))
-        rows = with_histories(rows, gathered if task.reasons else gathered.drop(direction.found))
+        rows = with_histories(rows, gathered if task.reasons else gathered.drop(direction.found), n_partitions=n)
+    else:
+        rows = rows.repartition(n, "id")
     found = task.candidates.id_type
     fields = [
         T.StructField(direction.query, queries.schema["id"].dataType, False),
