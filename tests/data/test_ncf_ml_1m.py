@@ -16,11 +16,11 @@ SETTINGS = (
 
 
 def held_out(data):
-    """Each user's own item, and 99 negatives."""
+    """Each user's own item, and the others of 99 negatives: 156 of these are the item itself, which counts once."""
     for line in (data / "ncf-ml-1m/ml-1m.test.negative").read_text().splitlines():
         pair, *negatives = line.split("\t")
         user, item = re.findall(r"\d+", pair)
-        yield user, item, negatives
+        yield user, item, [negative for negative in negatives if negative != item]
 
 
 def plain_metrics(data, users, items):
