@@ -51,10 +51,17 @@ def improve(
                 score = _score(queries[query], items[item])
                 if not score > best_[k - 1]:
                     continue
-                place = k - 1
-                while place > 0 and best_[place - 1] < score:
-                    best_[place], positions_[place] = best_[place - 1], positions_[place - 1]
-                    place -= 1
+                place, after = 0, k - 1
+                while place < after:
+                    middle = (place + after) // 2
+                    if best_[middle] < score:
+                        after = middle
+                    else:
+                        place = middle + 1
+                for later in range(k - 1, place, -1):  # one array at a time: each is a move of memory
+                    best_[later] = best_[later - 1]
+                for later in range(k - 1, place, -1):
+                    positions_[later] = positions_[later - 1]
                 best_[place], positions_[place] = score, start + item
                 least = max(least, best_[k - 1] - error[query])
 
@@ -66,9 +73,10 @@ def _bound(row: Floats, groups: Floats, k: int) -> np.float32:
     for group in range(n):
         groups[group] = row[group]
     for begin in range(n, len(row), n):
-        for group in range(min(n, len(row) - begin)):
-            score = row[begin + group]
-            groups[group] = score if score > groups[group] else groups[group]
+        part = row[begin : begin + n]
+        for group in range(len(part)):
+            score, largest = part[group], groups[group]
+            groups[group] = score if score > largest else largest
     bound: np.float32 = np.partition(groups, n - k)[n - k]
     return bound
 

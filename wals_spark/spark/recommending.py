@@ -24,7 +24,8 @@ from wals_spark.spark.histories import histories, partitions, with_histories
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
 
 _RESULTS_A_BATCH = 200_000  # rows that go back to Spark together
-_QUERIES_A_BATCH = 20_000  # rows that come from it together, each with its features and its history
+_QUERIES_A_BATCH = 200_000  # rows that come from it together, or fewer for the sake of their features' size
+_BATCH_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def recommend(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: Data
         task says so. What is similar leaves out the query itself.
     """
     direction, spark = task.direction, queries.sparkSession
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(_QUERIES_A_BATCH))
+    batch = min(_QUERIES_A_BATCH, _BATCH_BYTES // (4 * task.candidates.width))
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch))
     n = partitions(n_queries, task.candidates.rows, spark.sparkContext.defaultParallelism)
     rows = queries.select("id", "features")
     if direction.cosine:
