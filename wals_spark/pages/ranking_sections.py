@@ -33,7 +33,7 @@ def ranking_section(metrics: Record) -> Element:
         for name, rows in by_name.items()
         for row in rows
     ]
-    stated = {**metrics["protocol"], **metrics["counts"]}
+    stated = {name: value for name, value in {**metrics["protocol"], **metrics["counts"]}.items() if value != ""}
     return section(
         "Ranking, beside popularity",
         panels(figures),
