@@ -24,6 +24,11 @@ import pytest
 SPARK_HOME = Path(pyspark.__file__).parent
 
 
+def clean_environment() -> dict[str, str]:
+    """This process's environment without the path to this checkout that pytest-xdist gives its workers."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 @dataclass
 class Cluster:
     url: str
@@ -44,7 +49,7 @@ class Cluster:
             *conf,
         )
         command = [SPARK_HOME / "bin/spark-submit", "--master", self.url, *(f"--conf={s}" for s in settings)]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYSPARK_")}
+        environment = {k: v for k, v in clean_environment().items() if not k.startswith("PYSPARK_")}
         return subprocess.Popen(
             [*command, program, *arguments], cwd=self.folder, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
@@ -72,11 +77,12 @@ def executor_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = sysconfig.get_path("purelib")
     python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH:{packages}" exec "{sys.executable}" -S "$@"\n')
     python.chmod(0o755)
-    subprocess.run([python, "-c", "import numpy, pyarrow"], check=True, cwd="/")
+    subprocess.run([python, "-c", "import numpy, pyarrow"], check=True, cwd="/", env=clean_environment())
     for package, message in (("wals_spark", "No module named 'wals_spark'"), ("pandas", "no pandas here")):
         tried = subprocess.run(
-            [python, "-c", f"import {package}"], capture_output=True, text=True, check=False, cwd="/"
-        )
+            [python, "-c", f"import {package}"], capture_output=True, text=True, check=False, cwd="/",
+            env=clean_environment(),
+        )  # fmt: skip
         assert message in tried.stderr
     return python
 
@@ -87,7 +93,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, executor_python: Path) -> 
     port, ui_port = free_port(), free_port()
     found = Cluster(f"spark://127.0.0.1:{port}", ui_port, executor_python, folder)
     spark_class = str(SPARK_HOME / "bin/spark-class")
-    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME)}
+    environment = {**clean_environment(), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME)}
     commands = [
         ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(ui_port)],
         *(
