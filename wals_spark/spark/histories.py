@@ -21,8 +21,8 @@ _IDS_A_BATCH = 10_000
 def histories(interactions: DataFrame, *, by: str = "user", n_partitions: int) -> DataFrame:
     """One row for each ``by``: `id`, and each other column as an array under its own name, their entries side by side.
 
-    Shuffles once, to ``n_partitions`` by id; a partition is gathered in a task's memory, because Spark's `collect_list`
-    takes three times as long. Interactions have no nulls; repeated ones are repeated in the arrays.
+    Shuffles once, to ``n_partitions`` by id; a partition is gathered in a task's memory. Interactions have no nulls;
+    repeated ones are repeated in the arrays.
     """
     columns = interactions.select(F.col(by).alias("id"), *(name for name in interactions.columns if name != by))
     lists = [T.StructField(f.name, T.ArrayType(f.dataType, False), False) for f in columns.schema.fields[1:]]
