@@ -34,7 +34,10 @@ def dense(plays, users, items, function, alpha):
 
 @pytest.mark.parametrize(
     ("function", "alpha", "expected", "tolerance", "recall"),
-    [("log", 10.0, 585_000, 1e-3, 0.264), ("constant", 20.0, 458_840, 5e-4, 0.271)],
+    [
+        ("log", 10.0, 585_000, 1e-3, 0.264),
+        pytest.param("constant", 20.0, 458_840, 5e-4, 0.271, marks=pytest.mark.slow),
+    ],
 )
 def test_the_loss_and_the_recall_of_the_written_tables_are_the_published_ones(
     data, plays, train, evaluate, function, alpha, expected, tolerance, recall
