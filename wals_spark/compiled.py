@@ -5,32 +5,21 @@ Everything here has a NumPy twin that says the same thing more slowly, and tests
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from wals_spark.compiling import compiled
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer[Any]]
 
-# Sums may be reordered, so that they vectorize; nan and inf stay what they are, so that a failed row can be found.
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
 _TILE_BYTES = 4_000_000  # of rows gathered once and read in every step: about a core's share of the outermost cache
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    options: dict[str, Any] = {"fastmath": _FAST, "nogil": True, "error_model": "numpy"}
-    try:
-        compiled: Callable[..., Any] = numba.njit(**options, cache=True)(function)
-    except RuntimeError:  # neither beside this file nor in the user's cache can anything be written
-        compiled = numba.njit(**options)(function)
-    return compiled
-
-
-@_compiled
+@compiled
 def conjugate_gradient_rows(
     indptr: npt.NDArray[np.int64],
     positions: Ints,
@@ -199,7 +188,7 @@ def conjugate_gradient_rows(
     return fit, -1
 
 
-@_compiled
+@compiled
 def _gather(
     received: Floats,
     positions: Ints,
@@ -228,7 +217,7 @@ def _gather(
             s[k] -= w[k] * shift[positions[offset + k]]
 
 
-@_compiled
+@compiled
 def normal_equations(
     indptr: npt.NDArray[np.int64],
     positions: Ints,

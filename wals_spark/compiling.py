@@ -7,7 +7,7 @@ from typing import Any
 
 import numba
 
-# Sums may be reordered, so that they vectorize; nan and inf stay what they are.
+# Sums may be reordered, so that they vectorize; nan and inf stay what they are, so that a failed row can be found.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 

@@ -251,18 +251,19 @@ class Train(Section, frozen=True, kw_only=True):
         return self.start == "positive" or (self.start == "auto" and (self.nonnegative or uncentred))
 
 
+NewVersion = Annotated[
+    str,
+    Meta(description="Name of the new version; empty: the time in UTC.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$"),
+]
+Publish = Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")]
+
+
 class Output(Section, frozen=True, kw_only=True):
     """Where the model goes."""
 
     path: Annotated[str, Meta(description="Folder or URL of all versions of the model.")] = ""
-    version: Annotated[
-        str,
-        Meta(
-            description="Name of this version; empty: the time in UTC.",
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$",
-        ),
-    ] = ""
-    publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
+    version: NewVersion = ""
+    publish: Publish = True
 
 
 class Ids(Section, frozen=True, kw_only=True):

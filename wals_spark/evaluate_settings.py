@@ -83,9 +83,7 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
         if not all(isinstance(section, dict) for section in sections.values()):
             return given
         inherited = {key: value for key, value in sections["input"].items() if key != "path"}
-        of_pairs = {
-            key: inherited[key] for key in ("format", "options", "user", "item", "bad_rows") if key in inherited
-        }
+        of_pairs = {key: inherited[key] for key in _OF_PAIRS if key in inherited}
         lists = {
             key: [part.strip() for part in value.strip("[]").split(",") if part.strip()]
             for key, value in sections["evaluate"].items()

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from wals_spark.features import squared_lengths
+
 Floats = npt.NDArray[np.float32]
 Precision = Literal["float32", "float16", "int8"]
 
@@ -24,13 +26,13 @@ _ROWS_AT_A_TIME = 65_536
 
 def longest(rows: Floats) -> float:
     """M: the largest length of a row, 0 of none."""
-    squares = (_squares(rows[begin : begin + _ROWS_AT_A_TIME]) for begin in range(0, len(rows), _ROWS_AT_A_TIME))
+    squares = (squared_lengths(rows[begin : begin + _ROWS_AT_A_TIME]) for begin in range(0, len(rows), _ROWS_AT_A_TIME))
     return float(np.sqrt(max((float(some.max()) for some in squares), default=0.0)))
 
 
 def augmented_items(rows: Floats, largest: float) -> Floats:
     """Items as unit vectors of one coordinate more, shape (n, width + 1); ``largest`` is M, above 0."""
-    rest = np.sqrt(np.maximum(largest**2 - _squares(rows), 0.0))  # (n,)
+    rest = np.sqrt(np.maximum(largest**2 - squared_lengths(rows), 0.0))  # (n,)
     unit: Floats = (np.column_stack([rows, rest]) / largest).astype(np.float32)
     return unit
 
@@ -79,8 +81,3 @@ def recall(found: npt.NDArray[np.integer], exact: npt.NDArray[np.integer]) -> fl
     """The share of each query's exact items, shape (n_queries, k), that are among those found; the mean of queries."""
     hits = (found[:, :, None] == exact[:, None, :]).any(axis=1)
     return float(hits.mean())
-
-
-def _squares(rows: Floats) -> npt.NDArray[np.float64]:
-    squares: npt.NDArray[np.float64] = np.einsum("nf,nf->n", rows, rows, dtype=np.float64)
-    return squares

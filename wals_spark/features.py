@@ -1,4 +1,4 @@
-"""Rows of factors as an Arrow column, `array<float>`, and back."""
+"""Rows of factors as an Arrow column, `array<float>`, and back; how long they are."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def feature_rows(column: pa.Array) -> npt.NDArray[np.float32]:
     """The rows of a column whose lists are of one length, shape (n, width); not a copy where Arrow has no gaps."""
     values: npt.NDArray[np.float32] = column.flatten().to_numpy()
     return values.reshape(len(column), -1) if len(column) else np.empty((0, 0), dtype=np.float32)
+
+
+def squared_lengths(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """``|y|²`` of each row, summed in float64, shape (n,)."""
+    squares: npt.NDArray[np.float64] = np.einsum("nf,nf->n", rows, rows, dtype=np.float64)
+    return squares

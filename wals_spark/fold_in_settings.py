@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from wals_spark.config import Input, StoredModel, check_input
+from wals_spark.config import Input, NewVersion, Publish, StoredModel, check_input
 from wals_spark.errors import ConfigError
 from wals_spark.settings import Section, Settings
 
@@ -23,14 +23,8 @@ class FoldInOptions(Section, frozen=True, kw_only=True):
 class FoldInOutput(Section, frozen=True, kw_only=True):
     """The new version of the model, beside the old one."""
 
-    version: Annotated[
-        str,
-        Meta(
-            description="Name of the new version; empty: the time in UTC.",
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$",
-        ),
-    ] = ""
-    publish: Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")] = True
+    version: NewVersion = ""
+    publish: Publish = True
 
 
 class FoldInSettings(Settings, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from wals_spark.features import squared_lengths
 from wals_spark.kernels import compiled_ranking
 
 Floats = npt.NDArray[np.float32]
@@ -186,7 +187,7 @@ def _tiles(queries: Floats, items: Floats, excluded: ItemLists | None, products:
 
 
 def _norms(rows: Floats) -> npt.NDArray[np.float64]:
-    norms: npt.NDArray[np.float64] = np.sqrt(np.einsum("nf,nf->n", rows, rows, dtype=np.float64))
+    norms: npt.NDArray[np.float64] = np.sqrt(squared_lengths(rows))
     return norms
 
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from wals_spark.bootstrap import Sums
 from wals_spark.errors import ConfigError, InputError
@@ -23,6 +22,7 @@ from wals_spark.evaluation import metrics_of
 from wals_spark.judging import Batch, Catalogue, Outcome, Pairs, Protocol, judge
 from wals_spark.ranking_metrics import Popularity
 from wals_spark.spark.held_out import HeldOut, with_plain_ids
+from wals_spark.spark.histories import refuse_other_type
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
 
 _USERS_AT_A_TIME = 16_384
@@ -48,7 +48,8 @@ def evaluate(
     InputError
         If ids are of other types than the model's, or no user is left to be judged.
     """
-    _check_types(held_out, {"user": user_factors, "item": item_factors})
+    for side, factors in (("user", user_factors), ("item", item_factors)):
+        refuse_other_type(held_out.types[side], factors.schema["id"].dataType, setting=f"test.{side}")
     ids = with_plain_ids(item_factors, "id")
     items = item_table(ids, width=width)
     longest = max(protocol.measures.ks)
@@ -172,14 +173,3 @@ def _with_counts(ids: DataFrame, counts: DataFrame) -> DataFrame:
     """Items as rows of one number, exact up to 2^24: beyond, counts closer than one in 16 million tie."""
     found = ids.select("id").join(counts.withColumnRenamed("item", "id"), "id", "left")
     return found.select("id", F.array(F.coalesce("users", F.lit(0)).cast("float")).alias("features"))
-
-
-def _check_types(held_out: HeldOut, factors: dict[str, DataFrame]) -> None:
-    """Text finds no numbers."""
-    for side, found in held_out.types.items():
-        known = factors[side].schema["id"].dataType
-        if isinstance(found, T.StringType) != isinstance(known, T.StringType):
-            raise InputError(
-                f"test.{side}: ids are of type {found.simpleString()}, those of the model of type "
-                f"{known.simpleString()}; cast the column in the source"
-            )

@@ -58,14 +58,25 @@ def in_type_of(table: DataFrame, column: str, factors: DataFrame, *, setting: st
         If one has strings and the other numbers, so that no id can be found; ``setting`` is what names the column.
     """
     found, known = (t.schema[name].dataType for t, name in ((table, column), (factors, "id")))
+    refuse_other_type(found, known, setting=setting)
+    if found == known:
+        return table
+    return table.withColumn(column, F.expr(f"try_cast({column} as {known.simpleString()})")).dropna(subset=[column])
+
+
+def refuse_other_type(found: T.DataType, known: T.DataType, *, setting: str) -> None:
+    """Text finds no numbers.
+
+    Raises
+    ------
+    InputError
+        If ids are strings where those of the model are integers, or the other way round.
+    """
     if isinstance(found, T.StringType) != isinstance(known, T.StringType):
         raise InputError(
             f"{setting}: ids are of type {found.simpleString()}, those of the model of type {known.simpleString()}; "
             "cast the column in the source"
         )
-    if found == known:
-        return table
-    return table.withColumn(column, F.expr(f"try_cast({column} as {known.simpleString()})")).dropna(subset=[column])
 
 
 def with_histories(queries: DataFrame, gathered: DataFrame, *, n_partitions: int) -> DataFrame:

@@ -24,6 +24,7 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
+from wals_spark.features import squared_lengths
 from wals_spark.pieces import as_stream
 from wals_spark.ranking import ItemLists
 
@@ -95,7 +96,7 @@ def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floa
     """A column of features as a matrix (n, width): their first ``width`` numbers, divided by their length if so."""
     rows: Floats = np.asarray(features.flatten(), dtype=np.float32).reshape(len(features), -1)[:, :width]
     if unit_length:
-        lengths = np.sqrt(np.einsum("nf,nf->n", rows, rows, dtype=np.float64))
+        lengths = np.sqrt(squared_lengths(rows))
         rows = (rows / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
     return np.ascontiguousarray(rows)
 
