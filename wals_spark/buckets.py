@@ -31,12 +31,13 @@ def balanced(costs: npt.NDArray[np.integer[Any]], n_blocks: int) -> npt.NDArray[
     """Deal buckets with these ``costs``, shape (N_BUCKETS,), out to blocks: each bucket's block, of the same shape.
 
     The dearest bucket first, each to the block that has the least so far (Graham 1969, LPT: no block has more than 4/3
-    of what the best deal gives the fullest one). No block stays empty that need not.
+    of what the best deal gives the fullest one). No block stays empty that need not. What costs nothing goes round.
     """
-    blocks = np.empty(N_BUCKETS, dtype=np.int32)
+    blocks = np.arange(N_BUCKETS, dtype=np.int32) % n_blocks
+    dearest_first = np.argsort(-costs, kind="stable")[: np.count_nonzero(costs)]
     filled = [(0, block) for block in range(n_blocks)]
-    for bucket in np.argsort(-costs, kind="stable"):
+    for bucket, cost in zip(dearest_first.tolist(), costs[dearest_first].tolist(), strict=True):
         filled_to, block = filled[0]
         blocks[bucket] = block
-        heapq.heapreplace(filled, (filled_to + int(costs[bucket]) + 1, block))  # 1: what costs nothing is spread too
+        heapq.heapreplace(filled, (filled_to + cost, block))
     return blocks
