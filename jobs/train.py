@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from wals_spark.command_line import parse_settings, run
 from wals_spark.config import Config
-from wals_spark.events import HalfIteration, as_jsonl
+from wals_spark.events import HalfIteration
 from wals_spark.explanation import describe_objective, describe_weights
 from wals_spark.gramian import as_json
 from wals_spark.histogram import Histogram
@@ -17,7 +17,7 @@ from wals_spark.phases import Phases
 from wals_spark.progress import progress
 from wals_spark.spark import blocking, publishing, ratings, reporting, training
 from wals_spark.spark.session import open_session
-from wals_spark.spark.storage import EVENTS, GRAMIANS, Storage
+from wals_spark.spark.storage import GRAMIANS, Storage
 
 logger = logging.getLogger("wals_spark")
 
@@ -63,10 +63,13 @@ def main() -> None:
                 mean_rating=blocks.mean_rating,
                 largest_item_count=blocks.largest_item_count,
             )
-            with progress(2 * config.train.max_iter) as show:
+            with (
+                publishing.event_log(storage, folder) as keep,
+                progress(2 * config.train.max_iter) as show,
+            ):
 
                 def report(events: list[HalfIteration]) -> None:
-                    storage.write_text(as_jsonl(events), folder, EVENTS)
+                    keep(events)
                     show(events[-1])
 
                 def describe(weights: Histogram) -> None:

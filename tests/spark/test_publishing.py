@@ -16,7 +16,7 @@ from wals_spark.manifest import manifest, new_version_name
 from wals_spark.objective import Loss
 from wals_spark.pieces import PIECE_BYTES, cut
 from wals_spark.spark.blocking import lay_out
-from wals_spark.spark.publishing import new_version, publish, write_factors
+from wals_spark.spark.publishing import event_log, new_version, publish, write_factors
 from wals_spark.spark.rdd import by_block
 from wals_spark.spark.storage import Storage
 
@@ -156,3 +156,25 @@ def test_default_versions_sort_by_time():
     names = [new_version_name(time) for time in times]
     assert names == sorted(names)
     assert names[0] == "20260102T030405Z"
+
+
+def test_events_are_on_storage_at_the_end_even_if_what_made_them_failed(storage, tmp_path):
+    events = [HalfIteration(n, 4, "users", 1, 0.5, Loss(1.0, 2.0, 3.0)) for n in range(1, 5)]
+    file = tmp_path / "model/versions/v/events.jsonl"
+
+    def numbers():
+        return [json.loads(line)["half_iteration"] for line in file.read_text().splitlines()]
+
+    with new_version(storage, "v") as folder, pytest.raises(ZeroDivisionError), event_log(storage, folder) as keep:
+        growing = []
+        for event in events[:3]:
+            growing.append(event)
+            keep(growing)
+        assert numbers() == [1]  # the others within the next seconds
+        growing.append("what keep was not given is not written")
+        raise ZeroDivisionError
+    assert numbers() == [1, 2, 3]
+    with event_log(storage, folder) as keep:
+        keep(events[:1])
+        keep(events)
+    assert numbers() == [1, 2, 3, 4]

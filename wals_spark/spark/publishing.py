@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -17,6 +18,7 @@ from pyspark.sql import types as T
 
 from wals_spark.blocks import InBlock
 from wals_spark.errors import ConfigError, TrainingError
+from wals_spark.events import HalfIteration, as_jsonl
 from wals_spark.features import feature_column, feature_rows
 from wals_spark.gramian import gramian
 from wals_spark.objective import Objective
@@ -29,6 +31,9 @@ from wals_spark.weighing import item_weights
 WORK = "_work"
 
 _WEIGHTS_A_RECORD = 65_536
+
+# A small file takes a tenth of a second to replace, on object stores more: as long as a short half-iteration.
+_SECONDS_BETWEEN_WRITES = 5.0
 
 Matrix = npt.NDArray[np.float64]
 
@@ -58,6 +63,34 @@ def new_version(storage: Storage, version: str) -> Iterator[str]:
         yield folder
     finally:
         storage.delete(folder, WORK)
+
+
+@contextmanager
+def event_log(storage: Storage, folder: str) -> Iterator[Callable[[list[HalfIteration]], None]]:
+    """Give a function that keeps a version's events on storage, a few seconds behind; at the end all are there.
+
+    It is given all events so far. If what is done meanwhile fails, the events until then are written too.
+    """
+    latest: list[HalfIteration] = []
+    written = -math.inf
+
+    def write() -> None:
+        storage.write_text(as_jsonl(latest), folder, EVENTS)
+
+    def keep(events: list[HalfIteration]) -> None:
+        nonlocal latest, written
+        latest = [*events]
+        if time.monotonic() - written >= _SECONDS_BETWEEN_WRITES:
+            write()
+            written = time.monotonic()
+
+    try:
+        yield keep
+    except BaseException:
+        with suppress(Exception):  # storage may be what failed, and the first error is the one to read
+            write()
+        raise
+    write()
 
 
 def write_factors(spark: SparkSession, side: BlockedSide, factors: Keyed, path: str) -> Matrix:
