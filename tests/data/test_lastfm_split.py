@@ -60,6 +60,7 @@ def test_the_loss_and_the_recall_of_the_written_tables_are_the_published_ones(
     assert found["popularity"] == pytest.approx(0.0375, abs=0.001)
 
 
+@pytest.mark.slow
 def test_linear_confidence_on_raw_counts_equals_the_dense_oracle_from_the_same_start(data, plays, train):
     """The loss here depends on the start more than on anything, so the oracle starts where the job does."""
     _, users, items = train(

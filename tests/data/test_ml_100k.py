@@ -52,6 +52,7 @@ def test_with_the_global_mean_too_it_is_lower_where_lambda_fits(data):
     assert mean_rmse(data, *settings, mean=True) < mean_rmse(data, "train.reg_param=0.12")
 
 
+@pytest.mark.slow
 def test_the_job_finds_what_its_functions_find(data, train):
     source = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2")
     _, users, items = train(*source, *PRESET, f"input.path={data}/ml-100k/u1.base")

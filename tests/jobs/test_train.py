@@ -100,11 +100,13 @@ def test_biases_and_the_mean_are_in_the_model_and_the_log_says_what_was_minimise
     assert "    mllib-explicit  reg_param 1\n" in done.stderr
 
 
-def test_more_blas_threads_than_a_task_has_cores_are_warned_of_with_the_remedy(run_train, interactions):
+def test_more_blas_threads_than_a_task_has_cores_are_warned_of_with_the_remedy(run_train, interactions, monkeypatch):
     few = [*interactions, "train.rank=2", "train.max_iter=1"]
-    alone = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    assert "BLAS" not in run_train(*few, "output.version=v1", env=alone).stderr
-    crowded = run_train(*few, "output.version=v2", env={**alone, "OPENBLAS_NUM_THREADS": "2"})
+    for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:
+        monkeypatch.delenv(name)
+    assert "BLAS" not in run_train(*few, "output.version=v1").stderr
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    crowded = run_train(*few, "output.version=v2")
     assert crowded.returncode == 0, crowded.stderr
     assert "BLAS runs 2 threads in a task that has 1 core(s)" in crowded.stderr
     assert "Set OPENBLAS_NUM_THREADS" in crowded.stderr

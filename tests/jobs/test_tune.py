@@ -75,7 +75,7 @@ def recall(reg_param, alpha):
     return np.mean(recalls)
 
 
-@pytest.mark.parametrize(("trials", "killed_after"), [(5, 2), pytest.param(20, 10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("trials", "killed_after"), [(3, 1), pytest.param(20, 10, marks=pytest.mark.slow)])
 def test_a_killed_search_goes_on_from_where_it_was_and_its_metric_is_the_plain_one(
     command, tmp_path, trials, killed_after
 ):
