@@ -7,6 +7,7 @@ from wals_spark.config import Ids
 from wals_spark.errors import InputError
 from wals_spark.ranking import top_k
 from wals_spark.recommend_settings import DIRECTIONS
+from wals_spark.spark.histories import beside, gathered_beside
 from wals_spark.spark.item_table import item_table
 from wals_spark.spark.models import open_model
 from wals_spark.spark.ratings import read_ids
@@ -38,6 +39,23 @@ def test_users_for_items_are_items_for_users_turned_round(spark, model):
     for item in range(30):
         some = [user for user in expected[item] if user not in left_out.get(item * 3, ())][:5]
         assert [found[item * 3, rank] for rank in range(1, 6)] == some
+
+
+def test_histories_reach_their_queries_alone_whether_there_are_any_and_in_any_number_of_partitions(spark):
+    queries = spark.createDataFrame([(u, [float(u)]) for u in range(0, 40, 2)], "id long, features array<float>")
+    rng = np.random.default_rng(1)
+    rows = [(int(u), f"i{n}", float(n)) for n, u in enumerate(rng.integers(30, size=300))]  # half of them no query's
+    pairs = spark.createDataFrame(rows, "user long, item string, rating double")
+    for n_partitions in (1, 3, 50):
+        together = beside(queries, pairs, by="user", n_partitions=n_partitions)
+        schema = "id long, features array<float>, item array<string>, rating array<double>"
+        found = together.mapInArrow(gathered_beside, schema).collect()
+        assert sorted(row["id"] for row in found) == list(range(0, 40, 2))
+        for row in found:
+            assert row["features"] == [row["id"]]
+            own = sorted((item, rating) for user, item, rating in rows if user == row["id"])
+            assert sorted(zip(row["item"], row["rating"], strict=True)) == own
+    assert any(row["item"] == [] for row in found)
 
 
 def test_candidates_are_those_allowed_and_not_blocked_and_more_than_there_are_is_refused(spark, model):

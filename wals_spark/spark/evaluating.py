@@ -26,6 +26,7 @@ from wals_spark.spark.histories import refuse_other_type
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
 
 _USERS_AT_A_TIME = 16_384
+_BATCH_SETTING = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _NOWHERE = np.iinfo(np.int32).max
 
 
@@ -58,12 +59,16 @@ def evaluate(
     counts = None if held_out.counts is None else item_table(_with_counts(ids, held_out.counts), width=1)
     rows = with_plain_ids(user_factors, "id").repartition(held_out.n_partitions, "id")
     task = JudgeTask(items, counts, held_out.popularity, protocol)
-    item_factors.sparkSession.sparkContext.setJobDescription("judge users")
+    spark = item_factors.sparkSession
+    spark.sparkContext.setJobDescription("judge users")
     results = held_out.users.join(rows, "id", "left").mapInArrow(partial(_judge, task=task), _RESULTS).persist()
+    batches = spark.conf.get(_BATCH_SETTING) or "10000"
+    spark.conf.set(_BATCH_SETTING, str(_USERS_AT_A_TIME))  # rows are long: factors and histories
     try:
         summaries = results.where("counts is not null").select("sums", "counts").collect()  # one a task: 100 KB or so
         reached = _reached(results)
     finally:
+        spark.conf.set(_BATCH_SETTING, batches)
         results.unpersist()
     counted = Counter[str]()
     for row in summaries:

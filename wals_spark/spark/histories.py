@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -32,21 +35,58 @@ def histories(interactions: DataFrame, *, by: str = "user", n_partitions: int) -
 
 def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """On an executor: rows (id, ...) in, one row for each id out, its others' entries as lists."""
-    parts = [batch for batch in batches if batch.num_rows]
-    if not parts:
+    table = _table(batches)
+    if table is None:
         return
-    table = pa.Table.from_batches(parts).combine_chunks()
     ids = table["id"].combine_chunks().dictionary_encode()
-    codes = np.asarray(ids.indices)
+    yield from _with_lists(pa.table({"id": ids.dictionary}), np.asarray(ids.indices), table.drop_columns(["id"]))
+
+
+def beside(queries: DataFrame, interactions: DataFrame, *, by: str, n_partitions: int) -> DataFrame:
+    """Rows of ``queries`` (id, features) and, of the same partition, their interactions: for `gathered_beside`.
+
+    One shuffle, and nothing between it and the task that uses both: lists that Spark is given in between cost more
+    than the ranking they are for.
+    """
+    others = (name for name in interactions.columns if name != by)
+    rows = queries.unionByName(interactions.select(F.col(by).alias("id"), *others), allowMissingColumns=True)
+    return rows.repartition(n_partitions, "id")
+
+
+def gathered_beside(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """On an executor: a partition of `beside` in; its queries out, with their interactions' columns as lists.
+
+    A query without interactions has empty lists; interactions without a query are left out.
+    """
+    table = _table(batches)
+    if table is None:
+        return
+    is_query = table["features"].is_valid()
+    queries = table.filter(is_query).select(["id", "features"]).combine_chunks()
+    entries = table.filter(pc.invert(is_query)).drop_columns(["features"])
+    codes = pc.index_in(entries["id"], value_set=queries["id"].combine_chunks())
+    known = codes.is_valid()
+    codes = np.asarray(codes.filter(known).combine_chunks())
+    yield from _with_lists(queries, codes, entries.drop_columns(["id"]).filter(known))
+
+
+def _table(batches: Iterable[pa.RecordBatch]) -> pa.Table | None:
+    parts = [batch for batch in batches if batch.num_rows]
+    return pa.Table.from_batches(parts).combine_chunks() if parts else None
+
+
+def _with_lists(rows: pa.Table, codes: npt.NDArray[np.integer[Any]], entries: pa.Table) -> Iterator[pa.RecordBatch]:
+    """``rows``, some at a time, with the ``entries`` whose code is the row's number as lists, in their order."""
     order = np.argsort(codes, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(ids.dictionary)))])
-    for begin in range(0, len(ids.dictionary), _IDS_A_BATCH):
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(rows)))])
+    for begin in range(0, len(rows), _IDS_A_BATCH):
         bounds = indptr[begin : begin + _IDS_A_BATCH + 1]
-        entries = table.drop_columns(["id"]).take(pa.array(order[bounds[0] : bounds[-1]]))
+        taken = entries.take(pa.array(order[bounds[0] : bounds[-1]]))
         offsets = pa.array((bounds - bounds[0]).astype(np.int32))
-        lists = [pa.ListArray.from_arrays(offsets, column.combine_chunks()) for column in entries.columns]
-        some = ids.dictionary.slice(begin, _IDS_A_BATCH)
-        yield pa.record_batch([some, *lists], names=["id", *entries.column_names])
+        lists = [pa.ListArray.from_arrays(offsets, column.combine_chunks()) for column in taken.columns]
+        some = rows.slice(begin, _IDS_A_BATCH).combine_chunks()
+        plain = [column.chunk(0) for column in some.columns]
+        yield pa.record_batch([*plain, *lists], names=[*some.column_names, *taken.column_names])
 
 
 def in_type_of(table: DataFrame, column: str, factors: DataFrame, *, setting: str) -> DataFrame:

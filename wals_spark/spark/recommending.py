@@ -17,10 +17,10 @@ from pyspark.sql import types as T
 from wals_spark.errors import InputError
 from wals_spark.fold_in import merged_histories
 from wals_spark.objective import Objective
-from wals_spark.ranking import Positions, TopK, top_k
+from wals_spark.ranking import ItemLists, Positions, TopK, top_k
 from wals_spark.reasons import largest_shares
 from wals_spark.recommend_settings import Direction
-from wals_spark.spark.histories import histories, partitions, with_histories
+from wals_spark.spark.histories import beside, gathered_beside, partitions
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
 
 _RESULTS_A_BATCH = 200_000  # rows that go back to Spark together
@@ -139,20 +139,16 @@ def recommend(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: Data
         task says so. What is similar leaves out the query itself.
     """
     direction, spark = task.direction, queries.sparkSession
+    histories = None if direction.cosine else pairs
     batch = min(_QUERIES_A_BATCH, _BATCH_BYTES // (4 * task.candidates.width))
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch))
     n = partitions(n_queries, task.candidates.rows, spark.sparkContext.defaultParallelism)
     rows = queries.select("id", "features")
-    if direction.cosine:
-        rows = rows.withColumn("excluded", F.array("id")).repartition(n, "id")
-    elif pairs is not None:
-        used = pairs if task.reasons else pairs.select("user", "item")
-        gathered = histories(used, by=direction.query, n_partitions=n)
-        if task.exclude_seen:
-            gathered = gathered.withColumn("excluded", F.col(direction.found))
-        rows = with_histories(rows, gathered if task.reasons else gathered.drop(direction.found), n_partitions=n)
-    else:
+    if histories is None:
         rows = rows.repartition(n, "id")
+    else:
+        used = histories if task.reasons else histories.select("user", "item")
+        rows = beside(rows, used, by=direction.query, n_partitions=n)
     found = task.candidates.id_type
     fields = [
         T.StructField(direction.query, queries.schema["id"].dataType, False),
@@ -163,23 +159,34 @@ def recommend(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: Data
     if task.reasons:
         reason = T.StructType([T.StructField("item", found, False), T.StructField("score", T.FloatType(), False)])
         fields.append(T.StructField("because", T.ArrayType(reason, False), False))
-    return rows.mapInArrow(partial(rank_batches, task=task), T.StructType(fields))
+    rank = partial(rank_batches, task=task, histories=histories is not None)
+    return rows.mapInArrow(rank, T.StructType(fields))
 
 
-def rank_batches(batches: Iterable[pa.RecordBatch], *, task: RankTask) -> Iterator[pa.RecordBatch]:
-    """On an executor: id, features and, where something is left out, the list ``excluded`` in; ranked rows out."""
+def rank_batches(
+    batches: Iterable[pa.RecordBatch], *, task: RankTask, histories: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """On an executor: queries (id, features), with ``histories`` a partition of `beside`, in; ranked rows out."""
     items = task.candidates.opened()
     step = max(1, _RESULTS_A_BATCH // task.k)
-    for batch in batches:
+    for batch in gathered_beside(batches) if histories else batches:
         for start in range(0, batch.num_rows, step):
             some = batch.slice(start, step)
             queries = matrix(some.column("features"), width=task.candidates.width, unit_length=task.direction.cosine)
-            excluded = items.lists(some.column("excluded")) if "excluded" in some.schema.names else None
-            found = top_k(queries, items.features, task.k, excluded=excluded)
+            found = top_k(queries, items.features, task.k, excluded=_excluded(some, items, task))
             rows = _as_rows(some.column("id"), found, items, task.direction)
             if task.reasons:
                 rows["because"] = _because(some, found, items, task.reasons)
             yield pa.record_batch(list(rows.values()), names=list(rows))
+
+
+def _excluded(batch: pa.RecordBatch, items: OpenItems, task: RankTask) -> ItemLists | None:
+    """What no query of a batch is to find: itself among what is similar, else what it has already."""
+    if task.direction.cosine:
+        return ItemLists.of(np.arange(len(batch)), items.positions(batch.column("id")), len(batch))
+    if task.exclude_seen and task.direction.found in batch.schema.names:
+        return items.lists(batch.column(task.direction.found))
+    return None
 
 
 def _as_rows(ids: pa.Array, found: TopK, items: OpenItems, direction: Direction) -> dict[str, pa.Array]:

@@ -44,6 +44,8 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
     try:
         # Interactions reach Python in Arrow batches; Spark's 10,000 rows make so many that the batches cost, not rows.
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "200000")
+        # A limit in bytes makes Spark 4 size up the batch at every row, in a time that grows with the nulls at its end.
+        spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(2**31 - 1))
         _send_package(spark, Path(sent.name))
         yield spark
     finally:
