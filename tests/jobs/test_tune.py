@@ -57,7 +57,6 @@ def command(tmp_path):
         lines = ["user,item", *(f"u{u:02d},i{i:02d}" for u, i in np.argwhere(pairs))]
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "tune.toml").write_text(SETTINGS)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     return [sys.executable, TUNE, "--config", "tune.toml"]
 
 
@@ -77,10 +76,15 @@ def recall(reg_param, alpha):
 
 @pytest.mark.parametrize(("trials", "killed_after"), [(3, 1), pytest.param(20, 10, marks=pytest.mark.slow)])
 def test_a_killed_search_goes_on_from_where_it_was_and_its_metric_is_the_plain_one(
-    command, tmp_path, trials, killed_after
+    command, run_job, tmp_path, trials, killed_after
 ):
-    command += ["--set", f"tune.trials={trials}"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, "--set", f"tune.trials={trials}"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     for line in process.stderr:
         if f"trial {killed_after}/{trials}" in line:
             break
@@ -91,7 +95,7 @@ def test_a_killed_search_goes_on_from_where_it_was_and_its_metric_is_the_plain_o
     assert killed_after <= len(left) < trials
     assert (tmp_path / "tuning/_work").exists()  # it did die in the middle
 
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = run_job("tune", f"tune.trials={trials}", config="tune.toml")
     assert done.returncode == 0, done.stderr
     assert f"{len(left)} trials are on file:" in done.stderr
     assert f"trial {len(left)}/{trials} " not in done.stderr

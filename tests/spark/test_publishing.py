@@ -165,16 +165,21 @@ def test_events_are_on_storage_at_the_end_even_if_what_made_them_failed(storage,
     def numbers():
         return [json.loads(line)["half_iteration"] for line in file.read_text().splitlines()]
 
-    with new_version(storage, "v") as folder, pytest.raises(ZeroDivisionError), event_log(storage, folder) as keep:
-        growing = []
-        for event in events[:3]:
-            growing.append(event)
-            keep(growing)
-        assert numbers() == [1]  # the others within the next seconds
-        growing.append("what keep was not given is not written")
-        raise ZeroDivisionError
-    assert numbers() == [1, 2, 3]
-    with event_log(storage, folder) as keep:
-        keep(events[:1])
-        keep(events)
-    assert numbers() == [1, 2, 3, 4]
+    def fail_after_three(folder):
+        with event_log(storage, folder) as keep:
+            growing = []
+            for event in events[:3]:
+                growing.append(event)
+                keep(growing)
+            assert numbers() == [1]  # the others within the next seconds
+            growing.append("what keep was not given is not written")
+            raise ZeroDivisionError
+
+    with new_version(storage, "v") as folder:
+        with pytest.raises(ZeroDivisionError):
+            fail_after_three(folder)
+        assert numbers() == [1, 2, 3]
+        with event_log(storage, folder) as keep:
+            keep(events[:1])
+            keep(events)
+        assert numbers() == [1, 2, 3, 4]
