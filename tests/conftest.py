@@ -30,8 +30,9 @@ def local_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spark")
     os.environ["SPARK_LOCAL_DIRS"] = str(folder)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    # A test's JVM does not live long enough for its second compiler, which takes the cores from the tests.
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+    # A test's JVM does not live long enough for its second compiler, which takes the cores from the tests. The first
+    # one's frames are larger, and the lineage of MLlib's ALS is deep.
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xss16m")
     return folder
 
 
