@@ -63,10 +63,7 @@ def main() -> None:
                 mean_rating=blocks.mean_rating,
                 largest_item_count=blocks.largest_item_count,
             )
-            with (
-                publishing.event_log(storage, folder) as keep,
-                progress(2 * config.train.max_iter) as show,
-            ):
+            with publishing.event_log(storage, folder) as keep, progress(2 * config.train.max_iter) as show:
 
                 def report(events: list[HalfIteration]) -> None:
                     keep(events)

@@ -79,6 +79,9 @@ def test_the_exit_code_of_a_refused_job_reaches_whoever_submitted_it(cluster, in
     code, log = finished(cluster.submit(TRAIN, *interactions, "--set=input.path=nowhere.parquet"))
     assert code == 3
     assert "error: input.path = nowhere.parquet" in log
+    code, log = finished(cluster.submit(TRAIN, *interactions, "--set=train.ranks=3"))
+    assert code == 2
+    assert "did you mean rank?" in log
 
 
 def test_an_executor_killed_in_the_middle_costs_time_and_nothing_else(cluster, interactions, local_factors):

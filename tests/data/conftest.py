@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
 
 @pytest.fixture(scope="session")
@@ -19,22 +23,23 @@ def data() -> Path:
 
 
 @pytest.fixture
-def completed(run_job):
-    """Run a job that has to succeed."""
+def run_job(tmp_path):
+    """Start a job as a user does, in a folder of its own."""
 
     def run(name: str, *settings: str):
-        done = run_job(name, *settings)
+        command = [sys.executable, JOBS / f"{name}.py", *(f"--set={s}" for s in settings)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
 
     return run
 
 
 @pytest.fixture
-def evaluate(completed, tmp_path):
+def evaluate(run_job, tmp_path):
     """Run jobs/evaluate.py on the model that was trained, and read what it found as {"recall@20": entry}."""
 
     def run(*settings: str):
-        completed("evaluate", *settings, "model.path=model", "output.path=found")
+        run_job("evaluate", *settings, "model.path=model", "output.path=found")
         found = json.loads((tmp_path / "found/metrics.json").read_text())["metrics"]
         return {f"{entry['name']}@{entry['k']}": entry for entry in found}
 
@@ -42,11 +47,11 @@ def evaluate(completed, tmp_path):
 
 
 @pytest.fixture
-def train(completed, tmp_path):
+def train(run_job, tmp_path):
     """Run jobs/train.py with settings, and read both factor tables as {id: row}."""
 
     def run(*settings: str):
-        completed("train", *settings, "output.path=model")
+        run_job("train", *settings, "output.path=model")
         version = (tmp_path / "model/CURRENT").read_text().strip()
         model = tmp_path / "model/versions" / version
         return model, *(factors(model / side) for side in ("user_factors", "item_factors"))

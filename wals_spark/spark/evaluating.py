@@ -24,9 +24,9 @@ from wals_spark.ranking_metrics import Popularity
 from wals_spark.spark.held_out import HeldOut, with_plain_ids
 from wals_spark.spark.histories import refuse_other_type
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
+from wals_spark.spark.session import BATCH_ROWS
 
 _USERS_AT_A_TIME = 16_384
-_BATCH_SETTING = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _NOWHERE = np.iinfo(np.int32).max
 
 
@@ -61,14 +61,14 @@ def evaluate(
     task = JudgeTask(items, counts, held_out.popularity, protocol)
     spark = item_factors.sparkSession
     spark.sparkContext.setJobDescription("judge users")
+    batch = spark.conf.get(BATCH_ROWS) or "10000"
+    spark.conf.set(BATCH_ROWS, str(_USERS_AT_A_TIME))  # rows are long: factors and histories
     results = held_out.users.join(rows, "id", "left").mapInArrow(partial(_judge, task=task), _RESULTS).persist()
-    batches = spark.conf.get(_BATCH_SETTING) or "10000"
-    spark.conf.set(_BATCH_SETTING, str(_USERS_AT_A_TIME))  # rows are long: factors and histories
     try:
         summaries = results.where("counts is not null").select("sums", "counts").collect()  # one a task: 100 KB or so
         reached = _reached(results)
     finally:
-        spark.conf.set(_BATCH_SETTING, batches)
+        spark.conf.set(BATCH_ROWS, batch)
         results.unpersist()
     counted = Counter[str]()
     for row in summaries:

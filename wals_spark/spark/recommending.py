@@ -22,6 +22,7 @@ from wals_spark.reasons import largest_shares
 from wals_spark.recommend_settings import Direction
 from wals_spark.spark.histories import beside, gathered_beside, partitions
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
+from wals_spark.spark.session import BATCH_ROWS
 
 _RESULTS_A_BATCH = 200_000  # rows that go back to Spark together
 _QUERIES_A_BATCH = 200_000  # rows that come from it together, or fewer for the sake of their features' size
@@ -141,7 +142,7 @@ def recommend(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: Data
     direction, spark = task.direction, queries.sparkSession
     histories = None if direction.cosine else pairs
     batch = min(_QUERIES_A_BATCH, _BATCH_BYTES // (4 * task.candidates.width))
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch))
+    spark.conf.set(BATCH_ROWS, str(batch))
     n = partitions(n_queries, task.candidates.rows, spark.sparkContext.defaultParallelism)
     rows = queries.select("id", "features")
     if histories is None:

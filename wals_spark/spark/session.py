@@ -14,6 +14,8 @@ from pyspark.sql import SparkSession
 import wals_spark
 from wals_spark.archive import write_archive
 
+BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
+
 # One BLAS thread a task: Spark runs a task per core, and a BLAS that takes all cores for each of them is slower.
 _ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -43,7 +45,7 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
     sent = tempfile.TemporaryDirectory(prefix="wals_spark-")  # executors fetch from it whenever one comes up
     try:
         # Interactions reach Python in Arrow batches; Spark's 10,000 rows make so many that the batches cost, not rows.
-        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "200000")
+        spark.conf.set(BATCH_ROWS, "200000")
         # A limit in bytes makes Spark 4 size up the batch at every row, in a time that grows with the nulls at its end.
         spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(2**31 - 1))
         _send_package(spark, Path(sent.name))
