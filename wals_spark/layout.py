@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from wals_spark.blocks import InBlock, OutBlock
 from wals_spark.buckets import bucket_of
+from wals_spark.order import stable_order
 from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids, pieces_of
 
 _DTYPES = {"counts": np.int64, "positions": np.int32, "ratings": np.float32, "weights": np.float32}
@@ -116,9 +117,10 @@ def lay_out_rows(
     """
     row_codes, row_ids = _encode(rows)
     column_codes, column_ids = _encode(columns)
+    del rows, columns  # here and below: arrays of a number an interaction are most of a worker's memory
     block_of_column = column_blocks[bucket_of(column_ids)]
     # Received rows lie by source block, then by id: ids are ascending already, so a stable sort is enough.
-    by_block = np.argsort(block_of_column, kind="stable")
+    by_block = stable_order(block_of_column)
     place = np.empty(len(by_block), dtype=np.int64)
     place[by_block] = np.arange(len(by_block))
     offsets = np.searchsorted(block_of_column[by_block], np.arange(n_column_blocks + 1)).astype(np.int64)
@@ -126,7 +128,10 @@ def lay_out_rows(
 
     n_columns = max(1, len(column_ids))  # a block without interactions divides by it too
     pair: Ints = row_codes * n_columns + place[column_codes]
+    del row_codes, column_codes
+    n_interactions = len(pair)
     pair, merged_ratings, merged_weights, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
+    del ratings, weights, timestamps
     row, position = np.divmod(pair, n_columns)
     examples = [divmod(int(p), n_columns) for p in repeated[:5]]
 
@@ -137,6 +142,7 @@ def lay_out_rows(
         offsets=offsets,
         weights=merged_weights.astype(np.float32),
     )
+    del pair, position, merged_ratings, merged_weights
     out_block, transposed = _transpose(row, in_block, column_ids, len(row_ids))
     return RowLayout(
         ids=row_ids,
@@ -144,7 +150,7 @@ def lay_out_rows(
         out_block=out_block,
         columns=transposed,
         duplicates=Duplicates(
-            rows=len(ratings) - len(merged_ratings),
+            rows=n_interactions - len(in_block.positions),
             examples=tuple((row_ids[r].as_py(), column_ids[c].as_py()) for r, c in examples),
         ),
     )
@@ -173,7 +179,7 @@ def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> Column
     positions = np.concatenate([columns[s].positions + offsets[s] for s in sources])
     ratings = np.concatenate([columns[s].ratings for s in sources])
     weights = np.concatenate([columns[s].weights for s in sources])
-    order = np.argsort(column, kind="stable")  # by column, then by source block, then by position
+    order = stable_order(column)  # by column, then by source block, then by position
     in_block = InBlock(
         indptr=np.searchsorted(column[order], np.arange(len(ids) + 1)).astype(np.int64),
         positions=positions[order].astype(np.int32),
@@ -204,7 +210,7 @@ def merge_duplicates(
 
     A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits.
     """
-    order = np.argsort(pair, kind="stable")
+    order = stable_order(pair)
     pair_sorted = pair[order]
     is_first = np.ones(len(pair), dtype=bool)
     is_first[1:] = pair_sorted[1:] != pair_sorted[:-1]
@@ -229,7 +235,7 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
     """For each column block: the rows it needs, and this block's part of the matrix column by column."""
     out_block: OutBlock = {}
     transposed: dict[int, Columns] = {}
-    by_column = np.argsort(in_block.positions, kind="stable")  # by column, then by row
+    by_column = stable_order(in_block.positions)  # by column, then by row
     column = in_block.positions[by_column]
     row, ratings = row[by_column], in_block.ratings[by_column]
     weights = in_block.weights[by_column] if len(in_block.weights) else in_block.weights

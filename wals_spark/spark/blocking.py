@@ -136,16 +136,18 @@ def _lay_out_user_block(
     if not any(batch.num_rows for batch in received):
         return
     table = pa.Table.from_batches(received)
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    del received, table  # what is laid out is taken, so that nobody holds it longer than it is needed
     block = _partition()
     layout = lay_out_rows(
-        table["user"],
-        table["item"],
-        table["rating"].to_numpy(),
+        columns.pop("user"),
+        columns.pop("item"),
+        columns.pop("rating").to_numpy(),
         n_column_blocks=n_item_blocks,
         column_blocks=item_blocks,
         duplicates=duplicates,
-        timestamps=table["timestamp"].to_numpy() if "timestamp" in table.column_names else None,
-        weights=table["weight"].to_numpy() if "weight" in table.column_names else None,
+        timestamps=columns.pop("timestamp").to_numpy() if "timestamp" in columns else None,
+        weights=columns.pop("weight").to_numpy() if "weight" in columns else None,
     )
     summary = {
         "rows": len(layout.ids),
@@ -155,10 +157,10 @@ def _lay_out_user_block(
         "examples": layout.duplicates.examples,
         "degrees": Histogram.of_counts(layout.in_block.counts).as_record(),
     }
-    columns = (
+    parts = (
         ("columns", block, *piece) for destination, part in layout.columns.items() for piece in part.pieces(destination)
     )
-    for record in chain(_records(block, layout, summary), columns):
+    for record in chain(_records(block, layout, summary), parts):
         arrays = [pa.array([value], type=field.type) for value, field in zip(record, _ARROW_SCHEMA, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
 

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from wals_spark.errors import InputError
+from wals_spark.order import stable_order
 
 _TASK_SECONDS = 20  # long beside the start of a task, short beside a run
 _SCORES_A_SECOND = 2e8  # of one core at rank 64, roughly
@@ -77,7 +78,7 @@ def _table(batches: Iterable[pa.RecordBatch]) -> pa.Table | None:
 
 def _with_lists(rows: pa.Table, codes: npt.NDArray[np.integer[Any]], entries: pa.Table) -> Iterator[pa.RecordBatch]:
     """``rows``, some at a time, with the ``entries`` whose code is the row's number as lists, in their order."""
-    order = np.argsort(codes, kind="stable")
+    order = stable_order(codes)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(rows)))])
     for begin in range(0, len(rows), _IDS_A_BATCH):
         bounds = indptr[begin : begin + _IDS_A_BATCH + 1]

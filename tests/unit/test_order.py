@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wals_spark.order import stable_order
+
+
+@pytest.mark.parametrize("largest", [0, 3, 2**16 - 1, 2**16, 2**40, 2**58, 2**63 - 1])
+@given(data=st.data())
+def test_the_order_is_that_of_a_stable_sort(largest, data):
+    some = st.integers(0, largest) | st.sampled_from([0, largest // 2, largest])
+    keys = np.array(data.draw(st.lists(some, max_size=40)), dtype=np.int64)
+    assert stable_order(keys).tolist() == sorted(range(len(keys)), key=keys.__getitem__)
