@@ -133,17 +133,23 @@ def weigh(in_block: InBlock, objective: Objective, multiplier: npt.NDArray[np.fl
         Of each observation's confidence above the base, by its item (`item_weights_of_observed`); none: 1. The
         caller's own weights, if there are any, come on top.
     """
-    own = in_block.weights.astype(np.float64) if len(in_block.weights) else np.ones(len(in_block.ratings))
-    curvature, target = objective.observed_terms(in_block.ratings, own if multiplier is None else own * multiplier)
-    counts = in_block.counts if objective.target == "rating" else positive_counts(in_block)
+    ratings, rated = in_block.ratings, None
+    if len(in_block.weights):
+        multiplier = in_block.weights.astype(np.float64) * (1.0 if multiplier is None else multiplier)
+    if multiplier is None:  # ratings repeat: what each makes is worked out once
+        rated = pa.array(ratings).dictionary_encode()
+        ratings = rated.dictionary.to_numpy()
+    curvature, target = objective.observed_terms(ratings, 1.0 if multiplier is None else multiplier)
     pairs = np.stack([curvature, target], axis=1).astype(np.float32)
     coded = pa.array(pairs.view(np.uint64)[:, 0]).dictionary_encode()
     distinct = coded.dictionary.to_numpy().view(np.float32).reshape(-1, 2)
+    codes = coded.indices if rated is None else coded.indices.take(rated.indices)
+    counts = in_block.counts if objective.target == "rating" else positive_counts(in_block)
     return WeighedBlock(
         indptr=in_block.indptr,
         positions=_narrowest(in_block.positions, int(in_block.offsets[-1]) if in_block.n_rows else 0),
         offsets=in_block.offsets,
-        codes=_narrowest(coded.indices.to_numpy(), len(distinct)),
+        codes=_narrowest(codes.to_numpy(), len(distinct)),
         curvature=np.ascontiguousarray(distinct[:, 0]),
         target=np.ascontiguousarray(distinct[:, 1]),
         regularization=objective.regularization(counts) if in_block.n_rows else np.empty(0),
