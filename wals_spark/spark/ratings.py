@@ -104,7 +104,7 @@ def check(
     timed: bool = False,
     section: str = "input",
 ) -> Ratings:
-    """Bring the interactions into shape and judge them, in one pass over the data.
+    """Bring the interactions into shape and judge them, in one pass over the data, and a second if any are bad.
 
     Explicit ratings (not ``implicit``) may be zero or negative. With ``decay`` each event's rating fades here, before
     anything merges duplicates. ``timed`` asks for the timestamp; ``section`` is what messages call the settings.
@@ -120,19 +120,22 @@ def check(
     shaped = shaped.withColumn("reason", _reason(shaped.schema, settings, section, implicit=implicit))
     raw.sparkSession.sparkContext.setJobDescription("check the interactions")
     with _unreadable_is_refused(settings, section):
-        newest = F.max("timestamp") if "timestamp" in shaped.columns else F.lit(None)
-        groups = (
-            shaped.groupBy("reason", _bucket(shaped.schema["item"].dataType).alias("bucket"))
-            .agg(F.count("*").alias("rows"), newest.alias("newest"))
-            .collect()  # no more than N_BUCKETS for each reason
+        is_good = F.col("reason").isNull()
+        newest = F.max(F.when(is_good, F.col("timestamp"))) if "timestamp" in shaped.columns else F.lit(None)
+        # Spark has a faster map for one number as the key: what is bad is counted by reason only if there is any.
+        buckets = (
+            shaped.groupBy(_bucket(shaped.schema["item"].dataType).alias("bucket"))
+            .agg(F.count("*").alias("rows"), F.count_if(is_good).alias("good"), newest.alias("newest"))
+            .collect()
         )
-    by_reason: Counter[str] = Counter()
+        by_reason: Counter[str] = Counter()
+        if any(bucket["good"] < bucket["rows"] for bucket in buckets):
+            reasons = shaped.where(~is_good).groupBy("reason").count().collect()
+            by_reason.update({row["reason"]: row["count"] for row in reasons})
     item_costs = np.zeros(N_BUCKETS, dtype=np.int64)
-    for group in groups:
-        if group["reason"] is None:
-            item_costs[group["bucket"]] = group["rows"]
-        else:
-            by_reason[group["reason"]] += group["rows"]
+    for bucket in buckets:
+        if bucket["good"]:  # there is a bucket of no number, of rows without an item
+            item_costs[bucket["bucket"]] = bucket["good"]
     good = int(item_costs.sum())
     unobserved = by_reason.pop(_UNOBSERVED, 0)
     bad = sum(by_reason.values())
@@ -156,7 +159,7 @@ def check(
     if decay is not None:
         reference = decay.reference
         if reference is None:
-            reference = max(group["newest"] for group in groups if group["reason"] is None)
+            reference = max(bucket["newest"] for bucket in buckets if bucket["good"])
         clean = clean.withColumn("rating", F.col("rating") * _faded(decay, reference))
     if not kept:
         clean = clean.drop("timestamp")
