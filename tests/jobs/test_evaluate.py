@@ -39,3 +39,28 @@ def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, 
     done = run_job("evaluate", *tested, "test.path=empty.parquet")
     assert done.returncode == 3
     assert done.stderr.strip().splitlines()[-1] == "error: test.path = empty.parquet holds no rows"
+
+
+def test_users_that_training_never_saw_are_folded_in_and_judged(run_job, tmp_path):
+    history = planted_listening(n_users=300)
+    plays = pa.table({"user": history.users, "item": history.items, "rating": history.plays})
+    pq.write_table(plays, tmp_path / "plays.parquet")
+    done = run_job("split", "input.path=plays.parquet", "split.by=users", "split.share=0.2", "output.path=parts")
+    assert done.returncode == 0, done.stderr
+    parts = {name: pq.read_table(tmp_path / "parts" / name) for name in ("train", "fold_in", "test")}
+    users = {name: set(part["user"].to_pylist()) for name, part in parts.items()}
+    assert users["train"].isdisjoint(users["fold_in"])
+    assert users["test"] <= users["fold_in"]
+
+    done = run_job("train", "input.path=parts/train", "output.path=model", "train.rank=8", "train.max_iter=5")
+    assert done.returncode == 0, done.stderr
+    done = run_job("fold_in", "model.path=model", "input.path=parts/fold_in")
+    assert done.returncode == 0, done.stderr
+    tested = ["model.path=model", "input.path=parts/{train,fold_in}", "test.path=parts/test"]
+    done = run_job("evaluate", *tested, "evaluate.k=10", "evaluate.bootstrap=50", "evaluate.recall=capped")
+    assert done.returncode == 0, done.stderr
+    version = (tmp_path / "model/CURRENT").read_text().strip()
+    result = json.loads((tmp_path / "model/versions" / version / "metrics.json").read_text())
+    assert result["counts"]["test_pairs"] == len(parts["test"])
+    recall = next(entry for entry in result["metrics"] if entry["name"] == "recall")
+    assert recall["popularity_high"] < recall["low"]
