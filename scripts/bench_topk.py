@@ -2,8 +2,9 @@
 
 Factors are normal, items' lengths long-tailed; histories are long-tailed on both sides. Each system runs in a process
 of its own, warmed up on a tenth of the users four times, from factor tables to results that are computed and thrown
-away (Spark's ``noop`` format). MLlib is an ALSModel of the same factors, in its memory before the clock starts, with the best of
-three block sizes and a native BLAS held to one thread, if the machine has one (Debian: apt-get install libopenblas0).
+away (Spark's ``noop`` format). MLlib is an ALSModel of the same factors, in its memory before the clock starts, with
+the best of three block sizes and a native BLAS held to one thread, if the machine has one (Debian: apt-get install
+libopenblas0).
 """
 
 from __future__ import annotations

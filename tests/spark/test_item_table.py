@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+import wals_spark.spark.item_table as item_table_module
 from wals_spark.errors import InputError
 from wals_spark.spark.histories import histories, in_type_of, partitions, with_histories
 from wals_spark.spark.item_table import item_table
@@ -29,8 +30,10 @@ def as_seen_by_a_task(table, ids):
     return look
 
 
+@pytest.mark.parametrize("bytes_a_sort", [item_table_module._BYTES_A_SORT, 0])
 @pytest.mark.parametrize("id_type", list(IDS))
-def test_a_task_sees_the_rows_sorted_by_id_and_finds_ids_in_them(spark, id_type):
+def test_a_task_sees_the_rows_sorted_by_id_and_finds_ids_in_them(spark, monkeypatch, id_type, bytes_a_sort):
+    monkeypatch.setattr(item_table_module, "_BYTES_A_SORT", bytes_a_sort)
     ids = IDS[id_type]
     table = item_table(factors_of(spark, ids, id_type), width=2)
     (found, features, again, positions, lists) = (

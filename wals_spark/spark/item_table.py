@@ -1,7 +1,7 @@
 """A factor table sorted by id, as files that every worker of a machine maps into memory: one copy for all of them.
 
-The driver writes it as it comes and sorts it by its ids alone, so rows of features are never whole in anybody's memory
-and Spark need not shuffle them; Spark sends the files to each executor once.
+The driver writes it as a stream, a partition of Spark's sort at a time, so it is never whole in anybody's memory;
+Spark sends the files to each executor once.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from wals_spark.ranking import ItemLists
 Floats = npt.NDArray[np.float32]
 
 _BATCH_ROWS = 10_000  # that travel to the driver together
+_BYTES_A_SORT = 256 * 2**20  # that one task sorts sooner than several agree on ranges
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,14 @@ def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> 
         Divide each row by its length, so that a dot product is a cosine; rows of zeros stay.
     """
     context = factors.sparkSession.sparkContext
-    context.setJobDescription("fetch items")
+    context.setJobDescription("sort items by id")
     task = partial(_packed, width=width, unit_length=unit_length)
-    packed = factors.select("id", "features").mapInArrow(task, "packed binary")
+    packed = _by_id(factors.select("id", "features")).mapInArrow(task, "packed binary")
     name = f"items-{uuid.uuid4().hex}"
     folder = tempfile.mkdtemp(prefix="wals_spark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)  # not sooner: an executor fetches it when it comes up
     ids, features = Path(folder, f"{name}.arrow"), Path(folder, f"{name}.f32")
-    streams = (pa.ipc.open_stream(row.packed) for row in packed.toLocalIterator(prefetchPartitions=True))
-    rows = _write(streams, ids, features, width)
+    rows = _write((pa.ipc.open_stream(row.packed) for row in packed.toLocalIterator()), ids, features)
     for path in (ids, features) if rows else ():
         context.addFile(str(path))
     return ItemTable(name, rows, width, factors.schema["id"].dataType)
@@ -102,6 +102,12 @@ def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floa
     return np.ascontiguousarray(rows)
 
 
+def _by_id(rows: DataFrame) -> DataFrame:
+    """Rows in the order of their ids, by one task if Spark expects them to be few."""
+    expected_bytes = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes().longValue()
+    return rows.orderBy("id") if expected_bytes > _BYTES_A_SORT else rows.coalesce(1).sortWithinPartitions("id")
+
+
 def _packed(batches: Iterable[pa.RecordBatch], *, width: int, unit_length: bool) -> Iterator[pa.RecordBatch]:
     """On an executor: rows as Arrow streams of moderate size, features as bytes."""
     for batch in batches:
@@ -113,27 +119,19 @@ def _packed(batches: Iterable[pa.RecordBatch], *, width: int, unit_length: bool)
             yield pa.record_batch([pa.array([stream])], names=["packed"])
 
 
-def _write(streams: Iterable[Any], ids: Path, features: Path, width: int) -> int:
-    """Write what comes to the two files, in the order of its ids; the number of rows."""
-    parts: list[pa.Array] = []
-    unsorted = features.with_suffix(".unsorted")
-    with unsorted.open("wb") as file:
-        for batch in (batch for stream in streams for batch in stream):
-            column = batch.column("id")
-            # All ids together may be more than the 2 GiB that an array of plain strings can have.
-            parts.append(column.cast(pa.large_string()) if pa.types.is_string(column.type) else column)
-            file.write(b"".join(batch.column("features").to_pylist()))
-    if parts:
-        table = pa.table({"id": pa.chunked_array(parts)})
-        order = pc.sort_indices(table, [("id", "ascending")])
-        with pa.ipc.new_file(str(ids), table.schema) as writer:
-            writer.write_table(table.take(order), max_chunksize=_BATCH_ROWS)
-        rows = np.memmap(unsorted, dtype=np.float32, mode="r").reshape(len(order), width)
-        with features.open("wb") as file:
-            for begin in range(0, len(order), _BATCH_ROWS):
-                rows[order.slice(begin, _BATCH_ROWS)].tofile(file)
-    unsorted.unlink()
-    return sum(map(len, parts))
+def _write(streams: Iterable[Any], ids: Path, features: Path) -> int:
+    """Append what comes to the two files; the number of rows."""
+    rows, writer = 0, None
+    with features.open("wb") as file:
+        for stream in streams:
+            for batch in stream:
+                writer = writer or pa.ipc.new_file(str(ids), pa.schema([batch.schema.field("id")]))
+                writer.write_batch(batch.select(["id"]))
+                file.write(b"".join(batch.column("features").to_pylist()))
+                rows += batch.num_rows
+    if writer is not None:
+        writer.close()
+    return rows
 
 
 @lru_cache(maxsize=4)
@@ -142,6 +140,8 @@ def _opened(table: ItemTable) -> OpenItems:
         return OpenItems(pa.nulls(0), np.empty((0, table.width), dtype=np.float32))
     with pa.memory_map(SparkFiles.get(f"{table.name}.arrow")) as file:
         ids = pa.ipc.open_file(file).read_all().column("id")
+    if pa.types.is_string(ids.type):
+        ids = ids.cast(pa.large_string())  # all ids together may be more than 2 GiB
     # Copy on write, and nothing is written: compiled loops know read-only arrays as another type.
     features = np.memmap(SparkFiles.get(f"{table.name}.f32"), dtype=np.float32, mode="c")
     return OpenItems(ids.combine_chunks(), features.reshape(table.rows, table.width))
