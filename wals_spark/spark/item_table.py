@@ -104,7 +104,7 @@ def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floa
 
 def _by_id(rows: DataFrame) -> DataFrame:
     """Rows in the order of their ids, by one task if Spark expects them to be few."""
-    expected_bytes = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes().longValue()
+    expected_bytes: int = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()
     return rows.orderBy("id") if expected_bytes > _BYTES_A_SORT else rows.coalesce(1).sortWithinPartitions("id")
 
 
