@@ -104,7 +104,7 @@ def check(
     timed: bool = False,
     section: str = "input",
 ) -> Ratings:
-    """Bring the interactions into shape and judge them, in one pass over the data, and a second if any are bad.
+    """Bring the interactions into shape and judge them, in one pass, and a second if rows are bad or left out.
 
     Explicit ratings (not ``implicit``) may be zero or negative. With ``decay`` each event's rating fades here, before
     anything merges duplicates. ``timed`` asks for the timestamp; ``section`` is what messages call the settings.
