@@ -15,10 +15,11 @@ from wals_spark.buckets import N_BUCKETS, balanced, bucket_of
 from wals_spark.confidence import ItemWeight
 from wals_spark.config import Config
 from wals_spark.gramian import merged
-from wals_spark.half_iteration import CHOLESKY, EXACT, BlockSummary, Solver, solve_rows, summarize_start
+from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
+from wals_spark.schedule import last_solver, solver_of
 from wals_spark.start import start_factors
 from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, positive_counts, weigh
 
@@ -148,9 +149,8 @@ def train(config: Config, users, items, ratings, *, max_iter: int, weights=None)
     first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
     options = {"rank": settings.rank, "seed": settings.seed, "scale": settings.start_scale}
     start(sides[second], objectives[second], positive=settings.positive_start, **options)
-    steps = Solver(settings.solver, settings.cg_steps)
     for number in range(1, 2 * max_iter + 1):
         solved, fixed = (first, second) if number % 2 else (second, first)
-        solver = EXACT if number == 2 * max_iter and settings.solver == "cg" else steps
+        solver = last_solver(settings) if number == 2 * max_iter else solver_of(settings, number)
         half_iteration(sides[solved], sides[fixed], objectives[solved], solver)
     return user_side.by_id(), item_side.by_id()

@@ -37,7 +37,7 @@ def conjugate_gradient_rows(
     tolerance: float,
     attempts: int,
     verified: npt.NDArray[np.bool_],
-) -> tuple[float, int]:
+) -> tuple[float, float, int]:
     """Twin of `conjugate_gradient.numpy_rows`; with ``attempts``, what has no twin: rows solved until that is verified.
 
     Each row then starts anew from its true residual, up to so often, until its error is below ``tolerance`` of its
@@ -61,6 +61,7 @@ def conjugate_gradient_rows(
     carried_ = f32(carried)
     squared = f32(tolerance) * f32(tolerance)
     fit = 0.0
+    gain = 0.0
     for u in range(len(regularization)):  # ends at a row that is not positive definite, or not of numbers
         begin, end = indptr[u], indptr[u + 1]
         x = solution[u]
@@ -68,16 +69,17 @@ def conjugate_gradient_rows(
         for a in range(f):
             lhs_diagonal[a] = diagonal[a] + penalty
         row_fit = 0.0
+        row_gain = 0.0
         positive: Any = True
         for attempt in range(attempts + 1):
             # The residual, the preconditioner, xᵀ lhs x and xᵀb.
             energy = f32(0)
-            gain = f32(0)
+            pull = f32(0)
             for a in range(f):
                 inverse[a] = lhs_diagonal[a]
                 r[a] = toward[a] - lhs_diagonal[a] * x[a]
                 energy += lhs_diagonal[a] * x[a] * x[a]
-                gain += toward[a] * x[a]
+                pull += toward[a] * x[a]
             for offset in range(begin, end, tile):
                 m = min(tile, end - offset)
                 if attempt == 0 or end - begin > tile:
@@ -94,7 +96,7 @@ def conjugate_gradient_rows(
                     w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
                     s0, s1, s2, s3 = s[k], s[k + 1], s[k + 2], s[k + 3]
                     energy += w0 * d0 * d0 + w1 * d1 * d1 + w2 * d2 * d2 + w3 * d3 * d3
-                    gain += s0 * d0 + s1 * d1 + s2 * d2 + s3 * d3
+                    pull += s0 * d0 + s1 * d1 + s2 * d2 + s3 * d3
                     s0, s1, s2, s3 = s0 - w0 * d0, s1 - w1 * d1, s2 - w2 * d2, s3 - w3 * d3
                     for a in range(f):
                         r[a] += s0 * y0[a] + s1 * y1[a] + s2 * y2[a] + s3 * y3[a]
@@ -106,7 +108,7 @@ def conjugate_gradient_rows(
                     for a in range(f):
                         d0 += x[a] * y0[a]
                     energy += w[k] * d0 * d0
-                    gain += s[k] * d0
+                    pull += s[k] * d0
                     s0 = s[k] - w[k] * d0
                     for a in range(f):
                         r[a] += s0 * y0[a]
@@ -121,14 +123,14 @@ def conjugate_gradient_rows(
                 p[a] = inverse[a] * r[a]
                 rz += r[a] * p[a]
                 bound += r[a] * norm[a] * r[a]
-            row_fit = float(energy) - 2.0 * float(gain)
+            row_fit = float(energy) - 2.0 * float(pull)
             if attempts:
                 verified[u] = positive and bound <= squared * energy
                 if verified[u] or attempt == attempts:
                     break
                 enough = f32(0.25) * squared * energy
             else:
-                size = gain * gain / energy if energy > 0.0 else f32(0)  # no more than bᵀ lhs⁻¹ b
+                size = pull * pull / energy if energy > 0.0 else f32(0)  # no more than bᵀ lhs⁻¹ b
                 enough = squared * max(size, rz)
             for _ in range(steps):
                 if bound <= enough or not positive:
@@ -167,6 +169,7 @@ def conjugate_gradient_rows(
                 positive &= pq > 0.0
                 length = rz / pq
                 row_fit -= float(length) * float(rz)
+                row_gain += float(length) * float(rz)
                 before = rz
                 rz = f32(0)
                 bound = f32(0)
@@ -179,13 +182,12 @@ def conjugate_gradient_rows(
                     p[a] = inverse[a] * r[a] + rz / before * p[a]
             if not positive:
                 break
-        if attempts:
-            fit += row_fit if verified[u] else 0.0
-        elif positive:
+        if not attempts and not positive:
+            return fit, gain, u
+        if not attempts or verified[u]:
             fit += row_fit
-        else:
-            return fit, u
-    return fit, -1
+            gain += row_gain
+    return fit, gain, -1
 
 
 @compiled

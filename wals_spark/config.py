@@ -198,6 +198,18 @@ class Train(Section, frozen=True, kw_only=True):
         ),
     ] = "cg"
     cg_steps: Annotated[int, Meta(description="Conjugate gradient steps a row and half-iteration.", ge=1, le=100)] = 3
+    relaxation: Annotated[
+        float,
+        Meta(
+            description=(
+                "Over-relaxation, omega: from the second iteration on, rows are moved so many times as far as they are "
+                "solved to, which takes about half the iterations; 1: plain alternating least squares. The last "
+                "half-iteration and non-negative factors are never relaxed."
+            ),
+            ge=1,
+            lt=2,
+        ),
+    ] = 1.5
     reg_param: Annotated[float, Meta(description="Regularisation, lambda.", ge=0)] = 1.0
     reg_scaling: Annotated[
         Literal["plain", "count", "frequency"],

@@ -45,7 +45,7 @@ def improve_rows(
     steps: int,
     *,
     compiled: bool = True,
-) -> tuple[Floats, float, int]:
+) -> tuple[Floats, float, float, int]:
     """Take ``steps`` steps from ``start`` towards every row's exact solution.
 
     Parameters
@@ -62,25 +62,28 @@ def improve_rows(
     factors : float32, shape (n_rows, width)
     fit : float
         ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over the rows, to float32's precision.
+    gain : float
+        By how much ``fit`` was larger at the start.
     failed_row : int
         The first row whose lhs is not positive definite, or -1.
     """
     turned = _Turned(block, received, fixed_gramian, objective, start)
     loops = compiled_loops() if compiled else None
     if loops:
-        fit, failed_row = loops.conjugate_gradient_rows(*turned.system, steps, _TOLERANCE, 0, np.empty(0, dtype=bool))
+        none = np.empty(0, dtype=bool)
+        fit, gain, failed_row = loops.conjugate_gradient_rows(*turned.system, steps, _TOLERANCE, 0, none)
     else:
-        fit, failed_row = numpy_rows(*turned.system, steps, _TOLERANCE)
-    return turned.factors(), fit + turned.constant(block), failed_row
+        fit, gain, failed_row = numpy_rows(*turned.system, steps, _TOLERANCE)
+    return turned.factors(), fit + turned.constant(block), gain, failed_row
 
 
 def converge_rows(
     block: WeighedBlock, received: Floats, fixed_gramian: Doubles, objective: Objective, start: Floats | None
-) -> tuple[Floats, float, npt.NDArray[np.int64]] | None:
+) -> tuple[Floats, float, float, npt.NDArray[np.int64]] | None:
     """Take steps until each row is verified to be 1e-5 from its exact solution, in the norm of its lhs.
 
-    Parameters and the first two results are those of `improve_rows`. The third are the rows that float32 cannot
-    bring there, ascending; ``fit`` leaves them out. None where nothing can be verified: without compiled loops, or
+    Parameters and the first three results are those of `improve_rows`. The fourth are the rows that float32 cannot
+    bring there, ascending; ``fit`` and ``gain`` leave them out. None where nothing can be verified: without compiled loops, or
     with observations that weigh less than unobserved pairs.
     """
     loops = compiled_loops()
@@ -88,10 +91,11 @@ def converge_rows(
         return None
     turned = _Turned(block, received, fixed_gramian, objective, start)
     verified = np.zeros(block.n_rows, dtype=bool)
-    fit, _ = loops.conjugate_gradient_rows(*turned.system, _MOST_STEPS, _EXACT_TOLERANCE, _MOST_ATTEMPTS, verified)
+    limits = (_MOST_STEPS, _EXACT_TOLERANCE, _MOST_ATTEMPTS)
+    fit, gain, _ = loops.conjugate_gradient_rows(*turned.system, *limits, verified)
     rest = np.flatnonzero(~verified)
     whole = block if not len(rest) else block.only(np.flatnonzero(verified))
-    return turned.factors(), fit + turned.constant(whole), rest
+    return turned.factors(), fit + turned.constant(whole), gain, rest
 
 
 class _Turned:
@@ -173,12 +177,12 @@ def numpy_rows(
     solution: Floats,
     steps: int,
     tolerance: float,
-) -> tuple[float, int]:
-    """Improve ``solution`` in place; ``Σ (xᵀ lhs x − 2 xᵀ rhs)``, and the first row that failed, or -1.
+) -> tuple[float, float, int]:
+    """Improve ``solution`` in place; ``Σ (xᵀ lhs x − 2 xᵀ rhs)``, what it lost, and the first row that failed, or -1.
 
     Rows of similar length are one padded batch.
     """
-    fit = 0.0
+    fit = gain = 0.0
     pull = (curvature + np.float32(carried)) * target
     for rows in batches(np.diff(indptr), received.shape[1]):
         x = solution[rows]
@@ -195,13 +199,13 @@ def numpy_rows(
         whole_diagonal = lhs_diagonal + sum(np.einsum("bn,bnf,bnf->bf", w, y, y, optimize=True) for y, w, _ in observed)
         bad = ~(whole_diagonal > 0.0).all(axis=1)
         if bad.any():
-            return fit, int(rows[bad].min())
+            return fit, gain, int(rows[bad].min())
         inverse = 1.0 / whole_diagonal
         r = b - lhs_x
         p = inverse * r
         rz = np.einsum("bf,bf->b", r, p)
-        energy, gain = np.einsum("bf,bf->b", x, lhs_x), np.einsum("bf,bf->b", x, b)
-        size = np.where(energy > 0.0, gain**2 / np.where(energy > 0.0, energy, 1.0), 0.0)  # no more than bᵀ lhs⁻¹ b
+        energy, toward_b = np.einsum("bf,bf->b", x, lhs_x), np.einsum("bf,bf->b", x, b)
+        size = np.where(energy > 0.0, toward_b**2 / np.where(energy > 0.0, energy, 1.0), 0.0)  # no more than bᵀ lhs⁻¹ b
         enough = tolerance**2 * np.maximum(size, rz)
         active = ~(rz <= enough)
         for _ in range(steps):
@@ -211,17 +215,18 @@ def numpy_rows(
             pq = np.einsum("bf,bf->b", p, q)
             bad = active & ~(pq > 0.0)
             if bad.any():
-                return fit, int(rows[bad].min())
+                return fit, gain, int(rows[bad].min())
             length = np.where(active, rz / np.where(active, pq, 1.0), 0.0).astype(np.float32)[:, None]
             x += length * p
             r -= length * q
+            gain += float(np.vdot(length[:, 0], rz))
             before, rz = rz, np.where(active, np.einsum("bf,bf,bf->b", r, inverse, r), rz)
             ratio = np.where(active, rz / np.where(active, before, 1.0), 0.0).astype(np.float32)
             p = inverse * r + ratio[:, None] * p
             active &= ~(rz <= enough)
         solution[rows] = x
         fit -= float(np.einsum("bf,bf->", x, b + r, dtype=np.float64))
-    return fit, -1
+    return fit, gain, -1
 
 
 def _times(lhs_diagonal: Floats, observed: list[tuple[Floats, Floats, Floats]], p: Floats) -> Floats:

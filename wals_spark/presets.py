@@ -1,7 +1,8 @@
 """The objectives of other systems, in this project's settings: their weights, λ semantics and defaults.
 
 Each is read from the system's own source. A preset is what settings start from: any setting given beside it wins.
-Where a system draws its start from another distribution, the preset has a start of the same scale.
+Where a system draws its start from another distribution, the preset has a start of the same scale. None of them
+over-relaxes, so no preset does: its iterations are theirs.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Hu, Koren and Volinsky 2008: c = 1 + αr, λ for all rows alike, α = 40 as they found best; λ is yours to choose.
     "hkv": {
         "confidence": {"function": "linear", "alpha": 40.0},
-        "train": {"reg_scaling": "plain"},
+        "train": {"reg_scaling": "plain", "relaxation": 1.0},
     },
     # pyspark.ml.recommendation.ALS(implicitPrefs=True): c = 1 + α|r|, λ times the row's number of positive ratings.
     "mllib": {
         "confidence": {"function": "linear", "alpha": 1.0},
-        "train": {"rank": 10, "max_iter": 10, "reg_param": 0.1, "reg_scaling": "count", "first_side": "items"},
+        "train": {
+            "rank": 10, "max_iter": 10, "reg_param": 0.1, "reg_scaling": "count", "first_side": "items",
+            "relaxation": 1.0,
+        },
     },
     # pyspark.ml.recommendation.ALS(): squared error of observed ratings, λ times the row's number of ratings.
     "mllib-explicit": {
         "train": {
             "implicit": False, "rank": 10, "max_iter": 10, "reg_param": 0.1, "reg_scaling": "count",
-            "first_side": "items",
+            "first_side": "items", "relaxation": 1.0,
         },
     },
     # implicit.als.AlternatingLeastSquares: c = αr, without the 1.
@@ -31,7 +35,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "confidence": {"function": "linear", "alpha": 1.0, "base": 0.0},
         "train": {
             "rank": 100, "max_iter": 15, "reg_param": 0.01, "reg_scaling": "plain", "first_side": "users",
-            "start": "positive", "start_scale": 0.06,
+            "start": "positive", "start_scale": 0.06, "relaxation": 1.0,
         },
     },
     # Rendle, Krichene, Zhang and Koren 2022 (google-research, ials): Σ_Ω (ŷ − 1)² + α₀ Σ_all ŷ² + λ (n + α₀N)^ν.
@@ -40,6 +44,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "train": {
             "rank": 16, "max_iter": 16, "unobserved_weight": 0.1, "unobserved_on": "all", "reg_param": 1e-4,
             "reg_scaling": "frequency", "reg_exponent": 1.0, "first_side": "users", "start_scale": 0.1,
+            "relaxation": 1.0,
         },
     },
     # GoogleCloudPlatform/tensorflow-recommendation-wals with its default settings, on TensorFlow's WALS: the rating is
@@ -48,7 +53,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "confidence": {"function": "constant", "alpha": 130.0, "item_weight": "inverse"},
         "train": {
             "target": "rating", "rank": 5, "max_iter": 20, "unobserved_weight": 0.01, "reg_param": 0.07,
-            "reg_scaling": "plain", "first_side": "users", "start_scale": 2.2,
+            "reg_scaling": "plain", "first_side": "users", "start_scale": 2.2, "relaxation": 1.0,
         },
     },
     # Quora's qmf, wals: c = 1 + αr, plain λ.
@@ -56,7 +61,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "confidence": {"function": "linear", "alpha": 40.0},
         "train": {
             "rank": 30, "max_iter": 10, "reg_param": 0.05, "reg_scaling": "plain", "first_side": "users",
-            "start_scale": 0.03,
+            "start_scale": 0.03, "relaxation": 1.0,
         },
     },
     # LensKit's ImplicitMFScorer with use_ratings off: every observation has confidence 1 + 40.
@@ -64,7 +69,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "confidence": {"function": "constant", "alpha": 40.0},
         "train": {
             "rank": 64, "max_iter": 10, "reg_param": 0.1, "reg_scaling": "plain", "first_side": "users",
-            "start": "positive", "start_scale": 0.1,
+            "start": "positive", "start_scale": 0.1, "relaxation": 1.0,
         },
     },
 }  # fmt: skip

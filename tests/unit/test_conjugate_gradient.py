@@ -4,6 +4,7 @@ import numpy as np
 import oracle
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from local_training import half_iteration
 from problems import assert_same_rows, matrix, problems
 
@@ -14,8 +15,7 @@ from wals_spark.half_iteration import CHOLESKY, EXACT, Solver, solve_rows
 from wals_spark.objective import Objective
 from wals_spark.weighing import weigh
 
-IN_NUMPY = Solver("cg", 3, compiled=False)
-COMPILED = Solver("cg", 3)
+RELAXATIONS = st.sampled_from([1.0, 1.5, 1.9])
 
 
 def loss_before(problem) -> float:
@@ -28,13 +28,14 @@ def loss_before(problem) -> float:
     return at_start + float((c * t**2).sum())
 
 
-@given(problems())
+@given(problems(), RELAXATIONS)
 @settings(max_examples=150)
-def test_the_compiled_loops_do_what_numpy_does(problem):
+def test_the_compiled_loops_do_what_numpy_does(problem, relaxation):
     pytest.importorskip("numba")
     of_users, of_items = problem.sides
     found = []
-    for solver in (IN_NUMPY, COMPILED):
+    for compiled in (False, True):
+        solver = Solver("cg", 3, compiled=compiled, relaxation=relaxation)
         user_side, item_side = problem.started()
         losses = [half_iteration(user_side, item_side, of_users, solver)]
         losses += [half_iteration(item_side, user_side, of_items, solver)]
@@ -104,10 +105,11 @@ def test_rows_that_float32_cannot_verify_are_solved_by_cholesky():
     nothing = np.zeros((4, 4))
     converged = converge_rows(block, received, nothing, objective, None)
     assert converged is not None
-    assert len(converged[2])  # else this test shows nothing
+    *_, rest = converged
+    assert len(rest)  # else this test shows nothing
     exact = solve_rows(block, received, nothing, objective, EXACT)
     by_cholesky = solve_rows(block, received, nothing, objective, CHOLESKY)
-    np.testing.assert_array_equal(exact.factors[converged[2]], by_cholesky.factors[converged[2]])
+    np.testing.assert_array_equal(exact.factors[rest], by_cholesky.factors[rest])
     assert exact.summary.observed == pytest.approx(by_cholesky.summary.observed, rel=1e-4)
 
 
@@ -131,8 +133,8 @@ def test_the_item_that_every_user_has_is_solved_with_the_others(solver):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-@given(problems())
-def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, problem):
+@given(problems(), RELAXATIONS)
+def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, problem, relaxation):
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
     c, t, constant, *penalties = problem.dense()
@@ -140,7 +142,7 @@ def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, proble
     before = None
     for _ in range(4):
         for solved, fixed, objective in ((item_side, user_side, of_items), (user_side, item_side, of_users)):
-            loss = half_iteration(solved, fixed, objective, Solver("cg", 2, compiled=compiled))
+            loss = half_iteration(solved, fixed, objective, Solver("cg", 2, compiled=compiled, relaxation=relaxation))
             held = of_users.held, of_items.held
             exact = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
             assert loss.total == pytest.approx(exact, rel=1e-4, abs=1e-5 * size + 1e-9)

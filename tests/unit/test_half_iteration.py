@@ -13,7 +13,7 @@ from scipy.optimize import nnls
 
 from wals_spark.blocks import InBlock
 from wals_spark.confidence import Confidence, ItemWeight
-from wals_spark.half_iteration import solve_rows
+from wals_spark.half_iteration import Solver, solve_rows
 from wals_spark.objective import Objective
 from wals_spark.weighing import WeighedBlock, weigh
 
@@ -42,6 +42,28 @@ def test_the_reported_loss_equals_the_dense_double_loop(problem):
         expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
         # Σ c t² is what the loss starts from; a loss far below it is a difference of large numbers.
         assert loss.total == pytest.approx(expected, rel=1e-6, abs=1e-9 * float((c * t**2).sum()))
+
+
+@pytest.mark.parametrize("method", ["cholesky", "exact"])
+@given(problems(), st.floats(1.0, 1.99))
+def test_relaxed_rows_go_on_beyond_the_dense_solve_report_their_loss_and_never_raise_it(method, problem, relaxation):
+    of_users, of_items = problem.sides
+    user_side, item_side = problem.started()
+    c, t, constant, *penalties = problem.dense()
+    held = of_users.held, of_items.held
+    stand = matrix(user_side)
+    before = constant + oracle.loss(c, t, stand, matrix(item_side), *penalties, *held)
+    loss = half_iteration(user_side, item_side, of_users, Solver(method, relaxation=relaxation))
+    solved = oracle.solve(c, t, penalties[0], matrix(item_side), of_users.held)
+    expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
+    size = before + float((c * t**2).sum())
+    if method == "cholesky":
+        assert_same_rows(matrix(user_side), stand + relaxation * (solved - stand))
+        assert loss.total == pytest.approx(expected, rel=1e-6, abs=1e-9 * size)
+        assert expected <= before + 1e-9 * size
+    else:
+        assert loss.total == pytest.approx(expected, rel=1e-5, abs=1e-6 * size)
+        assert expected <= before + 1e-6 * size
 
 
 @given(problems())

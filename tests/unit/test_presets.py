@@ -169,7 +169,7 @@ def test_where_weights_and_counts_are_equal_the_equivalents_of_other_systems_ran
     objectives = config.objectives(users=12, items=8, mean_rating=2.0, largest_item_count=6)
     o = objectives["users"]
     weight = float(o.observed_terms(ratings[:1], o.item_weight.of(np.array([6]), 6)).curvature[0] + o.carried)
-    options = {"rank": 3, "iterations": 5, "first_side": "items", "start": "normal"}
+    options = {"rank": 3, "iterations": 5, "first_side": "items", "start": "normal", "relaxation": 1.0}
     mine = trained(config, users, items, ratings, start_scale=1.0, **options)
     found = equivalents(objectives, len(users), weight, 2.0)
     assert found

@@ -19,9 +19,10 @@ from wals_spark.convergence import gain_is_small, refuse_rising_loss
 from wals_spark.errors import TrainingError
 from wals_spark.events import HalfIteration
 from wals_spark.gramian import merged
-from wals_spark.half_iteration import CHOLESKY, EXACT, BlockSummary, Solver
+from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver
 from wals_spark.histogram import Histogram
 from wals_spark.objective import Loss, Objective
+from wals_spark.schedule import last_solver, solver_of
 from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side
 from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.tasks import (
@@ -163,8 +164,6 @@ class _Training:
         self.name = uuid.uuid4().hex
         self.mapping = True
         self.planned = 2 * settings.max_iter
-        self.solver = Solver(settings.solver, settings.cg_steps)
-        self.last_solver = EXACT if settings.solver == "cg" else self.solver  # what is published is the exact fold-in
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
         self.sides: dict[str, Side] = {}
 
@@ -177,13 +176,13 @@ class _Training:
         stopped_by = "max_iter"
         for number in range(1, self.planned + 1):
             solved, fixed = (first, second) if number % 2 else (second, first)
-            solver = self.last_solver if number == self.planned else self.solver
+            solver = solver_of(self.settings, number)
             events.append(self._half_iteration(number, solved, fixed, solver))
-            refuse_rising_loss(events, self.solver.method)
+            refuse_rising_loss(events, self.settings.solver)
             if gain_is_small(events, self.settings.tol):
                 stopped_by = "tol"
-                if solver != self.last_solver:
-                    events[-1] = self._half_iteration(number, solved, fixed, self.last_solver)
+                if solver != last_solver(self.settings):
+                    events[-1] = self._half_iteration(number, solved, fixed, last_solver(self.settings))
             self.report(events)
             if stopped_by == "tol":
                 break
@@ -252,7 +251,7 @@ class _Training:
         )
         received = by_block(sent, sides[solved].blocked.n_blocks)
         stand = sides[solved].factors
-        warm = () if stand is None or solver.method == "cholesky" else (stand,)
+        warm = (stand,) if stand is not None and solver.needs_start else ()
         # Spark runs a task where its factors are, and from the third half-iteration on its block is there, too.
         for mapped in (True, False) if number > 2 and warm and self.mapping else (False,):
             solve = partial(solve_block, task=self._task(number, solved, solver, mapped=mapped), gramian=gramian)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+from local_training import train
+
+from wals_spark.config import Train, load_config
+from wals_spark.half_iteration import Solver
+from wals_spark.planted import planted_ratings
+from wals_spark.schedule import last_solver, solver_of
+
+
+def test_only_the_half_iterations_between_the_first_iteration_and_the_last_solve_are_relaxed():
+    settings = Train(max_iter=3, relaxation=1.7)
+    assert [solver_of(settings, number).relaxation for number in range(1, 7)] == [1.0, 1.0, 1.7, 1.7, 1.7, 1.0]
+    unbounded = Train(max_iter=3, nonnegative=True)
+    assert {solver_of(unbounded, number).relaxation for number in range(1, 7)} == {1.0}
+
+
+@pytest.mark.parametrize(("solver", "last"), [("cg", "exact"), ("exact", "exact"), ("cholesky", "cholesky")])
+def test_the_last_solve_is_exact(solver, last):
+    settings = Train(max_iter=2, solver=solver, relaxation=1.0)
+    assert solver_of(settings, 3) == Solver(solver, settings.cg_steps)
+    assert solver_of(settings, 4) == last_solver(settings) == Solver(last, settings.cg_steps)
+
+
+def test_relaxed_training_reaches_in_half_the_iterations_what_plain_training_reaches():
+    users, items, ratings = planted_ratings(20_000, users=400, items=150, tastes=12, seed=3)
+    common = ["input.path=a", "output.path=b", "train.rank=8", "train.reg_param=0.1"]
+
+    def loss(max_iter, *settings):
+        config = load_config(None, [*common, *settings, f"train.max_iter={max_iter}"])
+        factors = train(config, users, items, ratings, max_iter=max_iter)
+        n_users, n_items = (len(rows) for rows in factors)
+        c, p, _ = oracle.dense(n_users, n_items, users, items, ratings, "log", 10.0, 1.0)
+        x, y = (np.stack([rows[i] for i in sorted(rows)]) for rows in factors)
+        counts = (np.bincount(ids, minlength=n) for ids, n in ((users, n_users), (items, n_items)))
+        return oracle.loss(c, p, x, y, *(0.1 * n for n in counts))
+
+    assert loss(6) < loss(12, "train.relaxation=1")
