@@ -185,8 +185,9 @@ def _records(block: int, layout: Any, summary: dict[str, Any]) -> Iterator[_Reco
 
 
 def _write(records: DataFrame, path: str) -> None:
-    # Files are read whole: so many pieces are half a gigabyte.
-    records.write.mode("overwrite").partitionBy("kind").option("maxRecordsPerFile", 256).parquet(path)
+    # Files are read whole: so many pieces are half a gigabyte. No piece comes twice: a dictionary of them is for nothing.
+    options = {"maxRecordsPerFile": "256", "parquet.enable.dictionary": "false"}
+    records.write.mode("overwrite").partitionBy("kind").options(**options).parquet(path)
 
 
 def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:

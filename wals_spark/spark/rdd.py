@@ -33,8 +33,11 @@ def side_by_side(*parts: Keyed) -> Keyed:
 
 
 def kept(pieces: Keyed) -> Keyed:
-    """Keep what is computed, in memory and beyond it on disk, until `free`."""
-    return pieces.persist(StorageLevel.MEMORY_AND_DISK)
+    """Keep what is computed, in memory and beyond it on disk, until `free`.
+
+    As it is: to the JVM these are byte arrays, which serializing would only copy.
+    """
+    return pieces.persist(StorageLevel.MEMORY_AND_DISK_DESER)
 
 
 def compute(pieces: RDD[Any]) -> None:
