@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
-from wals_spark.schedule import last_solver, solver_of
+from wals_spark.schedule import solver_of
 from wals_spark.start import start_factors
 from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, positive_counts, weigh
 
@@ -145,12 +146,11 @@ def train(config: Config, users, items, ratings, *, max_iter: int, weights=None)
         mean_rating=float(np.mean(ratings)),  # of rows that are distinct pairs
         largest_item_count=max(int(positive_counts(block).max(initial=0)) for block in item_side.in_blocks),
     )
-    settings = config.train
+    settings = msgspec.structs.replace(config.train, max_iter=max_iter)
     first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
     options = {"rank": settings.rank, "seed": settings.seed, "scale": settings.start_scale}
     start(sides[second], objectives[second], positive=settings.positive_start, **options)
     for number in range(1, 2 * max_iter + 1):
         solved, fixed = (first, second) if number % 2 else (second, first)
-        solver = last_solver(settings) if number == 2 * max_iter else solver_of(settings, number)
-        half_iteration(sides[solved], sides[fixed], objectives[solved], solver)
+        half_iteration(sides[solved], sides[fixed], objectives[solved], solver_of(settings, number))
     return user_side.by_id(), item_side.by_id()

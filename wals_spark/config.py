@@ -178,7 +178,7 @@ class Train(Section, frozen=True, kw_only=True):
         ),
     ] = "missing"
     rank: Annotated[int, Meta(description="Number of factors.", ge=1, le=4096)] = 64
-    max_iter: Annotated[int, Meta(description="Iterations; each solves both sides once.", ge=1)] = 15
+    max_iter: Annotated[int, Meta(description="Iterations; each solves both sides once.", ge=1)] = 10
     tol: Annotated[
         float,
         Meta(

@@ -83,8 +83,8 @@ def converge_rows(
     """Take steps until each row is verified to be 1e-5 from its exact solution, in the norm of its lhs.
 
     Parameters and the first three results are those of `improve_rows`. The fourth are the rows that float32 cannot
-    bring there, ascending; ``fit`` and ``gain`` leave them out. None where nothing can be verified: without compiled loops, or
-    with observations that weigh less than unobserved pairs.
+    bring there, ascending; ``fit`` and ``gain`` leave them out. None where nothing can be verified: without compiled
+    loops, or with observations that weigh less than unobserved pairs.
     """
     loops = compiled_loops()
     if loops is None or not (block.curvature >= 0).all():

@@ -97,9 +97,10 @@ def solve_rows(
 
     With ``objective.nonnegative`` always by the exact minimum over x ≥ 0.
 
-    With ``solver.relaxation`` ω, a row that stands at x and is solved to x' is moved to x + ω (x' − x): for ω from 1 to
-    2 beyond it, as far as alternating solves would take it later on (Wen, Yin and Zhang, Math. Prog. Comp. 2012). Around
-    x', the minimum of all that was searched, the loss is a parabola, so (ω − 1)² of what the solve gained is given back.
+    With ``solver.relaxation`` ω, a row that stands at x and is solved to x' is moved to x + ω (x' − x), for ω > 1
+    beyond it: nonlinear successive over-relaxation (Wen, Yin and Zhang, Math. Prog. Comp. 4, 2012). Around x', the
+    minimum of all that was searched, the loss is a parabola along that line, so (ω − 1)² of what the solve gained is
+    given back.
 
     Parameters
     ----------

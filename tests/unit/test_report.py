@@ -112,7 +112,7 @@ def test_the_page_says_what_the_documents_say():
     page = Page(report(document(), events(), METRICS))
     assert page.row("train.rank") == ("changed", ["8", "64"])
     assert page.row("input.options") == ("changed", ["header = true, dbPassword = (not shown)", ""])
-    assert page.row("train.max_iter") == ("", ["15", "15"])
+    assert page.row("train.max_iter") == ("", ["10", "10"])
     assert page.row("3") == ("", ["items", "61.33", "33.33", "20.00", "8.00", "0.75"])
     assert page.row("train")[1][:2] == ["4.5 s", "75%"]
     assert page.row("NDCG@10")[1] == ["0.2000", "0.1500 – 0.2500", "0.1000", "0.0800 – 0.1200", "higher"]

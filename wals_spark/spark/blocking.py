@@ -185,7 +185,7 @@ def _records(block: int, layout: Any, summary: dict[str, Any]) -> Iterator[_Reco
 
 
 def _write(records: DataFrame, path: str) -> None:
-    # Files are read whole: so many pieces are half a gigabyte. No piece comes twice: a dictionary of them is for nothing.
+    # Files are read whole: so many pieces are half a gigabyte. No piece comes twice, so a dictionary is for nothing.
     options = {"maxRecordsPerFile": "256", "parquet.enable.dictionary": "false"}
     records.write.mode("overwrite").partitionBy("kind").options(**options).parquet(path)
 
