@@ -15,33 +15,33 @@ position. `layout.py` makes them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wals_spark.pieces import Piece, Sorted, cut, join, pieces_of
+from wals_spark.coding import coded, narrowest
+from wals_spark.pieces import Piece, Sorted, cut, cut_typed, join, join_typed
 
-_DTYPES = {
-    "indptr": np.int64,
-    "positions": np.int32,
-    "ratings": np.float32,
-    "offsets": np.int64,
-    "weights": np.float32,
-}
+Ints = npt.NDArray[np.integer[Any]]
+
+_NONE = np.empty(0)
 
 
 @dataclass(frozen=True)
 class InBlock:
-    """The observations of a block's rows, in CSR form.
+    """The observations of a block's rows, in CSR form; ratings repeat, so each is the number of a level (`coding.py`).
 
     Attributes
     ----------
     indptr : int64, shape (n_rows + 1,)
-    positions : int32, shape (n_observed,)
+    positions : uint8, uint16 or int32, shape (n_observed,)
         Of the other side's rows, among those this block receives.
-    ratings : float32, shape (n_observed,)
+    codes : uint8, uint16 or int32, shape (n_observed,)
+        Into the levels.
+    levels : float32, shape (n_levels,)
+        The ratings that there are.
     offsets : int64, shape (n_sources + 1,)
         Where the rows received from each source block begin.
     weights : float32, shape (n_observed,), or empty
@@ -49,15 +49,41 @@ class InBlock:
     """
 
     indptr: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int32]
-    ratings: npt.NDArray[np.float32]
+    positions: Ints
+    codes: Ints
+    levels: npt.NDArray[np.float32]
     offsets: npt.NDArray[np.int64]
-    weights: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    weights: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        indptr: npt.NDArray[np.int64],
+        positions: Ints,
+        ratings: npt.NDArray[np.floating[Any]],
+        offsets: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.floating[Any]] = _NONE,
+    ) -> InBlock:
+        """Of positions and ratings as they are, each in as few bytes as will do."""
+        codes, levels = coded(ratings.astype(np.float32))
+        narrow = narrowest(positions, int(offsets[-1]) if len(offsets) else 0)
+        return cls(indptr, narrow, codes, levels, offsets, weights.astype(np.float32))
 
     @property
     def n_rows(self) -> int:
         """Rows that this block solves."""
         return max(0, len(self.indptr) - 1)
+
+    @property
+    def ratings(self) -> npt.NDArray[np.float32]:
+        """The rating of each observation, shape (n_observed,)."""
+        return self.levels[self.codes]
+
+    @property
+    def sum_of_ratings(self) -> float:
+        """Of all observations, in float64."""
+        times = np.bincount(self.codes, minlength=len(self.levels))
+        return float(times @ self.levels.astype(np.float64))
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -66,13 +92,13 @@ class InBlock:
 
     def pieces(self) -> Iterator[Piece]:
         """Cut for travel; `from_pieces` is the way back."""
-        for name in _DTYPES:
-            yield from cut(name, getattr(self, name))
+        for array in fields(self):
+            yield from cut_typed(array.name, getattr(self, array.name))
 
     @classmethod
     def from_pieces(cls, pieces: Sorted) -> InBlock:
         """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
-        return cls(**{name: join(pieces_of(pieces, name), dtype) for name, dtype in _DTYPES.items()})
+        return cls(**join_typed(pieces, (array.name for array in fields(cls))))
 
 
 OutBlock = dict[int, npt.NDArray[np.int32]]

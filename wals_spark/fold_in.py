@@ -235,12 +235,12 @@ def merged_histories(
     n_users, n_items = shape
     pair = user.astype(np.int64) * n_items + positions
     pairs, merged, own, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
-    block = InBlock(
+    block = InBlock.of(
         indptr=np.searchsorted(pairs, np.arange(n_users + 1) * n_items).astype(np.int64),
-        positions=(pairs % n_items).astype(np.int32),
-        ratings=merged.astype(np.float32),
+        positions=pairs % n_items,
+        ratings=merged,
         offsets=np.array([0, n_items]),
-        weights=own.astype(np.float32),
+        weights=own,
     )
     return block, repeated
 

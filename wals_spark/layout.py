@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 
 from wals_spark.blocks import InBlock, OutBlock
 from wals_spark.buckets import bucket_of
-from wals_spark.order import stable_order
-from wals_spark.pieces import Piece, by_name_and_peer, cut, cut_ids, join, join_ids, pieces_of
+from wals_spark.coding import narrowest, only_used, together
+from wals_spark.order import stable_order, stably_sorted
+from wals_spark.pieces import Piece, by_name_and_peer, cut_ids, cut_typed, join_ids, join_typed
 
-_DTYPES = {"counts": np.int64, "positions": np.int32, "ratings": np.float32, "weights": np.float32}
+_ARRAYS = ("counts", "positions", "codes", "levels", "weights")
 
 Ints = npt.NDArray[np.integer[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -33,30 +34,29 @@ class Columns(NamedTuple):
     """What one row block knows of one column block: its part of the matrix, column by column.
 
     ``ids`` are the columns' ids, ascending; ``counts`` the observations of each; ``positions`` (into the rows
-    that the row block will send), ``ratings`` and ``weights`` (empty if there are none) lie column after column.
+    that the row block will send), ``codes`` (of ratings, into ``levels``) and ``weights`` (empty if there are none) lie
+    column after column.
     """
 
     ids: pa.Array
     counts: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int32]
-    ratings: npt.NDArray[np.float32]
+    positions: Ints
+    codes: Ints
+    levels: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
 
     def pieces(self, destination: int) -> Iterator[Piece]:
         """Cut for travel to column block ``destination``."""
         yield from cut_ids("column_ids", self.ids, peer=destination)
-        for name in _DTYPES:
-            yield from cut(f"column_{name}", getattr(self, name), peer=destination)
+        for name in _ARRAYS:
+            yield from cut_typed(name, getattr(self, name), peer=destination)
 
     @classmethod
     def by_source(cls, pieces: Iterable[Piece]) -> dict[int, Columns]:
         """Put together what arrived, by the row block it came from (``peer``)."""
         found = by_name_and_peer(pieces)
         return {
-            source: cls(
-                join_ids(parts),
-                **{name: join(pieces_of(found, f"column_{name}", source), dtype) for name, dtype in _DTYPES.items()},
-            )
+            source: cls(join_ids(parts), **join_typed(found, _ARRAYS, source))
             for source, parts in sorted(found.get("column_ids", {}).items())
         }
 
@@ -115,8 +115,8 @@ def lay_out_rows(
         The caller's own, if there are any. Of several rows of one pair, ``sum`` keeps the mean weight, ``last`` and
         ``max`` that of the row they keep.
     """
-    row_codes, row_ids = _encode(rows)
-    column_codes, column_ids = _encode(columns)
+    row_codes, row_place, row_ids = _encode(rows)
+    column_codes, column_place, column_ids = _encode(columns)
     del rows, columns  # here and below: arrays of a number an interaction are most of a worker's memory
     block_of_column = column_blocks[bucket_of(column_ids)]
     # Received rows lie by source block, then by id: ids are ascending already, so a stable sort is enough.
@@ -127,7 +127,8 @@ def lay_out_rows(
     column_ids = column_ids.take(pa.array(by_block))
 
     n_columns = max(1, len(column_ids))  # a block without interactions divides by it too
-    pair: Ints = row_codes * n_columns + place[column_codes]
+    pair: Ints = (row_place * n_columns)[row_codes]
+    pair += place[column_place][column_codes]
     del row_codes, column_codes
     n_interactions = len(pair)
     pair, merged_ratings, merged_weights, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
@@ -135,12 +136,12 @@ def lay_out_rows(
     row, position = np.divmod(pair, n_columns)
     examples = [divmod(int(p), n_columns) for p in repeated[:5]]
 
-    in_block = InBlock(
+    in_block = InBlock.of(
         indptr=np.searchsorted(row, np.arange(len(row_ids) + 1)).astype(np.int64),
-        positions=position.astype(np.int32),
-        ratings=merged_ratings.astype(np.float32),
+        positions=position,
+        ratings=merged_ratings,
         offsets=offsets,
-        weights=merged_weights.astype(np.float32),
+        weights=merged_weights,
     )
     del pair, position, merged_ratings, merged_weights
     out_block, transposed = _transpose(row, in_block, column_ids, len(row_ids))
@@ -164,11 +165,12 @@ def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> Column
     sources = sorted(columns)
     if not sources:
         return ColumnLayout(pa.nulls(0), InBlock.from_pieces({}), {})
-    codes, ids = _encode(pa.chunked_array([columns[source].ids for source in sources]))
+    codes_of_ids, place, ids = _encode(pa.chunked_array([columns[source].ids for source in sources]))
+    rows = place[codes_of_ids]
     lengths = [len(columns[source].ids) for source in sources]
     out_block = {
         source: part.astype(np.int32)
-        for source, part in zip(sources, np.split(codes, np.cumsum(lengths)[:-1]), strict=True)
+        for source, part in zip(sources, np.split(rows, np.cumsum(lengths)[:-1]), strict=True)
     }
     received = np.zeros(n_row_blocks, dtype=np.int64)
     for source in sources:
@@ -177,30 +179,31 @@ def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> Column
 
     column = np.concatenate([np.repeat(out_block[s], columns[s].counts) for s in sources])
     positions = np.concatenate([columns[s].positions + offsets[s] for s in sources])
-    ratings = np.concatenate([columns[s].ratings for s in sources])
+    codes, levels = together([(columns[s].codes, columns[s].levels) for s in sources])
     weights = np.concatenate([columns[s].weights for s in sources])
     order = stable_order(column)  # by column, then by source block, then by position
     in_block = InBlock(
-        indptr=np.searchsorted(column[order], np.arange(len(ids) + 1)).astype(np.int64),
-        positions=positions[order].astype(np.int32),
-        ratings=ratings[order],
+        indptr=np.concatenate([[0], np.cumsum(np.bincount(column, minlength=len(ids)))]),
+        positions=narrowest(positions, int(offsets[-1]))[order],
+        codes=codes[order],
+        levels=levels,
         offsets=offsets,
         weights=weights[order] if len(weights) else weights,
     )
     return ColumnLayout(ids, in_block, out_block)
 
 
-def _encode(ids: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
-    """The distinct ids in ascending order, and each entry's place among them."""
+def _encode(ids: pa.ChunkedArray) -> tuple[Ints, npt.NDArray[np.int64], pa.Array]:
+    """Each entry's code, each code's place among the distinct ids in ascending order, and these."""
     encoded = ids.dictionary_encode()
     if not encoded.num_chunks:
-        return np.empty(0, dtype=np.int64), pa.nulls(0)
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), pa.nulls(0)
     distinct = encoded.chunk(encoded.num_chunks - 1).dictionary  # one hash table served all chunks
     codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
     order = pc.sort_indices(distinct).to_numpy()
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return place[codes], distinct.take(pa.array(order))
+    return codes, place, distinct.take(pa.array(order))
 
 
 def merge_duplicates(
@@ -210,8 +213,7 @@ def merge_duplicates(
 
     A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits.
     """
-    order = stable_order(pair)
-    pair_sorted = pair[order]
+    pair_sorted, order = stably_sorted(pair)
     is_first = np.ones(len(pair), dtype=bool)
     is_first[1:] = pair_sorted[1:] != pair_sorted[:-1]
     if is_first.all():
@@ -236,23 +238,25 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
     out_block: OutBlock = {}
     transposed: dict[int, Columns] = {}
     by_column = stable_order(in_block.positions)  # by column, then by row
-    column = in_block.positions[by_column]
-    row, ratings = row[by_column], in_block.ratings[by_column]
+    row, codes = row[by_column], in_block.codes[by_column]
     weights = in_block.weights[by_column] if len(in_block.weights) else in_block.weights
-    bounds = np.searchsorted(column, in_block.offsets)
-    place = np.empty(n_rows, dtype=np.int32)
+    counts = np.bincount(in_block.positions, minlength=len(column_ids)).astype(np.int64)
+    bounds = np.concatenate([[0], np.cumsum(counts)])[in_block.offsets]
+    place = narrowest(np.zeros(n_rows, dtype=np.int32), n_rows)
     for block, (begin, end) in enumerate(pairwise(bounds)):
         if begin == end:
             continue
         first, last = in_block.offsets[block], in_block.offsets[block + 1]
         needed = np.flatnonzero(np.bincount(row[begin:end], minlength=n_rows))
-        place[needed] = np.arange(len(needed), dtype=np.int32)
+        place[needed] = np.arange(len(needed))
         out_block[block] = needed.astype(np.int32)
+        sent_codes, sent_levels = only_used(codes[begin:end], in_block.levels)
         transposed[block] = Columns(
             ids=column_ids.slice(first, last - first),
-            counts=np.bincount(column[begin:end] - first, minlength=last - first).astype(np.int64),
+            counts=counts[first:last],
             positions=place[row[begin:end]],
-            ratings=ratings[begin:end],
+            codes=sent_codes,
+            levels=sent_levels,
             weights=weights[begin:end],
         )
     return out_block, transposed

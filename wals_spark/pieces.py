@@ -51,6 +51,11 @@ def join(pieces: Iterable[Piece], dtype: npt.DTypeLike) -> Array:
     return np.concatenate([np.frombuffer(part.payload, dtype=dtype) for part in parts])
 
 
+def cut_typed(name: str, array: Array, *, peer: int = 0) -> Iterator[Piece]:
+    """Cut a flat array whose type is not known where it arrives: the name of a piece ends in it."""
+    return cut(f"{name}.{array.dtype.name}", array, peer=peer)
+
+
 def cut_ids(name: str, ids: pa.Array, *, peer: int = 0, piece_bytes: int = PIECE_BYTES) -> Iterator[Piece]:
     """Cut an Arrow array of ids; each payload is an Arrow IPC stream, so that the type travels too."""
     step = max(1, piece_bytes * len(ids) // max(1, ids.nbytes)) if len(ids) else 1
@@ -83,6 +88,16 @@ Sorted = dict[str, dict[int, list[Piece]]]
 def pieces_of(found: Sorted, name: str, peer: int = 0) -> list[Piece]:
     """The pieces of one array, none if the block has none of it."""
     return found.get(name, {}).get(peer, [])
+
+
+def join_typed(found: Sorted, names: Iterable[str], peer: int = 0) -> dict[str, Array]:
+    """The arrays that `cut_typed` cut, by their names; one of which there is no piece is empty."""
+    joined: dict[str, Array] = dict.fromkeys(names, np.empty(0, dtype=np.int64))
+    for typed, by_peer in found.items():
+        name, _, dtype = typed.partition(".")
+        if dtype and name in joined and peer in by_peer:
+            joined[name] = join(by_peer[peer], dtype)
+    return joined
 
 
 def by_name_and_peer(pieces: Iterable[Piece]) -> Sorted:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from wals_spark.blocks import InBlock, received_rows
+from wals_spark.coding import coded
 from wals_spark.objective import Objective
-from wals_spark.pieces import Piece, Sorted, cut, join, pieces_of
+from wals_spark.pieces import Piece, Sorted, cut_typed, join_typed
 
 Ints = npt.NDArray[np.integer[Any]]
 
@@ -74,20 +74,14 @@ class WeighedBlock:
         )
 
     def pieces(self) -> Iterator[Piece]:
-        """Cut for travel; `from_pieces` is the way back. The name of a piece ends in its type."""
+        """Cut for travel; `from_pieces` is the way back."""
         for name in FIELDS:
-            array = getattr(self, name)
-            yield from cut(f"{name}.{array.dtype.name}", array)
+            yield from cut_typed(name, getattr(self, name))
 
     @classmethod
     def from_pieces(cls, pieces: Sorted) -> WeighedBlock:
         """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
-        found: dict[str, Any] = dict.fromkeys(FIELDS, np.empty(0, dtype=np.int64))
-        for labelled in pieces:
-            name, _, dtype = labelled.partition(".")
-            if name in found and dtype:
-                found[name] = join(pieces_of(pieces, labelled), dtype)
-        return cls(**found)
+        return cls(**join_typed(pieces, FIELDS))
 
 
 def _narrowest(values: Ints, n_distinct: int) -> Ints:
@@ -97,7 +91,7 @@ def _narrowest(values: Ints, n_distinct: int) -> Ints:
 
 def positive_counts(in_block: InBlock) -> npt.NDArray[np.int64]:
     """Observations with a rating above zero of each row, shape (n_rows,)."""
-    running = np.concatenate([[0], np.cumsum(in_block.ratings > 0)])
+    running = np.concatenate([[0], np.cumsum((in_block.levels > 0)[in_block.codes])])
     counts: npt.NDArray[np.int64] = np.diff(running[in_block.indptr])
     return counts
 
@@ -133,23 +127,23 @@ def weigh(in_block: InBlock, objective: Objective, multiplier: npt.NDArray[np.fl
         Of each observation's confidence above the base, by its item (`item_weights_of_observed`); none: 1. The
         caller's own weights, if there are any, come on top.
     """
-    ratings, rated = in_block.ratings, None
     if len(in_block.weights):
         multiplier = in_block.weights.astype(np.float64) * (1.0 if multiplier is None else multiplier)
-    if multiplier is None:  # ratings repeat: what each makes is worked out once
-        rated = pa.array(ratings).dictionary_encode()
-        ratings = rated.dictionary.to_numpy()
-    curvature, target = objective.observed_terms(ratings, 1.0 if multiplier is None else multiplier)
-    pairs = np.stack([curvature, target], axis=1).astype(np.float32)
-    coded = pa.array(pairs.view(np.uint64)[:, 0]).dictionary_encode()
-    distinct = coded.dictionary.to_numpy().view(np.float32).reshape(-1, 2)
-    codes = coded.indices if rated is None else coded.indices.take(rated.indices)
+    if multiplier is None:  # what a rating makes is worked out once for all that are alike
+        terms = objective.observed_terms(in_block.levels)
+    else:
+        terms = objective.observed_terms(in_block.ratings, multiplier)
+    pairs = np.stack(terms, axis=1).astype(np.float32)
+    codes, distinct = coded(pairs.view(np.uint64)[:, 0])
+    distinct = distinct.view(np.float32).reshape(-1, 2)
+    if multiplier is None:
+        codes = codes[in_block.codes]
     counts = in_block.counts if objective.target == "rating" else positive_counts(in_block)
     return WeighedBlock(
         indptr=in_block.indptr,
         positions=_narrowest(in_block.positions, int(in_block.offsets[-1]) if in_block.n_rows else 0),
         offsets=in_block.offsets,
-        codes=_narrowest(codes.to_numpy(), len(distinct)),
+        codes=_narrowest(codes, len(distinct)),
         curvature=np.ascontiguousarray(distinct[:, 0]),
         target=np.ascontiguousarray(distinct[:, 1]),
         regularization=objective.regularization(counts) if in_block.n_rows else np.empty(0),

@@ -114,7 +114,7 @@ def test_rows_that_float32_cannot_verify_are_solved_by_cholesky():
     pytest.importorskip("numba")
     generator = np.random.default_rng(3)
     received = (generator.standard_normal((6, 4)) * [1e4, 1.0, 1.0, 1e-4]).astype(np.float32)
-    rows = InBlock(
+    rows = InBlock.of(
         np.array([0, 4, 6]), np.array([0, 1, 2, 3, 4, 5], np.int32), np.ones(6, np.float32), np.array([0, 6])
     )
     objective = Objective(Confidence("linear", 1.0), unobserved_weight=0.0, reg_param=1e-6)
@@ -141,7 +141,7 @@ def test_the_item_that_every_user_has_is_solved_with_the_others(solver):
     positions = np.concatenate([np.sort(generator.permutation(n_fixed)[:n]) for n in counts]).astype(np.int32)
     ratings = generator.integers(1, 5, size=len(positions)).astype(np.float32)
     objective = Objective(Confidence("log", 10.0), reg_param=1.0)
-    block = weigh(InBlock(indptr, positions, ratings, np.array([0, n_fixed])), objective)
+    block = weigh(InBlock.of(indptr, positions, ratings, np.array([0, n_fixed])), objective)
     gramian = received.T.astype(np.float64) @ received
     found = solve_rows(block, received, gramian, objective, solver)
     expected = solve_rows(block, received, gramian, objective, CHOLESKY)
@@ -171,7 +171,7 @@ def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, proble
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:divide by zero:RuntimeWarning")
 def test_a_row_that_curves_downwards_or_is_not_finite_is_named(compiled):
     received = np.ones((2, 3), dtype=np.float32)
-    rows = InBlock(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
+    rows = InBlock.of(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     objective = Objective(Confidence("linear", 1.0), reg_param=1.0)
     received[1] = np.nan
     solver = Solver("cg", 3, compiled=compiled)

@@ -175,7 +175,7 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
     received = rng.normal(size=(n, rank)).astype(np.float32)
     ratings = rng.random(n).astype(np.float32)
     objective = Objective(Confidence("linear", 3.0), reg_param=2.0)
-    row = weigh(InBlock(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n])), objective)
+    row = weigh(InBlock.of(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n])), objective)
     gramian = received.astype(np.float64).T @ received.astype(np.float64)
     solved = solve_rows(row, received, gramian, objective)
     expected = oracle.solve(1 + 3.0 * ratings[None].astype(np.float64), np.ones((1, n)), [2.0], received)
@@ -187,7 +187,7 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
 def test_a_row_that_cannot_be_solved_is_named(value):
     received = np.ones((2, 3), dtype=np.float32)
     received[1] = value
-    rows = InBlock(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
+    rows = InBlock.of(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     gramian = np.full((3, 3), 0.0)
     objective = Objective(Confidence("linear", 1e300 if value == 1e38 else 1.0), reg_param=1.0)
     summary = solve_rows(weigh(rows, objective), received, gramian, objective).summary
@@ -197,7 +197,7 @@ def test_a_row_that_cannot_be_solved_is_named(value):
 
 def test_singular_normal_equations_are_named_and_not_solved_by_luck():
     received = np.ones((1, 2), dtype=np.float32)
-    rows = InBlock(np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32), np.array([0, 1]))
+    rows = InBlock.of(np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32), np.array([0, 1]))
     objective = Objective(reg_param=0.0)
     summary = solve_rows(weigh(rows, objective), received, np.ones((2, 2)), objective).summary
     assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")

@@ -14,7 +14,7 @@ def explained(problem, n):
     objective, _ = problem.sides
     n_users, n_items = problem.shape
     order = np.lexsort((problem.items, problem.users))
-    histories = InBlock(
+    histories = InBlock.of(
         indptr=np.searchsorted(problem.users[order], np.arange(n_users + 1)).astype(np.int64),
         positions=problem.items[order].astype(np.int32),
         ratings=problem.ratings[order],

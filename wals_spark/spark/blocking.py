@@ -152,7 +152,7 @@ def _lay_out_user_block(
     summary = {
         "rows": len(layout.ids),
         "observations": len(layout.in_block.positions),
-        "ratings": float(layout.in_block.ratings.sum(dtype=np.float64)),
+        "ratings": layout.in_block.sum_of_ratings,
         "duplicates": layout.duplicates.rows,
         "examples": layout.duplicates.examples,
         "degrees": Histogram.of_counts(layout.in_block.counts).as_record(),

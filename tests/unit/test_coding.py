@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wals_spark.coding import coded, narrowest, only_used, together
+
+values = st.lists(st.floats(width=32, allow_nan=False) | st.sampled_from([1.0, 2.0, 5.0]), max_size=30)
+
+
+@given(values)
+def test_levels_are_distinct_and_give_the_values_back(numbers):
+    array = np.array(numbers, dtype=np.float32)
+    codes, levels = coded(array)
+    np.testing.assert_array_equal(levels[codes], array)
+    assert levels.dtype == np.float32
+    assert len(np.unique(levels.view(np.uint32))) == len(levels) <= len(array)
+
+
+@pytest.mark.parametrize(
+    ("n_distinct", "size"), [(0, 1), (1, 1), (2**8, 1), (2**8 + 1, 2), (2**16, 2), (2**16 + 1, 4), (2**31, 4)]
+)
+def test_numbers_take_the_fewest_bytes_that_hold_the_largest(n_distinct, size):
+    numbers = np.array([0, max(0, n_distinct - 1)])
+    narrow = narrowest(numbers, n_distinct)
+    assert narrow.dtype.itemsize == size
+    np.testing.assert_array_equal(narrow, numbers)
+
+
+@given(values, st.data())
+def test_a_part_of_the_values_does_not_carry_more_levels_than_values(numbers, data):
+    codes, levels = coded(np.array(numbers, dtype=np.float32))
+    begin = data.draw(st.integers(0, len(codes)))
+    part, used = only_used(codes[begin:], levels)
+    np.testing.assert_array_equal(used[part], levels[codes[begin:]])
+    assert len(used) <= len(part)
+
+
+@given(st.lists(values, min_size=1, max_size=4))
+def test_parts_put_together_have_each_level_once(parts):
+    arrays = [np.array(part, dtype=np.float32) for part in parts]
+    codes, levels = together([coded(array) for array in arrays])
+    np.testing.assert_array_equal(levels[codes], np.concatenate(arrays))
+    assert len(np.unique(levels.view(np.uint32))) == len(levels)
