@@ -103,3 +103,12 @@ def test_ids_of_zero_and_of_64_bits_keep_their_value():
     user_side, item_side, _ = lay_out(extreme, extreme[::-1], np.ones(4), user_blocks=2, item_blocks=2)
     assert sorted(i for ids in user_side.ids for i in ids.to_pylist()) == sorted(extreme)
     assert sorted(i for ids in item_side.ids for i in ids.to_pylist()) == sorted(extreme)
+
+
+def test_few_levels_and_few_rows_take_a_byte_each_and_ratings_that_never_repeat_two():
+    users, items = (np.arange(2000) // 40, np.arange(2000) % 40)
+    for ratings, code_bytes in ((1.0 + np.arange(2000) % 5, 1), (np.random.default_rng(0).random(2000), 2)):
+        for side in lay_out(users, items, ratings, user_blocks=2, item_blocks=2)[:2]:
+            for block in side.in_blocks:
+                assert (block.positions.itemsize, block.codes.itemsize) == (1, code_bytes)
+                assert len(block.levels) == len(np.unique(block.ratings))
