@@ -18,18 +18,24 @@ def block_number(key: int) -> int:
 
 
 def by_block(pieces: Keyed, n_blocks: int) -> Keyed:
-    """Shuffle pieces to their blocks."""
-    return _plainly_serialized(pieces.partitionBy(n_blocks, block_number))
+    """Shuffle pieces to their blocks.
+
+    `partitionBy` labels its output as of another serializer, whose format is the same.
+    """
+    shuffled = pieces.partitionBy(n_blocks, block_number)
+    return _same_partitions(shuffled._jrdd, shuffled)
 
 
 def side_by_side(*parts: Keyed) -> Keyed:
     """Partition b of all parts, one after the other, as one partition b: no shuffle, a task reads all of them.
 
-    Spark unions RDDs of one partitioner so (PartitionerAwareUnionRDD).
+    Spark unions RDDs of one partitioner so (PartitionerAwareUnionRDD). PySpark's own `union` does the same after a
+    dozen questions to the JVM, a millisecond each, and forgets the partitioner.
     """
-    united: Keyed = parts[0].ctx.union(list(parts))
-    united.partitioner = parts[0].partitioner  # which Spark keeps, and PySpark forgets
-    return united
+    united = parts[0]._jrdd
+    for part in parts[1:]:
+        united = united.union(part._jrdd)
+    return _same_partitions(united, parts[0])
 
 
 def kept(pieces: Keyed) -> Keyed:
@@ -59,11 +65,8 @@ def free_shuffles(pieces: RDD[Any]) -> None:
     pieces._jrdd.rdd().cleanShuffleDependencies(False)
 
 
-def _plainly_serialized(pieces: Keyed) -> Keyed:
-    """Read a shuffle's output with the context's own serializer, whose format is the same.
-
-    `partitionBy` labels its output otherwise, and `union` would then send all of it through Python once more.
-    """
-    same: Keyed = RDD(pieces._jrdd, pieces.ctx, pieces.ctx.serializer)
-    same.partitioner = pieces.partitioner
+def _same_partitions(jrdd: Any, like: Keyed) -> Keyed:
+    """An RDD of the JVM's, of pieces in the context's own serializer and in the partitions of ``like``."""
+    same: Keyed = RDD(jrdd, like.ctx, like.ctx.serializer)
+    same.partitioner = like.partitioner
     return same
