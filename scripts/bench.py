@@ -357,7 +357,7 @@ def draw(records: list[dict[str, Any]], file: Path) -> None:
     seconds = [record["seconds_per_iteration"] for record in records]
     drawn = bars.barh([record["system"] for record in records], seconds, color=[f"C{n}" for n in range(len(records))])
     bars.bar_label(drawn, [f"{s:.2f} s  ({s / seconds[0]:.1f}x)" for s in seconds], padding=3)
-    bars.set(xlabel="seconds an iteration", xlim=(0, max(seconds) * 1.3))
+    bars.set(xlabel="seconds an iteration", xlim=(0, max(seconds) * 1.4))
     bars.invert_yaxis()
     best = min(record["loss"] for record in records)
     for number, record in enumerate(records):
