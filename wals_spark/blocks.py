@@ -41,7 +41,7 @@ class InBlock:
     codes : uint8, uint16 or int32, shape (n_observed,)
         Into the levels.
     levels : float32, shape (n_levels,)
-        The ratings that there are.
+        The ratings that there are, each once if they are few.
     offsets : int64, shape (n_sources + 1,)
         Where the rows received from each source block begin.
     weights : float32, shape (n_observed,), or empty

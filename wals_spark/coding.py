@@ -1,6 +1,7 @@
-"""Numbers that repeat, as a small number each: its place among those that there are.
+"""Numbers that repeat, as a small number each: which of the levels it is.
 
-Ratings are few (stars, counts of plays, 1), so a byte or two an observation are stored and moved, not four.
+Ratings are few (stars, counts of plays, 1), so a byte or two an observation are stored and moved, not four. Where
+nearly all differ (faded by age, say), each is a level of its own: looking for equal ones would cost more than all else.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import pyarrow as pa
 
 Ints = npt.NDArray[np.integer[Any]]
 
+_PROBED = 2**17
+
 
 def narrowest(values: Ints, n_distinct: int) -> Ints:
     """Numbers from 0 to below ``n_distinct`` in one byte each if they fit, else in two, else in four."""
@@ -21,22 +24,31 @@ def narrowest(values: Ints, n_distinct: int) -> Ints:
 
 
 def coded(values: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:
-    """``codes``, shape (n,), and ``levels``, each distinct value once: ``levels[codes]`` are the values, bit by bit."""
-    encoded = pa.array(values).dictionary_encode()
+    """``codes``, shape (n,), and ``levels``, so that ``levels[codes]`` are the values.
+
+    A level for each distinct value; but a level for each value if there are more than 2¹⁷ and of these first ones seven
+    in eight are distinct.
+    """
+    if len(values) > _PROBED and len(_encoded(values[:_PROBED]).dictionary) > _PROBED * 7 // 8:
+        return np.arange(len(values), dtype=np.int32), values
+    encoded = _encoded(values)
     levels = encoded.dictionary.to_numpy()
     return narrowest(encoded.indices.to_numpy(), len(levels)), levels
 
 
-def only_used(codes: Ints, levels: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:
-    """The same values without levels that none of them has, if these would be more than the values."""
+def at_most_one_each(codes: Ints, levels: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:
+    """The same values with no more levels than there are values."""
     if len(levels) <= len(codes):
         return codes, levels
-    used, codes = np.unique(codes, return_inverse=True)
-    return narrowest(codes, len(used)), levels[used]
+    return narrowest(np.arange(len(codes)), len(codes)), levels[codes]
 
 
 def together(parts: Sequence[tuple[Ints, npt.NDArray[Any]]]) -> tuple[Ints, npt.NDArray[Any]]:
-    """Codes one after the other, and the levels of all of them, each once."""
+    """Codes one after the other, and the levels of all of them, `coded` anew."""
     places, levels = coded(np.concatenate([levels for _, levels in parts]))
     of_parts = np.split(places, np.cumsum([len(levels) for _, levels in parts])[:-1])
     return np.concatenate([place[codes] for place, (codes, _) in zip(of_parts, parts, strict=True)]), levels
+
+
+def _encoded(values: npt.NDArray[Any]) -> pa.DictionaryArray:
+    return pa.array(values).dictionary_encode()

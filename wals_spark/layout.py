@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from wals_spark.blocks import InBlock, OutBlock
 from wals_spark.buckets import bucket_of
-from wals_spark.coding import narrowest, only_used, together
+from wals_spark.coding import at_most_one_each, narrowest, together
 from wals_spark.order import stable_order, stably_sorted
 from wals_spark.pieces import Piece, by_name_and_peer, cut_ids, cut_typed, join_ids, join_typed
 
@@ -250,7 +250,7 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
         needed = np.flatnonzero(np.bincount(row[begin:end], minlength=n_rows))
         place[needed] = np.arange(len(needed))
         out_block[block] = needed.astype(np.int32)
-        sent_codes, sent_levels = only_used(codes[begin:end], in_block.levels)
+        sent_codes, sent_levels = at_most_one_each(codes[begin:end], in_block.levels)
         transposed[block] = Columns(
             ids=column_ids.slice(first, last - first),
             counts=counts[first:last],

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.coding import coded, narrowest, only_used, together
+from wals_spark.coding import at_most_one_each, coded, narrowest, together
 
 values = st.lists(st.floats(width=32, allow_nan=False) | st.sampled_from([1.0, 2.0, 5.0]), max_size=30)
 
@@ -29,11 +29,22 @@ def test_numbers_take_the_fewest_bytes_that_hold_the_largest(n_distinct, size):
     np.testing.assert_array_equal(narrow, numbers)
 
 
+@pytest.mark.parametrize(("n", "n_distinct", "n_levels"), [
+    (300_000, 300_000, 300_000), (300_000, 290_000, 300_000), (300_000, 70_000, 70_000), (300_000, 3, 3),
+    (2**17, 2**17, 2**17), (0, 0, 0),
+])  # fmt: skip
+def test_values_that_nearly_all_differ_are_levels_of_their_own(n, n_distinct, n_levels):
+    values = np.random.default_rng(0).permutation(np.arange(n) % max(1, n_distinct)).astype(np.float32)
+    codes, levels = coded(values)
+    np.testing.assert_array_equal(levels[codes], values)
+    assert len(levels) == n_levels
+
+
 @given(values, st.data())
 def test_a_part_of_the_values_does_not_carry_more_levels_than_values(numbers, data):
     codes, levels = coded(np.array(numbers, dtype=np.float32))
     begin = data.draw(st.integers(0, len(codes)))
-    part, used = only_used(codes[begin:], levels)
+    part, used = at_most_one_each(codes[begin:], levels)
     np.testing.assert_array_equal(used[part], levels[codes[begin:]])
     assert len(used) <= len(part)
 
