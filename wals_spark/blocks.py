@@ -66,8 +66,7 @@ class InBlock:
     ) -> InBlock:
         """Of positions and ratings as they are, each in as few bytes as will do."""
         codes, levels = coded(ratings.astype(np.float32))
-        narrow = narrowest(positions, int(offsets[-1]) if len(offsets) else 0)
-        return cls(indptr, narrow, codes, levels, offsets, weights.astype(np.float32))
+        return cls(indptr, narrowest(positions, int(offsets[-1])), codes, levels, offsets, weights.astype(np.float32))
 
     @property
     def n_rows(self) -> int:

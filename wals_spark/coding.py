@@ -18,9 +18,11 @@ Ints = npt.NDArray[np.integer[Any]]
 _PROBED = 2**17
 
 
-def narrowest(values: Ints, n_distinct: int) -> Ints:
-    """Numbers from 0 to below ``n_distinct`` in one byte each if they fit, else in two, else in four."""
-    return values.astype(np.uint8 if n_distinct <= 2**8 else np.uint16 if n_distinct <= 2**16 else np.int32)
+def narrowest(values: Ints, n_distinct: int, *, fewest: int = 1) -> Ints:
+    """Numbers from 0 to below ``n_distinct`` in 1, 2 or 4 bytes each: as few as hold them all, and at least ``fewest``."""
+    if n_distinct <= 2**8 and fewest == 1:
+        return values.astype(np.uint8)
+    return values.astype(np.uint16 if n_distinct <= 2**16 else np.int32)
 
 
 def coded(values: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:

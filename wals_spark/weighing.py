@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from wals_spark.blocks import InBlock, received_rows
-from wals_spark.coding import coded
+from wals_spark.coding import coded, narrowest
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, cut_typed, join_typed
 
 Ints = npt.NDArray[np.integer[Any]]
 
 FIELDS = ("indptr", "positions", "offsets", "codes", "curvature", "target", "regularization")
+_FEWEST = 2  # bytes of a position or a code: each type is one more to compile the loops for
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,6 @@ class WeighedBlock:
         return cls(**join_typed(pieces, FIELDS))
 
 
-def _narrowest(values: Ints, n_distinct: int) -> Ints:
-    """Numbers below ``n_distinct`` in two bytes if they fit, else in four: each type is one more to compile for."""
-    return values.astype(np.uint16 if n_distinct <= 2**16 else np.int32)
-
-
 def positive_counts(in_block: InBlock) -> npt.NDArray[np.int64]:
     """Observations with a rating above zero of each row, shape (n_rows,)."""
     running = np.concatenate([[0], np.cumsum((in_block.levels > 0)[in_block.codes])])
@@ -139,11 +135,12 @@ def weigh(in_block: InBlock, objective: Objective, multiplier: npt.NDArray[np.fl
     if multiplier is None:
         codes = codes[in_block.codes]
     counts = in_block.counts if objective.target == "rating" else positive_counts(in_block)
+    n_received = int(in_block.offsets[-1]) if in_block.n_rows else 0
     return WeighedBlock(
         indptr=in_block.indptr,
-        positions=_narrowest(in_block.positions, int(in_block.offsets[-1]) if in_block.n_rows else 0),
+        positions=narrowest(in_block.positions, n_received, fewest=_FEWEST),
         offsets=in_block.offsets,
-        codes=_narrowest(codes, len(distinct)),
+        codes=narrowest(codes, len(distinct), fewest=_FEWEST),
         curvature=np.ascontiguousarray(distinct[:, 0]),
         target=np.ascontiguousarray(distinct[:, 1]),
         regularization=objective.regularization(counts) if in_block.n_rows else np.empty(0),
