@@ -19,7 +19,7 @@ _PROBED = 2**17
 
 
 def narrowest(values: Ints, n_distinct: int, *, fewest: int = 1) -> Ints:
-    """Numbers from 0 to below ``n_distinct`` in 1, 2 or 4 bytes each: as few as hold them all, and at least ``fewest``."""
+    """Numbers from 0 to below ``n_distinct`` in 1, 2 or 4 bytes: as few as hold them all, and at least ``fewest``."""
     if n_distinct <= 2**8 and fewest == 1:
         return values.astype(np.uint8)
     return values.astype(np.uint16 if n_distinct <= 2**16 else np.int32)
