@@ -1,4 +1,4 @@
-"""Rows of similar length together, so that NumPy sees few padded arrays instead of many short ones."""
+"""Some rows at a time: of similar length, so that NumPy sees few padded arrays; or as they come, for a small copy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 _BATCH_BYTES = 8 * 1024 * 1024  # of gathered rows, and of lhs: about what a core's caches hold
+_ROWS_AT_A_TIME = 8192  # a float64 copy of 8192 × 128 is 8 MiB: small beside the factors themselves
 _MAX_PADDING = 1.25  # longest row of a batch, over its shortest
 
 Ints = npt.NDArray[np.int64]
@@ -39,3 +40,9 @@ def chunks(indptr: Ints, rows: Ints, width: int) -> Iterator[tuple[Ints, npt.NDA
         column = np.arange(offset, min(offset + step, int(counts.max())))  # (n_padded,)
         present = column < counts[:, None]  # (n, n_padded)
         yield np.where(present, begin[:, None] + column, 0), present
+
+
+def slices(n_rows: int) -> Iterator[slice]:
+    """All rows in their order, some at a time."""
+    for begin in range(0, n_rows, _ROWS_AT_A_TIME):
+        yield slice(begin, begin + _ROWS_AT_A_TIME)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wals_spark.batches import batches, chunks
+from wals_spark.batches import batches, chunks, slices
 from wals_spark.kernels import compiled_loops
 from wals_spark.objective import Objective
 from wals_spark.weighing import WeighedBlock
@@ -138,11 +138,13 @@ class _Turned:
         )
 
     def factors(self) -> Floats:
-        """The rows as they are solved by now, turned back; what is held is 1."""
+        """The rows as they are solved by now, turned back, in the place of ``solution``; what is held is 1."""
+        for rows in slices(len(self.solution)):
+            self.solution[rows] = self.solution[rows] @ self.turn.T
         if self.objective.held is None:
-            return self.solution @ self.turn.T
+            return self.solution
         factors = np.ones((len(self.solution), len(self.unobserved)), dtype=np.float32)
-        factors[:, self.free] = self.solution @ self.turn.T
+        factors[:, self.free] = self.solution
         return factors
 
     def constant(self, block: WeighedBlock) -> float:

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-Matrix = npt.NDArray[np.float64]
+from wals_spark.batches import slices
 
-_ROWS_AT_A_TIME = 8192  # a float64 copy of 8192 × 128 is 8 MiB: small beside the factors themselves
+Matrix = npt.NDArray[np.float64]
 
 
 def gramian(factors: npt.NDArray[np.float32]) -> Matrix:
     """``YᵀY`` of the rows given, without λ and without α₀: shape (width, width)."""
     width = factors.shape[1]
     total: Matrix = np.zeros((width, width))
-    for begin in range(0, len(factors), _ROWS_AT_A_TIME):
-        rows = factors[begin : begin + _ROWS_AT_A_TIME].astype(np.float64)
+    for some in slices(len(factors)):
+        rows = factors[some].astype(np.float64)
         total += rows.T @ rows
     return total
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from wals_spark.batches import batches, chunks
+from wals_spark.batches import batches, chunks, slices
 from wals_spark.cholesky import cholesky_solve, first_indefinite
 from wals_spark.conjugate_gradient import converge_rows, improve_rows
 from wals_spark.gramian import gramian
@@ -46,7 +46,7 @@ class BlockSummary:
     ``observed`` and ``penalty`` are the block's parts of the loss, ``gramian`` (width, width) its part of the
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
     ``weights`` are the confidences of the block's observations, and ``blas_threads`` what the worker's BLAS runs.
-    ``seconds`` is for who runs a clock.
+    ``seconds`` is for who runs a clock, ``place`` for who has more machines than one.
     """
 
     rows: int
@@ -58,6 +58,7 @@ class BlockSummary:
     weights: Histogram | None = None
     blas_threads: int = 0
     seconds: float = 0.0
+    place: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def solve_rows(
         bad = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
         return _failed(factors, bad, "its factors are not finite")
     if start is not None and solver.relaxation != 1.0:
-        factors += np.float32(solver.relaxation - 1.0) * (factors - start)
+        for rows in slices(len(factors)):
+            factors[rows] += np.float32(solver.relaxation - 1.0) * (factors[rows] - start[rows])
         fit += (solver.relaxation - 1.0) ** 2 * gain
     solved_gramian = gramian(factors)
     penalty = _penalty(block, factors[:, objective.free(factors.shape[1])])

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from wals_spark.memory import give_back
+
+
+def resident_mib():
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if line.count(":") == 1)
+    return int(lines["RssAnon"].split()[0]) / 1024
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to give memory back")
+def test_what_was_freed_between_things_that_are_still_used_is_given_back():
+    pieces = [bytes([n % 256]) * 65_536 for n in range(3200)]  # 200 MiB, each too small for a mapping of its own
+    kept = pieces[::64]  # so that no free part ends where the heap ends, which is given back without being asked for
+    del pieces
+    before = resident_mib()
+    give_back()
+    assert resident_mib() < before - 150
+    assert len(kept) == 50
