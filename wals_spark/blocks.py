@@ -14,7 +14,7 @@ position. `layout.py` makes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -116,11 +116,16 @@ def out_block_from_pieces(pieces: Sorted) -> OutBlock:
 
 
 def received_rows(
-    pieces: Sorted, offsets: npt.NDArray[np.int64], width: int, dtype: npt.DTypeLike = np.float32
+    pieces: Sorted,
+    offsets: npt.NDArray[np.int64],
+    width: int,
+    dtype: npt.DTypeLike = np.float32,
+    at_hand: Iterable[tuple[int, npt.NDArray[Any], Ints]] = (),
 ) -> npt.NDArray[Any]:
     """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, width).
 
-    ``offsets`` are the in-block's; rows are of factors, or of anything else that each of them has.
+    ``offsets`` are the in-block's; rows are of factors, or of anything else that each of them has. Of source blocks
+    ``at_hand`` nothing was sent: each with all its rows and which of them are needed.
 
     Raises
     ------
@@ -137,6 +142,10 @@ def received_rows(
             begin = int(offsets[source]) + part.start
             received[begin : begin + len(rows)] = rows
             filled += len(rows)
+    for source, rows, needed in at_hand:
+        begin = int(offsets[source])
+        np.take(rows, needed, axis=0, out=received[begin : begin + len(needed)], mode="clip")  # or it makes a copy
+        filled += len(needed)
     if filled != len(received):
         raise ValueError(f"received {filled} rows where {len(received)} were expected")
     return received

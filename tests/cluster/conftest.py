@@ -1,5 +1,8 @@
 """A real standalone cluster on the loopback interface: a master and two workers, each a process of its own.
 
+The workers have addresses of their own and, where the system allows it, names of their own (a UTS namespace), so that
+to Spark and to their tasks they are two machines.
+
 The workers' Python has NumPy and PyArrow, but neither pandas nor this package: what runs there was sent there.
 """
 
@@ -46,6 +49,7 @@ class Cluster:
             f"spark.pyspark.python={self.executor_python}",
             f"spark.pyspark.driver.python={sys.executable}",
             "spark.ui.enabled=false",
+            "spark.scheduler.minRegisteredResourcesRatio=1.0",  # else one executor may have all before the other is up
             *conf,
         )
         command = [SPARK_HOME / "bin/spark-submit", "--master", self.url, *(f"--conf={s}" for s in settings)]
@@ -66,6 +70,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def named(name: str) -> list[str]:
+    """What to put before a command so that it finds this to be the machine's name; nothing where that is forbidden."""
+    command = ["unshare", "--uts", "--map-root-user", "sh", "-c", f'hostname {name}; exec "$@"', "sh"]
+    with contextlib.suppress(OSError):
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return []
 
 
 @pytest.fixture(scope="session")
@@ -93,21 +106,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, executor_python: Path) -> 
     port, ui_port = free_port(), free_port()
     found = Cluster(f"spark://127.0.0.1:{port}", ui_port, executor_python, folder)
     spark_class = str(SPARK_HOME / "bin/spark-class")
-    environment = {**clean_environment(), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK_HOME)}
+    environment = {**clean_environment(), "SPARK_HOME": str(SPARK_HOME)}
     commands = [
         ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(ui_port)],
         *(
-            ["worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0",
+            ["worker.Worker", "--host", f"127.0.0.{n}", "--cores", "1", "--memory", "1g", "--webui-port", "0",
              "--work-dir", str(folder / f"worker-{n}"), found.url]
-            for n in (1, 2)
+            for n in (2, 3)
         ),
     ]  # fmt: skip
     with contextlib.ExitStack() as stack:
         for number, (name, *arguments) in enumerate(commands):
             log = stack.enter_context((folder / f"{number}-{name}.log").open("w"))
             process = subprocess.Popen(
-                [spark_class, f"org.apache.spark.deploy.{name}", *arguments],
-                stdout=log, stderr=log, env=environment, cwd=folder,
+                [*named(f"machine-{number}"), spark_class, f"org.apache.spark.deploy.{name}", *arguments],
+                stdout=log, stderr=log, env={**environment, "SPARK_LOCAL_IP": arguments[1]}, cwd=folder,
             )  # fmt: skip
             stack.callback(process.wait)
             stack.callback(process.terminate)

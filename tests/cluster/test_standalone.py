@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,8 +72,9 @@ def test_two_executors_without_the_package_find_the_factors_of_local_mode(cluste
     code, log = finished(process)
     assert code == 0, log
     assert factors(cluster, "cluster") == local_factors
-    executors = list(cluster.folder.glob("worker-*/app-*/*/stderr"))
-    assert len({path.parents[2] for path in executors}) == 2, "both workers took part"
+    assert "away from what was left" not in log
+    last = log.partition("half-iteration 7/8  ")[2].partition("half-iteration 8/8  ")[0]
+    assert set(re.findall(r"Starting task .* \((127\.0\.0\.\d),", last)) == {"127.0.0.2", "127.0.0.3"}
 
 
 def test_the_exit_code_of_a_refused_job_reaches_whoever_submitted_it(cluster, interactions):

@@ -113,27 +113,56 @@ def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
             np.testing.assert_allclose(matrix(factors), matrix(reference), rtol=1e-3, atol=1e-3 * scale)
 
 
-def test_blocks_are_mapped_where_they_were_saved_and_sent_where_they_are_missing(spark, tmp_path, local_dir, caplog):
-    def saved():
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_where_all_is_on_one_machine_nothing_is_shuffled_from_the_second_iteration_on(spark, tmp_path, solver):
+    context = spark.sparkContext._jsc.sc()
+    seen = []
+
+    def look(_):
+        context.listenerBus().waitUntilEmpty()
+        executor = context.statusStore().executorSummary("driver")
+        seen.append((executor.totalShuffleWrite(), executor.completedTasks()))
+
+    settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, solver=solver)
+    trained_on(spark, tmp_path, interactions(spark), settings, report=look)
+    written, tasks = np.array(seen).T
+    assert written[0] < written[1]
+    assert set(written[1:]) == {written[1]}
+    assert np.diff(tasks)[1:].tolist() == [2, 3, 2, 3, 2, 3]  # one for each block that is solved
+
+
+@pytest.mark.parametrize(
+    ("lost", "when", "said"),
+    [("blocks", [4], 2), ("factors", [4], 2), ("factors", [3, 4, 5, 6, 7], 3)],  # twice: each side has lost its own
+)
+def test_what_was_left_on_a_machine_is_sent_where_it_is_missing(
+    spark, tmp_path, local_dir, caplog, lost, when, said
+):  # fmt: skip
+    def left():
         return [folder for folder in local_dir.glob("*/wals_spark/*") if folder.is_dir()]
 
-    def lose_the_blocks(events):
-        if len(events) == 4:
+    def lose(events):
+        if len(events) in when:
             trainings = {}
-            for folder in saved():  # other tests of this session have left some
+            for folder in left():  # other tests of this session have left some
                 block, _, training = folder.name.partition(".")
                 trainings.setdefault(training, set()).add(block)
             assert {"items-0", "items-1", "users-0", "users-1", "users-2"} in trainings.values()
-            for folder in saved():
-                shutil.rmtree(folder)
+            for folder in left():
+                if lost == "blocks":
+                    shutil.rmtree(folder)
+                else:
+                    for file in folder.glob("factors-*.npy"):
+                        file.unlink()
 
-    settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2)
+    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2)
     caplog.set_level("INFO", "wals_spark")
-    users, items, _ = trained_on(spark, tmp_path / "lost", interactions(spark), settings, report=lose_the_blocks)
-    assert "so blocks are sent to them" in caplog.text
+    users, items, _ = trained_on(spark, tmp_path / "lost", interactions(spark), settings, report=lose)
+    assert caplog.text.count("so it is sent to them") == said
+    assert caplog.text.count("from now on") == (said == 3)
     caplog.clear()
     expected = trained_on(spark, tmp_path / "kept", interactions(spark), settings)
-    assert "so blocks are sent to them" not in caplog.text
+    assert "so it is sent to them" not in caplog.text
     np.testing.assert_array_equal(matrix(users), matrix(expected[0]))
     np.testing.assert_array_equal(matrix(items), matrix(expected[1]))
 

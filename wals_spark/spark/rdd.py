@@ -38,6 +38,11 @@ def side_by_side(*parts: Keyed) -> Keyed:
     return _same_partitions(united, parts[0])
 
 
+def where(pieces: Keyed) -> Keyed:
+    """As many partitions with nothing in them, to be computed where those of ``pieces`` are."""
+    return _same_partitions(pieces._jrdd.sample(False, 0.0), pieces)
+
+
 def kept(pieces: Keyed) -> Keyed:
     """Keep what is computed, in memory and beyond it on disk, until `free`.
 

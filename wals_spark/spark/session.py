@@ -41,6 +41,9 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
     for name, value in _ONE_THREAD.items():
         builder = builder.config(f"spark.executorEnv.{name}", os.environ.get(name, value))
     builder = builder.config("spark.files.maxPartitionBytes", "1")  # blocks are read a file a task, however small
+    # A block is sent rows from every machine, so where some of them are is no place to be. On few machines Spark would
+    # choose one of them for all blocks, away from what is kept of these.
+    builder = builder.config("spark.shuffle.reduceLocality.enabled", "false")
     spark = builder.getOrCreate()
     sent = tempfile.TemporaryDirectory(prefix="wals_spark-")  # executors fetch from it whenever one comes up
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +14,13 @@ import numpy.typing as npt
 from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.blas import blas_threads
-from wals_spark.blocks import InBlock, out_block_from_pieces, received_rows
+from wals_spark.blocks import InBlock, OutBlock, out_block_from_pieces, received_rows
 from wals_spark.config import Train
-from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
+from wals_spark.half_iteration import CHOLESKY, BlockSummary, Factors, Ints, Solver, solve_rows, summarize_start
+from wals_spark.memory import give_back
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, by_name_and_peer, cut, join, join_ids, pieces_of
-from wals_spark.spark.local_blocks import open_block, save_block
+from wals_spark.spark.local_files import Left, LocalFiles
 from wals_spark.start import start_factors
 from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, weigh
 
@@ -44,8 +47,8 @@ class MergedSummaries(AccumulatorParam[Summaries]):
 class HalfIterationTask:
     """All a task needs besides its pieces; half-iteration 0 is the start.
 
-    ``training`` is a name that no other training has, under which its blocks are saved; empty: they are not.
-    ``mapped``: the block is not sent but on the task's machine.
+    With the name of a ``training``, tasks leave files on their machine, factors by the ``turn``. With ``left``, what
+    the blocks of the solved and of the fixed side left, a task is sent nothing but rows from other machines.
     """
 
     number: int
@@ -54,17 +57,19 @@ class HalfIterationTask:
     summaries: Accumulator[Summaries]
     solver: Solver = CHOLESKY
     training: str = ""
-    mapped: bool = False
+    turn: int = 0
+    left: tuple[Left, Left] | None = None
 
 
 def send_item_weights(block: int, pieces: Pieces, *, objective: Objective) -> Sent:
     """Send each user block the weights of its items: in-block and out-block in, received rows of one number out."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    return _sent(block, found, item_weights(InBlock.from_pieces(found), objective)[:, None])
+    return _sent(block, out_block_from_pieces(found), item_weights(InBlock.from_pieces(found), objective)[:, None])
 
 
 def weigh_block(block: int, pieces: Pieces, *, side: str, objective: Objective) -> Sent:
     """Weigh a block: in-block (and what `send_item_weights` sent a user block) in, weighed block out."""
+    give_back()
     found = by_name_and_peer(piece for _, piece in pieces)
     in_block = InBlock.from_pieces(found)
     multiplier = item_weights_of_observed(in_block, side, objective, found)
@@ -91,7 +96,22 @@ def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, settings
 def send_block(block: int, pieces: Pieces, *, width: int) -> Sent:
     """Send each destination the rows it needs: out-block and factors in, received rows out."""
     found = by_name_and_peer(piece for _, piece in pieces)
-    return _sent(block, found, join(pieces_of(found, "factors"), np.float32).reshape(-1, width))
+    factors = join(pieces_of(found, "factors"), np.float32).reshape(-1, width)
+    return _sent(block, out_block_from_pieces(found), factors)
+
+
+def send_left_rows(block: int, pieces: Pieces, *, fixed: Left, destinations: Left) -> Sent:
+    """Send the destinations on other machines the rows they need, of what this block left here.
+
+    If that is gone nothing is sent, and `solve_block` finds so.
+    """
+    deque(pieces, maxlen=0)  # there are none; Spark wants them read
+    with suppress(FileNotFoundError):
+        files = LocalFiles.at(fixed.places[block])
+        host, factors = files.place.host, files.factors(fixed.turn)
+        away = {to: rows for to, rows in files.out_block().items() if destinations.places[to].host != host}
+        return _sent(block, away, factors)
+    return iter(())
 
 
 def solve_block(
@@ -99,31 +119,66 @@ def solve_block(
 ) -> Sent:
     """Solve the rows of a block: weighed block, received rows and, for steps, factors as they stand in; factors out.
 
-    A block that is sent is saved on this machine, where the half-iterations after it can map it.
+    With ``task.training`` the out-block comes in, too, and all is left on this machine, where the half-iterations after
+    it can map it.
     """
+    give_back()
     found = by_name_and_peer(piece for _, piece in pieces)
-    name = f"{task.side}-{block}"
-    weighed = open_block(name, task.training) if task.mapped else WeighedBlock.from_pieces(found)
-    if weighed is None:
-        task.summaries.add({(task.number, block): None})
-        return iter(())
-    if task.training and not task.mapped:
-        save_block(weighed, name, task.training)
     width = len(gramian.value)
-    received = received_rows(found, weighed.offsets, width)
-    stand = pieces_of(found, "factors")
-    start = join(stand, np.float32).reshape(-1, width) if stand else None
+    if task.left is None:
+        files, weighed, received, start = _as_sent(block, found, task, width)
+    else:
+        try:
+            files, weighed, received, start = _as_left(block, found, *task.left, width)
+        except FileNotFoundError:
+            task.summaries.add({(task.number, block): None})
+            return iter(())
     found.clear()
+    give_back()
     began = time.perf_counter()
-    result = solve_rows(weighed, received, gramian.value, task.objective, task.solver, start)
+    stand = start if task.solver.needs_start else None
+    result = solve_rows(weighed, received, gramian.value, task.objective, task.solver, stand)
     summary = replace(result.summary, seconds=time.perf_counter() - began)
+    if files is not None:
+        files.save_factors(result.factors, task.turn)
+        summary = replace(summary, place=files.place)
     task.summaries.add({(task.number, block): summary})
     return _keyed(block, cut("factors", result.factors))
 
 
-def _sent(block: int, found: Sorted, rows: npt.NDArray[Any]) -> Sent:
-    """To each destination of the block's out-block, those of its rows that it needs."""
-    for destination, needed in out_block_from_pieces(found).items():
+_Given = tuple[LocalFiles | None, WeighedBlock, Factors, Factors | None]
+"""What a block is solved with: its files, the weighed block, the rows received, its rows as they stand."""
+
+
+def _as_sent(block: int, found: Sorted, task: HalfIterationTask, width: int) -> _Given:
+    weighed = WeighedBlock.from_pieces(found)
+    stand = pieces_of(found, "factors")
+    start = join(stand, np.float32).reshape(-1, width) if stand else None
+    files = LocalFiles.of(task.training, task.side, block) if task.training else None
+    if files is not None:
+        files.save_blocks(weighed, out_block_from_pieces(found))
+    return files, weighed, received_rows(found, weighed.offsets, width), start
+
+
+def _as_left(block: int, found: Sorted, stood: Left, fixed: Left, width: int) -> _Given:
+    """FileNotFoundError if some of it is not here."""
+    files = LocalFiles.at(stood.places[block])
+    weighed = files.weighed()
+    sources = set(np.flatnonzero(np.diff(weighed.offsets)).tolist()).difference(found.get("received", {}))
+    received = received_rows(found, weighed.offsets, width, at_hand=_at_hand(block, fixed, sources))
+    return files, weighed, received, files.factors(stood.turn)
+
+
+def _at_hand(block: int, fixed: Left, sources: Iterable[int]) -> Iterator[tuple[int, Factors, Ints]]:
+    """What `received_rows` takes of source blocks that left it here; one at a time is mapped."""
+    for source in sources:
+        files = LocalFiles.at(fixed.places[source])
+        yield source, files.factors(fixed.turn), files.out_block()[block]
+
+
+def _sent(block: int, out_block: OutBlock, rows: npt.NDArray[Any]) -> Sent:
+    """To each destination those of a block's rows that it needs."""
+    for destination, needed in out_block.items():
         yield from _keyed(destination, cut("received", rows[needed], peer=block))
 
 

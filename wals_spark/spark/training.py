@@ -19,11 +19,12 @@ from wals_spark.convergence import gain_is_small, refuse_rising_loss
 from wals_spark.errors import TrainingError
 from wals_spark.events import HalfIteration
 from wals_spark.gramian import merged
-from wals_spark.half_iteration import CHOLESKY, BlockSummary, Solver
+from wals_spark.half_iteration import BlockSummary, Solver
 from wals_spark.histogram import Histogram
 from wals_spark.objective import Loss, Objective
 from wals_spark.schedule import last_solver, solver_of
-from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side
+from wals_spark.spark.local_files import Left, Place
+from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side, where
 from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.tasks import (
     HalfIterationTask,
@@ -31,6 +32,7 @@ from wals_spark.spark.tasks import (
     Summaries,
     send_block,
     send_item_weights,
+    send_left_rows,
     solve_block,
     start_block,
     weigh_block,
@@ -41,6 +43,7 @@ logger = logging.getLogger("wals_spark")
 Matrix = npt.NDArray[np.float64]
 
 _ATTEMPTS = 3
+_MISSES = 3  # half-iterations run for nothing before everything is sent in all that follow
 
 Inspect = Callable[[int, Keyed, Keyed], None]
 """Looks at training between two iterations: the iteration that ended, and the factors of users and of items."""
@@ -50,8 +53,9 @@ Inspect = Callable[[int, Keyed, Keyed], None]
 class Side:
     """A side in training: its weighed blocks, kept in memory, and its factors as they stand (none before its turn).
 
-    ``gramian`` (width, width) and ``penalty`` are of these factors. ``solved_with`` is the broadcast they were solved
-    with: Spark sends it along with every task that reads them, so it lives as long as they do.
+    ``gramian`` (width, width) and ``penalty`` are of these factors, ``left`` is where tasks left them, if they did.
+    ``solved_with`` is the broadcast they were solved with: Spark sends it along with every task that reads them, so it
+    lives as long as they do.
     """
 
     blocked: BlockedSide
@@ -61,6 +65,7 @@ class Side:
     penalty: float = 0.0
     factors: Keyed | None = None
     solved_with: Broadcast[Matrix] | None = None
+    left: Left | None = None
 
     def free_blocks(self) -> None:
         """Let Spark drop the blocks."""
@@ -162,7 +167,8 @@ class _Training:
         self.describe = describe
         self.inspect = inspect
         self.name = uuid.uuid4().hex
-        self.mapping = True
+        self.turn = 0
+        self.misses = 0
         self.planned = 2 * settings.max_iter
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
         self.sides: dict[str, Side] = {}
@@ -222,7 +228,8 @@ class _Training:
         """Give a side the factors that the first half-iteration holds fixed."""
         side, settings = self.sides[name], self.settings
         self.sc.setJobDescription(f"start: draw {name}")
-        start = partial(start_block, task=self._task(0, name), settings=settings)
+        task = HalfIterationTask(0, name, self.objectives[name], self.summaries)
+        start = partial(start_block, task=task, settings=settings)
         pieces = side_by_side(side.blocked.pieces("ids"), side.in_blocks)
         factors = pieces.mapPartitionsWithIndex(start, preservesPartitioning=True)
         parts = self._replace_factors(name, factors, self._computed(factors, 0, name), 0)
@@ -245,27 +252,10 @@ class _Training:
         began = time.perf_counter()
         sides = self.sides
         self.sc.setJobDescription(f"half-iteration {number}/{self.planned}: solve {solved}")
+        self.turn += 1
         gramian = self.sc.broadcast(sides[fixed].gramian)
-        sent = side_by_side(sides[fixed].out_blocks, self._factors(fixed)).mapPartitionsWithIndex(
-            partial(send_block, width=self.settings.width)
-        )
-        received = by_block(sent, sides[solved].blocked.n_blocks)
-        stand = sides[solved].factors
-        warm = (stand,) if stand is not None and solver.needs_start else ()
-        # Spark runs a task where its factors are, and from the third half-iteration on its block is there, too.
-        for mapped in (True, False) if number > 2 and warm and self.mapping else (False,):
-            solve = partial(solve_block, task=self._task(number, solved, solver, mapped=mapped), gramian=gramian)
-            blocks = () if mapped else (sides[solved].in_blocks,)
-            pieces = side_by_side(*blocks, received, *warm)
-            factors = pieces.mapPartitionsWithIndex(solve, preservesPartitioning=True)
-            found = self._computed(factors, number, solved)
-            if None not in found.values():
-                break
-            free(factors)
-            self.mapping = False
-            logger.info("tasks are run away from their blocks, so blocks are sent to them from now on")
+        factors, found = self._solved(number, solved, fixed, solver, gramian)
         parts = self._replace_factors(solved, factors, found, number, gramian)
-        free_shuffles(received)
 
         loss = Loss(
             observed=sum(parts[block].observed for block in sorted(parts)),
@@ -277,8 +267,58 @@ class _Training:
         solving = sum(part.seconds for part in parts.values())
         return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss, solving)
 
-    def _task(self, number: int, side: str, solver: Solver = CHOLESKY, *, mapped: bool = False) -> HalfIterationTask:
-        return HalfIterationTask(number, side, self.objectives[side], self.summaries, solver, self.name, mapped)
+    def _solved(
+        self, number: int, solved: str, fixed: str, solver: Solver, gramian: Broadcast[Matrix]
+    ) -> tuple[Keyed, dict[int, BlockSummary | None]]:
+        """Solve a side, of what its tasks find on their machines if they can, else of what they are sent."""
+        side, other = self.sides[solved], self.sides[fixed]
+        task = HalfIterationTask(
+            number, solved, self.objectives[solved], self.summaries, solver, self._leaves_files_as(), self.turn
+        )
+        if side.factors is not None and side.left is not None and other.left is not None:
+            received = None
+            if len(side.left.hosts | other.left.hosts) > 1:
+                send_left = partial(send_left_rows, fixed=other.left, destinations=side.left)
+                sent = where(self._factors(fixed)).mapPartitionsWithIndex(send_left)
+                received = by_block(sent, side.blocked.n_blocks)
+            mapped = replace(task, left=(side.left, other.left))
+            # Spark runs a task where its factors are, and its files are there, too.
+            factors, found = self._tasks_done(mapped, gramian, received, where(side.factors))
+            if None not in found.values():
+                return factors, found
+            free(factors)
+            self.misses += 1
+            task = replace(task, training=self._leaves_files_as())
+            logger.info(
+                "half-iteration %d/%d: tasks are run away from what was left for them, so it is sent to them%s; "
+                "a longer spark.locality.wait keeps them there",
+                number,
+                self.planned,
+                "" if task.training else " from now on",
+            )
+        send = partial(send_block, width=self.settings.width)
+        sent = side_by_side(other.out_blocks, self._factors(fixed)).mapPartitionsWithIndex(send)
+        pieces = [side.in_blocks]
+        if task.training:
+            pieces.append(side.out_blocks)
+        if side.factors is not None and solver.needs_start:
+            pieces.append(side.factors)
+        return self._tasks_done(task, gramian, by_block(sent, side.blocked.n_blocks), *pieces)
+
+    def _leaves_files_as(self) -> str:
+        """The name under which tasks leave files, none after too many misses."""
+        return self.name if self.misses < _MISSES else ""
+
+    def _tasks_done(
+        self, task: HalfIterationTask, gramian: Broadcast[Matrix], received: Keyed | None, *pieces: Keyed
+    ) -> tuple[Keyed, dict[int, BlockSummary | None]]:
+        given = pieces if received is None else (*pieces, received)
+        solve = partial(solve_block, task=task, gramian=gramian)
+        factors = side_by_side(*given).mapPartitionsWithIndex(solve, preservesPartitioning=True)
+        found = self._computed(factors, task.number, task.side)
+        if received is not None:
+            free_shuffles(received)
+        return factors, found
 
     def _computed(self, factors: Keyed, number: int, name: str) -> dict[int, BlockSummary | None]:
         """Compute new factors of a side and cut off their history; what each block says of its own."""
@@ -303,6 +343,7 @@ class _Training:
     ) -> dict[int, BlockSummary]:
         """Put computed factors in the place of the old ones; their blocks' summaries, all of them there."""
         parts = {block: part for block, part in found.items() if part is not None}
+        places = {block: Place(*part.place) for block, part in parts.items() if part.place is not None}
         old = self.sides[name]
         self.sides[name] = replace(
             old,
@@ -310,6 +351,7 @@ class _Training:
             gramian=merged({block: part.gramian for block, part in parts.items()}, self.settings.width),
             penalty=sum(parts[block].penalty for block in sorted(parts)),
             solved_with=solved_with,
+            left=Left(places, self.turn) if len(places) == old.blocked.n_blocks else None,
         )
         old.free_factors()
         self._refuse_unsolved(name, number, parts)

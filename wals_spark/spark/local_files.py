@@ -1,0 +1,114 @@
+"""What tasks leave on their machine for later tasks there, which map it and need not be sent it.
+
+A block's folder has its weighed block, its out-block, and its factors of the last two turns in which it was solved.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from wals_spark.blocks import OutBlock
+from wals_spark.weighing import FIELDS, WeighedBlock
+
+
+class Place(NamedTuple):
+    """A folder of a machine."""
+
+    host: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """The place of each block's files, and the turn in which its factors were solved."""
+
+    places: Mapping[int, Place]
+    turn: int
+
+    @property
+    def hosts(self) -> set[str]:
+        """The machines that have some."""
+        return {place.host for place in self.places.values()}
+
+
+class LocalFiles:
+    """The files of one block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of(cls, training: str, side: str, block: int) -> LocalFiles:
+        """Below the first of the executor's own folders, which Spark names to its workers and deletes when it ends.
+
+        ``training`` is a name that no other training has.
+        """
+        return cls(Path(os.environ["SPARK_LOCAL_DIRS"].split(",")[0], "wals_spark", f"{side}-{block}.{training}"))
+
+    @classmethod
+    def at(cls, place: Place) -> LocalFiles:
+        """Those that a task of this machine left; FileNotFoundError if they are not here."""
+        if place.host != socket.gethostname():
+            raise FileNotFoundError(f"{place.folder} is on {place.host}, not on {socket.gethostname()}")
+        return cls(Path(place.folder))
+
+    @property
+    def place(self) -> Place:
+        """Where tasks on this machine find them."""
+        return Place(socket.gethostname(), str(self.folder))
+
+    def save_blocks(self, weighed: WeighedBlock, out_block: OutBlock) -> None:
+        """Keep what does not change in training, whole, in the place of an earlier training's."""
+        if self.folder.exists():
+            return
+        for stale in self.folder.parent.glob(f"{self.folder.stem}.*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        unfinished = self.folder.with_name(f"{self.folder.name}.{os.getpid()}")
+        unfinished.mkdir(parents=True)
+        for field in FIELDS:
+            np.save(unfinished / f"{field}.npy", getattr(weighed, field))
+        rows = [np.empty(0, dtype=np.int32), *out_block.values()]
+        np.save(unfinished / "out_destinations.npy", np.array(list(out_block), dtype=np.int64))
+        np.save(unfinished / "out_ends.npy", np.cumsum([len(some) for some in rows]))
+        np.save(unfinished / "out_rows.npy", np.concatenate(rows))
+        unfinished.replace(self.folder)
+
+    def weighed(self) -> WeighedBlock:
+        """The weighed block, mapped."""
+        return WeighedBlock(**{field: self._mapped(field) for field in FIELDS})
+
+    def out_block(self) -> OutBlock:
+        """The out-block, mapped."""
+        ends, rows = self._mapped("out_ends"), self._mapped("out_rows")
+        destinations = self._mapped("out_destinations").tolist()
+        return {peer: rows[ends[n] : ends[n + 1]] for n, peer in enumerate(destinations)}
+
+    def save_factors(self, factors: npt.NDArray[np.float32], turn: int) -> None:
+        """Keep what was solved in a turn, whole, and what it was solved from: a task may be repeated."""
+        unfinished = self.folder / f"{os.getpid()}.npy"
+        np.save(unfinished, factors)
+        unfinished.replace(self._factors(turn))
+        turns = sorted(int(path.stem.rpartition("-")[2]) for path in self.folder.glob("factors-*.npy"))
+        for old in turns[:-2]:
+            self._factors(old).unlink(missing_ok=True)
+
+    def factors(self, turn: int) -> npt.NDArray[np.float32]:
+        """What was solved in a turn, mapped."""
+        return self._mapped(self._factors(turn).stem)
+
+    def _factors(self, turn: int) -> Path:
+        return self.folder / f"factors-{turn}.npy"
+
+    def _mapped(self, name: str) -> npt.NDArray[Any]:
+        # Copy on write, though nothing is written: compiled loops take arrays that are read-only for another type.
+        mapped: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="c").view(np.ndarray)
+        return mapped
