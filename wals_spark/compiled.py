@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer[Any]]
 
+_TILE_ROWS = 32_768  # as many terms as float32 adds up to 2e-6
 _TILE_BYTES = 4_000_000  # of rows gathered once and read in every step: about a core's share of the outermost cache
 
 
@@ -44,11 +45,13 @@ def conjugate_gradient_rows(
     size, both in the norm of lhs: the error is no more than rᵀ (α₀g + Λ)⁻¹ r where no w is negative, the size is
     xᵀ lhs x. ``verified`` says which rows got there; the others have no part in what is returned, and never fail.
 
-    Four observations at a time: each coordinate of x, r and the diagonal is then read and written once for four.
+    Four observations at a time: each coordinate of x, r and the diagonal is then read and written once for four. What a
+    tile adds up to is in float32, what the tiles of a long row do in float64: a million terms are more than float32 can
+    sum.
     """
     f = received.shape[1]
     f32 = np.float32
-    tile = max(64, _TILE_BYTES // (4 * f))
+    tile = min(_TILE_ROWS, max(64, _TILE_BYTES // (4 * f)))
     rows = np.empty((tile, f), dtype=np.float32)
     w = np.empty(tile, dtype=np.float32)
     s = np.empty(tile, dtype=np.float32)
@@ -58,12 +61,16 @@ def conjugate_gradient_rows(
     lhs_diagonal = np.empty(f, dtype=np.float32)
     inverse = np.empty(f, dtype=np.float32)
     norm = np.empty(f, dtype=np.float32)
+    r_of_tiles = np.empty(f)
+    inverse_of_tiles = np.empty(f)
+    q_of_tiles = np.empty(f)
     carried_ = f32(carried)
     squared = f32(tolerance) * f32(tolerance)
     fit = 0.0
     gain = 0.0
     for u in range(len(regularization)):  # ends at a row that is not positive definite, or not of numbers
         begin, end = indptr[u], indptr[u + 1]
+        is_long = end - begin > tile
         x = solution[u]
         penalty = f32(regularization[u])
         for a in range(f):
@@ -75,6 +82,10 @@ def conjugate_gradient_rows(
             # The residual, the preconditioner, xᵀ lhs x and xᵀb.
             energy = f32(0)
             pull = f32(0)
+            energy_of_tiles: Any = 0.0
+            pull_of_tiles: Any = 0.0
+            r_of_tiles[:] = 0.0
+            inverse_of_tiles[:] = 0.0
             for a in range(f):
                 inverse[a] = lhs_diagonal[a]
                 r[a] = toward[a] - lhs_diagonal[a] * x[a]
@@ -82,7 +93,7 @@ def conjugate_gradient_rows(
                 pull += toward[a] * x[a]
             for offset in range(begin, end, tile):
                 m = min(tile, end - offset)
-                if attempt == 0 or end - begin > tile:
+                if attempt == 0 or is_long:
                     _gather(received, positions, codes, curvature, target, carried_, shift, offset, m, rows, w, s)
                 k = 0
                 while k + 4 <= m:
@@ -114,6 +125,18 @@ def conjugate_gradient_rows(
                         r[a] += s0 * y0[a]
                         inverse[a] += w[k] * y0[a] * y0[a]
                     k += 1
+                if is_long:
+                    _carry(r, r_of_tiles)
+                    _carry(inverse, inverse_of_tiles)
+                    energy_of_tiles += energy
+                    pull_of_tiles += pull
+                    energy = f32(0)
+                    pull = f32(0)
+            energy_of_tiles += energy
+            pull_of_tiles += pull
+            if is_long:
+                r[:] = r_of_tiles
+                inverse[:] = inverse_of_tiles
             rz = f32(0)
             bound = f32(0)
             for a in range(f):
@@ -123,23 +146,24 @@ def conjugate_gradient_rows(
                 p[a] = inverse[a] * r[a]
                 rz += r[a] * p[a]
                 bound += r[a] * norm[a] * r[a]
-            row_fit = float(energy) - 2.0 * float(pull)
+            row_fit = energy_of_tiles - 2.0 * pull_of_tiles
             if attempts:
-                verified[u] = positive and bound <= squared * energy
+                verified[u] = positive and bound <= squared * energy_of_tiles
                 if verified[u] or attempt == attempts:
                     break
-                enough = f32(0.25) * squared * energy
+                enough = f32(0.25) * squared * f32(energy_of_tiles)
             else:
-                size = pull * pull / energy if energy > 0.0 else f32(0)  # no more than bᵀ lhs⁻¹ b
-                enough = squared * max(size, rz)
+                size = pull_of_tiles**2 / energy_of_tiles if energy_of_tiles > 0.0 else 0.0  # no more than bᵀ lhs⁻¹ b
+                enough = squared * max(f32(size), rz)
             for _ in range(steps):
                 if bound <= enough or not positive:
                     break
+                q_of_tiles[:] = 0.0
                 for a in range(f):
                     q[a] = lhs_diagonal[a] * p[a]
                 for offset in range(begin, end, tile):
                     m = min(tile, end - offset)
-                    if end - begin > tile:
+                    if is_long:
                         _gather(received, positions, codes, curvature, target, carried_, shift, offset, m, rows, w, s)
                     k = 0
                     while k + 4 <= m:
@@ -163,6 +187,10 @@ def conjugate_gradient_rows(
                         for a in range(f):
                             q[a] += d0 * y0[a]
                         k += 1
+                    if is_long:
+                        _carry(q, q_of_tiles)
+                if is_long:
+                    q[:] = q_of_tiles
                 pq = f32(0)
                 for a in range(f):
                     pq += p[a] * q[a]
@@ -188,6 +216,14 @@ def conjugate_gradient_rows(
             fit += row_fit
             gain += row_gain
     return fit, gain, -1
+
+
+@compiled
+def _carry(part: Floats, total: Doubles) -> None:
+    """Add what was summed so far to the total, and begin anew."""
+    for a in range(len(part)):
+        total[a] += part[a]
+        part[a] = 0.0
 
 
 @compiled
