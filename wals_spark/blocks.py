@@ -65,7 +65,7 @@ class InBlock:
         weights: npt.NDArray[np.floating[Any]] = _NONE,
     ) -> InBlock:
         """Of positions and ratings as they are, each in as few bytes as will do."""
-        codes, levels = coded(ratings.astype(np.float32))
+        codes, levels = coded(ratings.astype(np.float32, copy=False))
         return cls(indptr, narrowest(positions, int(offsets[-1])), codes, levels, offsets, weights.astype(np.float32))
 
     @property

@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from wals_spark.arrow import as_numpy
+
 N_BUCKETS = 16_381  # a prime: multiples of whatever the caller counts in still spread over all of them
 
 
 def bucket_of(ids: pa.Array) -> npt.NDArray[np.int64]:
     """Each id's bucket: integers modulo `N_BUCKETS`, whatever their width; strings by CRC-32 of their UTF-8."""
     if pa.types.is_integer(ids.type):
-        numbers = ids.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        numbers = as_numpy(ids.cast(pa.int64()))
     else:
         numbers = np.fromiter((zlib.crc32(i.encode()) for i in ids.to_pylist()), dtype=np.int64, count=len(ids))
     buckets: npt.NDArray[np.int64] = np.mod(numbers, N_BUCKETS)

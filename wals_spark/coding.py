@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from wals_spark.arrow import as_arrow, as_numpy
+
 Ints = npt.NDArray[np.integer[Any]]
 
 _PROBED = 2**17
@@ -25,6 +27,13 @@ def narrowest(values: Ints, n_distinct: int, *, fewest: int = 1) -> Ints:
     return values.astype(np.uint16 if n_distinct <= 2**16 else np.int32)
 
 
+def shorter(values: npt.NDArray[np.float64]) -> npt.NDArray[np.floating[Any]]:
+    """A copy of the values in 4 bytes each if all of them fit exactly, as small integers do, else in 8."""
+    with np.errstate(over="ignore"):
+        short = values.astype(np.float32)
+    return short if (short == values).all() else values.copy()
+
+
 def coded(values: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:
     """``codes``, shape (n,), and ``levels``, so that ``levels[codes]`` are the values.
 
@@ -34,8 +43,8 @@ def coded(values: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:
     if len(values) > _PROBED and len(_encoded(values[:_PROBED]).dictionary) > _PROBED * 7 // 8:
         return np.arange(len(values), dtype=np.int32), values
     encoded = _encoded(values)
-    levels = encoded.dictionary.to_numpy()
-    return narrowest(encoded.indices.to_numpy(), len(levels)), levels
+    levels = as_numpy(encoded.dictionary)
+    return narrowest(as_numpy(encoded.indices), len(levels)), levels
 
 
 def at_most_one_each(codes: Ints, levels: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:
@@ -53,4 +62,4 @@ def together(parts: Sequence[tuple[Ints, npt.NDArray[Any]]]) -> tuple[Ints, npt.
 
 
 def _encoded(values: npt.NDArray[Any]) -> pa.DictionaryArray:
-    return pa.array(values).dictionary_encode()
+    return as_arrow(values).dictionary_encode()

@@ -16,16 +16,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wals_spark.arrow import as_arrow, as_numpy
 from wals_spark.blocks import InBlock, OutBlock
 from wals_spark.buckets import bucket_of
 from wals_spark.coding import at_most_one_each, narrowest, together
+from wals_spark.memory import give_back
 from wals_spark.order import stable_order, stably_sorted
 from wals_spark.pieces import Piece, by_name_and_peer, cut_ids, cut_typed, join_ids, join_typed
 
 _ARRAYS = ("counts", "positions", "codes", "levels", "weights")
 
 Ints = npt.NDArray[np.integer[Any]]
-Doubles = npt.NDArray[np.float64]
+Pairs = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
 
 _NONE = np.empty(0)
 
@@ -91,20 +94,20 @@ class ColumnLayout:
 def lay_out_rows(
     rows: pa.ChunkedArray,
     columns: pa.ChunkedArray,
-    ratings: npt.NDArray[np.float64],
+    ratings: Floats,
     *,
     n_column_blocks: int,
     column_blocks: npt.NDArray[np.int32],
     duplicates: str = "sum",
-    timestamps: npt.NDArray[np.float64] | None = None,
-    weights: npt.NDArray[np.float64] | None = None,
+    timestamps: Floats | None = None,
+    weights: Floats | None = None,
 ) -> RowLayout:
     """Lay out one block of rows from its interactions, in any order.
 
     Parameters
     ----------
     rows, columns : pa.ChunkedArray, shape (n_interactions,)
-        Ids, strings or integers, none null.
+        Ids, strings or integers, none null; as they are, or each chunk encoded with a dictionary of its own.
     column_blocks : int32, shape (N_BUCKETS,)
         The block of each bucket of columns (`buckets.balanced`), below ``n_column_blocks``.
     duplicates : str
@@ -118,22 +121,26 @@ def lay_out_rows(
     row_codes, row_place, row_ids = _encode(rows)
     column_codes, column_place, column_ids = _encode(columns)
     del rows, columns  # here and below: arrays of a number an interaction are most of a worker's memory
+    give_back()
     block_of_column = column_blocks[bucket_of(column_ids)]
     # Received rows lie by source block, then by id: ids are ascending already, so a stable sort is enough.
     by_block = stable_order(block_of_column)
-    place = np.empty(len(by_block), dtype=np.int64)
+    place = np.empty(len(by_block), dtype=np.int32)
     place[by_block] = np.arange(len(by_block))
     offsets = np.searchsorted(block_of_column[by_block], np.arange(n_column_blocks + 1)).astype(np.int64)
-    column_ids = column_ids.take(pa.array(by_block))
+    column_ids = column_ids.take(as_arrow(by_block))
 
     n_columns = max(1, len(column_ids))  # a block without interactions divides by it too
-    pair: Ints = (row_place * n_columns)[row_codes]
+    pair = (row_place * n_columns)[row_codes]
+    del row_codes
     pair += place[column_place][column_codes]
-    del row_codes, column_codes
+    del column_codes
     n_interactions = len(pair)
     pair, merged_ratings, merged_weights, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
     del ratings, weights, timestamps
-    row, position = np.divmod(pair, n_columns)
+    row, position = (np.empty(len(pair), dtype=np.int32) for _ in range(2))
+    np.divmod(pair, n_columns, out=(row, position), casting="unsafe")  # both are below 2³¹
+    del pair
     examples = [divmod(int(p), n_columns) for p in repeated[:5]]
 
     in_block = InBlock.of(
@@ -143,7 +150,8 @@ def lay_out_rows(
         offsets=offsets,
         weights=merged_weights,
     )
-    del pair, position, merged_ratings, merged_weights
+    del position, merged_ratings, merged_weights
+    give_back()
     out_block, transposed = _transpose(row, in_block, column_ids, len(row_ids))
     return RowLayout(
         ids=row_ids,
@@ -177,14 +185,16 @@ def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> Column
         received[source] = int(columns[source].positions.max()) + 1
     offsets = np.concatenate([[0], np.cumsum(received)])
 
-    column = np.concatenate([np.repeat(out_block[s], columns[s].counts) for s in sources])
-    positions = np.concatenate([columns[s].positions + offsets[s] for s in sources])
+    column = np.concatenate([np.repeat(narrowest(out_block[s], len(ids)), columns[s].counts) for s in sources])
+    positions = np.concatenate([narrowest(columns[s].positions + offsets[s], int(offsets[-1])) for s in sources])
     codes, levels = together([(columns[s].codes, columns[s].levels) for s in sources])
     weights = np.concatenate([columns[s].weights for s in sources])
+    del columns
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=len(ids)))])
     order = stable_order(column)  # by column, then by source block, then by position
     in_block = InBlock(
-        indptr=np.concatenate([[0], np.cumsum(np.bincount(column, minlength=len(ids)))]),
-        positions=narrowest(positions, int(offsets[-1]))[order],
+        indptr=indptr,
+        positions=positions[order],
         codes=codes[order],
         levels=levels,
         offsets=offsets,
@@ -195,40 +205,44 @@ def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> Column
 
 def _encode(ids: pa.ChunkedArray) -> tuple[Ints, npt.NDArray[np.int64], pa.Array]:
     """Each entry's code, each code's place among the distinct ids in ascending order, and these."""
-    encoded = ids.dictionary_encode()
+    encoded = ids.dictionary_encode().unify_dictionaries()
     if not encoded.num_chunks:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), pa.nulls(0)
-    distinct = encoded.chunk(encoded.num_chunks - 1).dictionary  # one hash table served all chunks
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-    order = pc.sort_indices(distinct).to_numpy()
+    distinct = encoded.chunk(0).dictionary
+    codes = np.concatenate([as_numpy(chunk.indices) for chunk in encoded.chunks])
+    order = as_numpy(pc.sort_indices(distinct))
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return codes, place, distinct.take(pa.array(order))
+    return codes, place, distinct.take(as_arrow(order))
 
 
 def merge_duplicates(
-    pair: Ints, ratings: Doubles, weights: Doubles | None, timestamps: Doubles | None, policy: str
-) -> tuple[Ints, Doubles, Doubles, Ints]:
+    pair: Pairs, ratings: Floats, weights: Floats | None, timestamps: Floats | None, policy: str
+) -> tuple[Pairs, Floats, Floats, Pairs]:
     """Distinct pairs ascending, a rating and (if there are any) a weight for each, and the pairs that came repeatedly.
 
-    A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits.
+    A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits. ``pair`` is
+    overwritten.
     """
     pair_sorted, order = stably_sorted(pair)
-    is_first = np.ones(len(pair), dtype=bool)
+    is_first = np.ones(len(pair_sorted), dtype=bool)
     is_first[1:] = pair_sorted[1:] != pair_sorted[:-1]
     if is_first.all():
         return pair_sorted, ratings[order], _NONE if weights is None else weights[order], pair_sorted[:0]
     by_value = (ratings,) if weights is None else (weights, ratings)
     by_time = (timestamps,) if policy == "last" and timestamps is not None else ()
-    order = np.lexsort((*by_value, *by_time, pair))
+    within_runs = np.lexsort((*(values[order] for values in (*by_value, *by_time)), pair_sorted))
+    order = order[within_runs]
     firsts = np.flatnonzero(is_first)
-    run_lengths = np.diff(np.append(firsts, len(pair)))
+    run_lengths = np.diff(np.append(firsts, len(pair_sorted)))
     if policy in ("last", "max"):
         keep = order[firsts + run_lengths - 1]
         merged, merged_weights = ratings[keep], _NONE if weights is None else weights[keep]
     else:
-        merged = np.add.reduceat(ratings[order], firsts)
-        merged_weights = _NONE if weights is None else np.add.reduceat(weights[order], firsts) / run_lengths
+        merged = np.add.reduceat(ratings[order], firsts, dtype=np.float64)
+        merged_weights = _NONE
+        if weights is not None:
+            merged_weights = np.add.reduceat(weights[order], firsts, dtype=np.float64) / run_lengths
     distinct = pair_sorted[firsts]
     return distinct, merged, merged_weights, distinct[run_lengths > 1]
 
@@ -237,10 +251,11 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
     """For each column block: the rows it needs, and this block's part of the matrix column by column."""
     out_block: OutBlock = {}
     transposed: dict[int, Columns] = {}
+    counts = np.bincount(in_block.positions, minlength=len(column_ids)).astype(np.int64)
     by_column = stable_order(in_block.positions)  # by column, then by row
     row, codes = row[by_column], in_block.codes[by_column]
     weights = in_block.weights[by_column] if len(in_block.weights) else in_block.weights
-    counts = np.bincount(in_block.positions, minlength=len(column_ids)).astype(np.int64)
+    del by_column
     bounds = np.concatenate([[0], np.cumsum(counts)])[in_block.offsets]
     place = narrowest(np.zeros(n_rows, dtype=np.int32), n_rows)
     for block, (begin, end) in enumerate(pairwise(bounds)):

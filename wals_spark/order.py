@@ -19,21 +19,21 @@ def stable_order(keys: Ints) -> npt.NDArray[np.int64]:
     bits = _bits_of_a_place(keys)
     if bits is None:
         return _argsort(keys)
-    packed = _packed(keys, bits)
+    packed = _packed(keys.astype(np.int64), bits)
     packed &= (1 << bits) - 1
     return packed
 
 
-def stably_sorted(keys: Ints) -> tuple[Ints, npt.NDArray[np.int64]]:
-    """The keys in ascending order, and their `stable_order`."""
+def stably_sorted(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The keys in ascending order, and their `stable_order`; ``keys`` are overwritten, for the sake of their memory."""
     bits = _bits_of_a_place(keys)
     if bits is None:
         order = _argsort(keys)
         return keys[order], order
     packed = _packed(keys, bits)
-    ascending = packed >> bits
-    packed &= (1 << bits) - 1
-    return ascending, packed
+    order = packed & ((1 << bits) - 1)
+    packed >>= bits
+    return packed, order
 
 
 def _bits_of_a_place(keys: Ints) -> int | None:
@@ -43,12 +43,13 @@ def _bits_of_a_place(keys: Ints) -> int | None:
 
 
 def _argsort(keys: Ints) -> npt.NDArray[np.int64]:
-    return np.argsort(keys.astype(np.uint16) if keys.max(initial=0) < 2**16 else keys, kind="stable")
+    return np.argsort(keys.astype(np.uint16, copy=False) if keys.max(initial=0) < 2**16 else keys, kind="stable")
 
 
-def _packed(keys: Ints, bits: int) -> npt.NDArray[np.int64]:
-    packed = keys.astype(np.int64)
-    packed <<= bits
-    packed |= np.arange(len(keys))
-    packed.sort()
-    return packed
+def _packed(keys: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:
+    """Keys with their places in their last bits, sorted where they lie."""
+    places: Ints = np.arange(len(keys), dtype=np.int32 if bits < 32 else np.int64)
+    keys <<= bits
+    keys |= places
+    keys.sort()
+    return keys

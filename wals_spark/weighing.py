@@ -87,7 +87,11 @@ class WeighedBlock:
 
 def positive_counts(in_block: InBlock) -> npt.NDArray[np.int64]:
     """Observations with a rating above zero of each row, shape (n_rows,)."""
-    running = np.concatenate([[0], np.cumsum((in_block.levels > 0)[in_block.codes])])
+    positive = in_block.levels > 0
+    if positive.all():
+        return in_block.counts
+    running = np.zeros(len(in_block.codes) + 1, dtype=np.int64)
+    np.cumsum(positive[in_block.codes], out=running[1:])
     counts: npt.NDArray[np.int64] = np.diff(running[in_block.indptr])
     return counts
 

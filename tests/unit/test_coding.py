@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.coding import at_most_one_each, coded, narrowest, together
+from wals_spark.coding import at_most_one_each, coded, narrowest, shorter, together
 
 values = st.lists(st.floats(width=32, allow_nan=False) | st.sampled_from([1.0, 2.0, 5.0]), max_size=30)
 
@@ -27,6 +27,18 @@ def test_numbers_take_the_fewest_bytes_that_hold_the_largest(n_distinct, size):
     narrow = narrowest(numbers, n_distinct)
     assert narrow.dtype.itemsize == size
     np.testing.assert_array_equal(narrow, numbers)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "size"),
+    [([], 4), ([1.0, -2.5, 2.0**24], 4), ([0.1, 1.0], 8), ([2.0**24 + 1], 8), ([1e300], 8), ([1e-300], 8)],
+)
+def test_numbers_take_four_bytes_where_these_hold_them_exactly(numbers, size):
+    values = np.array(numbers)
+    short = shorter(values)
+    assert short.dtype.itemsize == size
+    assert short.tolist() == numbers
+    assert not np.shares_memory(short, values)
 
 
 @pytest.mark.parametrize(("n", "n_distinct", "n_levels"), [

@@ -88,6 +88,26 @@ def test_weights_of_one_pair_become_their_mean_or_that_of_the_row_that_is_kept(p
     assert item_side.in_blocks[0].weights.tolist() == [expected, 3.0]
 
 
+@given(ids, st.integers(1, 20))
+def test_ids_encoded_chunk_by_chunk_are_laid_out_as_the_ids_themselves(pairs, rows_a_chunk):
+    users, items = (pa.array(side) for side in zip(*pairs, strict=True))
+    cuts = range(0, len(pairs), rows_a_chunk)
+    plain = [pa.chunked_array([side]) for side in (users, items)]
+    encoded = [
+        pa.chunked_array([side.slice(cut, rows_a_chunk).dictionary_encode() for cut in cuts]) for side in (users, items)
+    ]
+    column_blocks = np.arange(N_BUCKETS, dtype=np.int32) % 3
+    one, other = (
+        lay_out_rows(*sides, np.ones(len(pairs)), n_column_blocks=3, column_blocks=column_blocks)
+        for sides in (plain, encoded)
+    )
+    assert one.ids.equals(other.ids)
+    assert [*one.in_block.pieces()] == [*other.in_block.pieces()]
+    assert {block: [*part.pieces(block)] for block, part in one.columns.items()} == {
+        block: [*part.pieces(block)] for block, part in other.columns.items()
+    }
+
+
 @given(st.permutations(range(12)))
 def test_merged_duplicates_do_not_depend_on_the_order_of_arrival(order):
     ratings = np.array([0.1, 0.7, 1e-9, 3.3, 1e7, 2.2, 0.1, 0.3, 1e-3, 5.0, 0.9, 1.1])

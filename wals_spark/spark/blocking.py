@@ -20,11 +20,14 @@ import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
+from wals_spark.arrow import as_arrow, as_binary, as_numpy
 from wals_spark.blocks import out_block_pieces
 from wals_spark.buckets import N_BUCKETS, balanced
+from wals_spark.coding import shorter
 from wals_spark.errors import InputError
 from wals_spark.histogram import Histogram
 from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
+from wals_spark.memory import give_back
 from wals_spark.pieces import Piece, cut_ids
 from wals_spark.spark.rdd import by_block
 from wals_spark.spark.sides import SCHEMA, BlockedSide, read_kind, read_pieces
@@ -132,22 +135,21 @@ def _lay_out_user_block(
     batches: Iterable[pa.RecordBatch], *, n_item_blocks: int, item_blocks: npt.NDArray[np.int32], duplicates: str
 ) -> Iterator[pa.RecordBatch]:
     """On an executor: one partition of interactions becomes the pieces of one user block."""
-    received = list(batches)
-    if not any(batch.num_rows for batch in received):
+    give_back()
+    columns = _received(batches)
+    if not columns:
         return
-    table = pa.Table.from_batches(received)
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    del received, table  # what is laid out is taken, so that nobody holds it longer than it is needed
+    numbers = {name: np.concatenate(columns.pop(name)) for name in ("rating", "timestamp", "weight") if name in columns}
     block = _partition()
-    layout = lay_out_rows(
-        columns.pop("user"),
-        columns.pop("item"),
-        columns.pop("rating").to_numpy(),
+    layout = lay_out_rows(  # it is given what it frees again as soon as it can: nobody else holds it
+        pa.chunked_array(columns.pop("user")),
+        pa.chunked_array(columns.pop("item")),
+        numbers.pop("rating"),
         n_column_blocks=n_item_blocks,
         column_blocks=item_blocks,
         duplicates=duplicates,
-        timestamps=columns.pop("timestamp").to_numpy() if "timestamp" in columns else None,
-        weights=columns.pop("weight").to_numpy() if "weight" in columns else None,
+        timestamps=numbers.pop("timestamp", None),
+        weights=numbers.pop("weight", None),
     )
     summary = {
         "rows": len(layout.ids),
@@ -161,12 +163,37 @@ def _lay_out_user_block(
         ("columns", block, *piece) for destination, part in layout.columns.items() for piece in part.pieces(destination)
     )
     for record in chain(_records(block, layout, summary), parts):
-        arrays = [pa.array([value], type=field.type) for value, field in zip(record, _ARROW_SCHEMA, strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
+        yield _as_batch(*record)
+
+
+def _received(batches: Iterable[pa.RecordBatch]) -> dict[str, list[Any]]:
+    """The columns of all batches: ids as codes and a dictionary each, 4 bytes and not 8 or a string; numbers copied.
+
+    No batch is kept: its columns are one piece of memory.
+    """
+    columns: dict[str, list[Any]] = {}
+    for batch in batches:
+        for name, column in zip(batch.schema.names, batch.columns if batch.num_rows else (), strict=False):
+            part = column.dictionary_encode() if name in ("user", "item") else shorter(as_numpy(column))
+            columns.setdefault(name, []).append(part)
+    return columns
+
+
+def _as_batch(kind: str, block: int, name: str, peer: int, start: int, payload: bytes) -> pa.RecordBatch:
+    arrays = [
+        as_binary([kind.encode()], pa.string()),
+        as_arrow(np.array([block], dtype=np.int32)),
+        as_binary([name.encode()], pa.string()),
+        as_arrow(np.array([peer], dtype=np.int32)),
+        as_arrow(np.array([start], dtype=np.int64)),
+        as_binary([payload]),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
 
 
 def _lay_out_item_block(block: int, received: Iterable[tuple[int, Piece]], *, n_user_blocks: int) -> Iterator[_Record]:
     """On an executor: what the user blocks know of one item block becomes its pieces."""
+    give_back()
     layout = lay_out_columns(Columns.by_source(piece for _, piece in received), n_row_blocks=n_user_blocks)
     largest_count = int(positive_counts(layout.in_block).max(initial=0))
     degrees = Histogram.of_counts(layout.in_block.counts).as_record()

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from wals_spark.arrow import as_arrow, as_binary, as_numpy
 from wals_spark.bootstrap import Sums
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.evaluation import metrics_of
@@ -124,27 +125,29 @@ def _judge(batches: Iterable[pa.RecordBatch], *, task: JudgeTask) -> Iterator[pa
             counts.update(outcome.counts)
             sums = outcome.sums if sums is None else sums + outcome.sums
             _keep_best(best, outcome)
-    yield _results(sums=[None if sums is None else _packed(sums)], counts=[json.dumps(counts)])
+    packed = pa.nulls(1, pa.binary()) if sums is None else as_binary([_packed(sums)])
+    yield _results(sums=packed, counts=as_binary([json.dumps(counts).encode()], pa.string()))
     for model, places in enumerate(best):
         found = np.flatnonzero(places < _NOWHERE)
-        yield _results(model=np.full(len(found), model), item=found, place=places[found])
+        columns = {"model": np.full(len(found), model), "item": found, "place": places[found]}
+        yield _results(**{name: as_arrow(numbers.astype(np.int32)) for name, numbers in columns.items()})
 
 
 def _encoded(users: pa.RecordBatch, items: OpenItems) -> Batch:
     """Users, all of them known to the model, as numbers."""
     tested, seen, candidates = (_pairs(users[name], items) for name in ("tested", "seen", "candidates"))
     return Batch(
-        keys=users["key"].to_numpy().view(np.uint64),
+        keys=as_numpy(users["key"]).view(np.uint64),
         rows=matrix(users["features"], width=items.features.shape[1]),
         tested=tested,
-        ratings=users["ratings"].flatten().to_numpy(),
+        ratings=as_numpy(users["ratings"].flatten()),
         seen=seen,
         candidates=candidates,
     )
 
 
 def _pairs(lists: pa.ListArray, items: OpenItems) -> Pairs:
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    lengths = as_numpy(pc.list_value_length(lists), null=0)
     return Pairs(np.repeat(np.arange(len(lists)), lengths), items.positions(lists.flatten()))
 
 
@@ -153,9 +156,9 @@ def _keep_best(best: npt.NDArray[np.int32], outcome: Outcome) -> None:
         places[items] = np.minimum(places[items], found)
 
 
-def _results(**columns: Any) -> pa.RecordBatch:
+def _results(**columns: pa.Array) -> pa.RecordBatch:
     n = len(next(iter(columns.values())))
-    arrays = [pa.array(columns.get(field.name, [None] * n), type=field.type) for field in _ARROW_RESULTS]
+    arrays = [columns.get(field.name, pa.nulls(n, field.type)) for field in _ARROW_RESULTS]
     return pa.RecordBatch.from_arrays(arrays, schema=_ARROW_RESULTS)
 
 

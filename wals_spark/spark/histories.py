@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.arrow import as_arrow, as_numpy
 from wals_spark.errors import InputError
 from wals_spark.order import stable_order
 
@@ -40,7 +41,7 @@ def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     if table is None:
         return
     ids = table["id"].combine_chunks().dictionary_encode()
-    yield from _with_lists(pa.table({"id": ids.dictionary}), np.asarray(ids.indices), table.drop_columns(["id"]))
+    yield from _with_lists(pa.table({"id": ids.dictionary}), as_numpy(ids.indices), table.drop_columns(["id"]))
 
 
 def beside(queries: DataFrame, interactions: DataFrame, *, by: str, n_partitions: int) -> DataFrame:
@@ -67,7 +68,7 @@ def gathered_beside(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
     entries = table.filter(pc.invert(is_query)).drop_columns(["features"])
     codes = pc.index_in(entries["id"], value_set=queries["id"].combine_chunks())
     known = codes.is_valid()
-    codes = np.asarray(codes.filter(known).combine_chunks())
+    codes = as_numpy(codes.filter(known))
     yield from _with_lists(queries, codes, entries.drop_columns(["id"]).filter(known))
 
 
@@ -82,8 +83,8 @@ def _with_lists(rows: pa.Table, codes: npt.NDArray[np.integer[Any]], entries: pa
     indptr = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(rows)))])
     for begin in range(0, len(rows), _IDS_A_BATCH):
         bounds = indptr[begin : begin + _IDS_A_BATCH + 1]
-        taken = entries.take(pa.array(order[bounds[0] : bounds[-1]]))
-        offsets = pa.array((bounds - bounds[0]).astype(np.int32))
+        taken = entries.take(as_arrow(order[bounds[0] : bounds[-1]]))
+        offsets = as_arrow((bounds - bounds[0]).astype(np.int32))
         lists = [pa.ListArray.from_arrays(offsets, column.combine_chunks()) for column in taken.columns]
         some = rows.slice(begin, _IDS_A_BATCH).combine_chunks()
         plain = [column.chunk(0) for column in some.columns]

@@ -24,6 +24,7 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
+from wals_spark.arrow import as_binary, as_numpy
 from wals_spark.features import squared_lengths
 from wals_spark.pieces import as_stream
 from wals_spark.ranking import ItemLists
@@ -60,11 +61,11 @@ class OpenItems:
 
     def positions(self, ids: pa.Array) -> npt.NDArray[np.int32]:
         """The position of each id, -1 where there is none."""
-        return np.asarray(pc.fill_null(pc.index_in(ids, value_set=self.ids), -1), dtype=np.int32)
+        return as_numpy(pc.index_in(ids, value_set=self.ids), null=-1)
 
     def lists(self, histories: pa.ListArray) -> ItemLists:
         """Lists of ids, one for each query, as positions; null is an empty list, unknown ids are left out."""
-        lengths = np.asarray(pc.fill_null(pc.list_value_length(histories), 0))
+        lengths = as_numpy(pc.list_value_length(histories), null=0)
         queries = np.repeat(np.arange(len(histories)), lengths)
         return ItemLists.of(queries, self.positions(histories.flatten()), len(histories))
 
@@ -95,7 +96,8 @@ def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> 
 
 def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floats:
     """A column of features as a matrix (n, width): their first ``width`` numbers, divided by their length if so."""
-    rows: Floats = np.asarray(features.flatten(), dtype=np.float32).reshape(len(features), -1)[:, :width]
+    numbers = as_numpy(features.flatten()).astype(np.float32, copy=False)
+    rows: Floats = numbers.reshape(len(features), -1)[:, :width]
     if unit_length:
         lengths = np.sqrt(squared_lengths(rows))
         rows = (rows / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
@@ -114,9 +116,9 @@ def _packed(batches: Iterable[pa.RecordBatch], *, width: int, unit_length: bool)
         for start in range(0, batch.num_rows, _BATCH_ROWS):
             some = batch.slice(start, _BATCH_ROWS)
             rows = matrix(some.column("features"), width=width, unit_length=unit_length)
-            features = pa.array([row.tobytes() for row in rows], type=pa.binary(4 * width))
+            features = pa.Array.from_buffers(pa.binary(4 * width), len(rows), [None, pa.py_buffer(rows)])
             stream = as_stream(pa.record_batch([some.column("id"), features], names=["id", "features"]))
-            yield pa.record_batch([pa.array([stream])], names=["packed"])
+            yield pa.record_batch([as_binary([stream])], names=["packed"])
 
 
 def _write(streams: Iterable[Any], ids: Path, features: Path) -> int:

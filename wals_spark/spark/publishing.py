@@ -16,6 +16,7 @@ from pyspark import RDD
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
+from wals_spark.arrow import as_arrow, as_binary
 from wals_spark.blocks import InBlock
 from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.events import HalfIteration, as_jsonl
@@ -154,7 +155,7 @@ def _weights_of_block(pieces: Iterable[tuple[int, Piece]], *, objective: Objecti
     """Ids and weights of one block of items as Arrow IPC streams."""
     found = by_name_and_peer(piece for _, piece in pieces)
     ids, weights = join_ids(pieces_of(found, "ids")), item_weights(InBlock.from_pieces(found), objective)
-    table = pa.record_batch([ids, pa.array(weights)], names=["id", "weight"])
+    table = pa.record_batch([ids, as_arrow(weights)], names=["id", "weight"])
     for start in range(0, len(table), _WEIGHTS_A_RECORD):
         yield (as_stream(table.slice(start, _WEIGHTS_A_RECORD)),)
 
@@ -171,7 +172,7 @@ def _gramian_of_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Reco
             part = gramian(feature_rows(batch.column(0)))
             rows, total = rows + batch.num_rows, part if total is None else total + part
     if total is not None:
-        yield pa.record_batch([pa.array([rows]), pa.array([total.tobytes()])], names=["rows", "gramian"])
+        yield pa.record_batch([as_arrow(np.array([rows])), as_binary([total.tobytes()])], names=["rows", "gramian"])
 
 
 def _unpacked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

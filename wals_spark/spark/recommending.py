@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.arrow import as_arrow, as_numpy
 from wals_spark.errors import InputError
 from wals_spark.fold_in import merged_histories
 from wals_spark.objective import Objective
@@ -194,10 +195,10 @@ def _as_rows(ids: pa.Array, found: TopK, items: OpenItems, direction: Direction)
     """One row for each query and place, none for places that nobody took."""
     query, place = np.nonzero(found.positions >= 0)
     return {
-        direction.query: ids.take(pa.array(query)),
-        "rank": pa.array((place + 1).astype(np.int32)),
+        direction.query: ids.take(as_arrow(query)),
+        "rank": as_arrow((place + 1).astype(np.int32)),
         direction.column: _taken(items, found.positions[query, place]),
-        "score": pa.array(found.scores[query, place]),
+        "score": as_arrow(found.scores[query, place]),
     }
 
 
@@ -205,11 +206,11 @@ def _because(batch: pa.RecordBatch, found: TopK, candidates: OpenItems, task: Re
     """The largest shares of each score, a list for each row that `_as_rows` makes."""
     items, width = task.items.opened(), len(task.gramian)
     history = batch.column("item")
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(history), 0))
+    lengths = as_numpy(pc.list_value_length(history), null=0)
     user, positions = np.repeat(np.arange(len(history)), lengths), items.positions(history.flatten())
     known = positions >= 0
     names = {"rating", "weight", "timestamp"}.intersection(batch.schema.names)
-    numbers = {name: np.asarray(batch.column(name).flatten())[known] for name in names}
+    numbers = {name: as_numpy(batch.column(name).flatten())[known] for name in names}
     block, _ = merged_histories(
         user[known], positions[known], numbers["rating"], numbers.get("weight"), numbers.get("timestamp"),
         shape=(len(history), task.items.rows), duplicates=task.duplicates,
@@ -225,13 +226,13 @@ def _because(batch: pa.RecordBatch, found: TopK, candidates: OpenItems, task: Re
     )
     there = reasons.positions[found.positions >= 0]  # (n_rows, n)
     offsets = np.concatenate([[0], np.cumsum((there >= 0).sum(axis=1))]).astype(np.int32)
-    shares = pa.array(reasons.shares[found.positions >= 0][there >= 0])
+    shares = as_arrow(reasons.shares[found.positions >= 0][there >= 0])
     return pa.ListArray.from_arrays(
-        pa.array(offsets), pa.StructArray.from_arrays([_taken(items, there[there >= 0]), shares], ["item", "score"])
+        as_arrow(offsets), pa.StructArray.from_arrays([_taken(items, there[there >= 0]), shares], ["item", "score"])
     )
 
 
 def _taken(items: OpenItems, positions: Positions) -> pa.Array:
     """The ids at these positions, in the type that Spark knows."""
-    ids = items.ids.take(pa.array(positions))
+    ids = items.ids.take(as_arrow(positions))
     return ids.cast(pa.string()) if pa.types.is_large_string(ids.type) else ids

@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.arrow import as_arrow, as_numpy
 from wals_spark.buckets import bucket_of
 from wals_spark.errors import InputError, TrainingError
 from wals_spark.features import feature_rows
@@ -142,11 +143,11 @@ def _rows_by_block(partition: int, files: Iterable[tuple[str, bytes]], *, column
     for number, batch in enumerate(batches):
         source = (partition << 32) + number  # by which ids and rows find each other
         ids, values = batch.column("id"), batch.column(column)
-        rows = feature_rows(values) if pa.types.is_list(values.type) else values.to_numpy()[:, None]
+        rows = feature_rows(values) if pa.types.is_list(values.type) else as_numpy(values)[:, None]
         block_of_row = dealt[bucket_of(ids)]
         for block in np.unique(block_of_row).tolist():
             chosen = np.flatnonzero(block_of_row == block)
-            yield from _keyed(block, cut_ids("model_ids", ids.take(pa.array(chosen)), peer=source))
+            yield from _keyed(block, cut_ids("model_ids", ids.take(as_arrow(chosen)), peer=source))
             yield from _keyed(block, cut("model_rows", rows[chosen], peer=source))
 
 
@@ -165,7 +166,7 @@ def _place(block: int, pieces: Pieces) -> Sent:
     positions = pc.index_in(wanted, _comparable(pa.concat_arrays(ids)))
     if positions.null_count:
         raise TrainingError(f"block {block}: {positions.null_count} items are not in the model's table")
-    yield from _keyed(block, cut("factors", np.concatenate(rows)[positions.to_numpy()]))
+    yield from _keyed(block, cut("factors", np.concatenate(rows)[as_numpy(positions)]))
 
 
 def _comparable(ids: pa.Array) -> pa.Array:
