@@ -50,6 +50,7 @@ def main() -> None:
                 item_costs=checked.item_costs,
                 user_blocks=config.train.user_blocks,
                 item_blocks=config.train.item_blocks,
+                spread_above=config.train.spread_above,
             )
             phases.end("lay out")
             logger.info(
@@ -107,7 +108,7 @@ def main() -> None:
                 last=trained.events[-1],
                 stopped_by=trained.stopped_by,
                 spark_version=spark.version,
-                degrees=blocks.degrees,
+                degrees={side.name: side.degrees for side in (blocks.users, blocks.items)},
                 seconds=phases.seconds,
                 explanation=explanation,
             )

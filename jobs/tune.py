@@ -99,8 +99,10 @@ def prepared(spark: SparkSession, storage: Storage, settings: TuneSettings) -> I
             rows=checked.rows,
             duplicates=settings.input.duplicates,
             work=storage.path(publishing.WORK),
+            item_costs=checked.item_costs,
             user_blocks=config.train.user_blocks,
             item_blocks=config.train.item_blocks,
+            spread_above=config.train.spread_above,
         )
         data = {
             "users": blocks.users.rows,

@@ -7,6 +7,9 @@ Each system runs in a process of its own, warmed up by short trainings on the sa
 but `implicit`, which has no λ by count and gets the plain one of the mean row; its loss is under the formula above
 all the same. MLlib is given ln(1 + r) as ratings, the best of three numbers of blocks, and a native BLAS held to one
 thread, if the machine has one (Debian: apt-get install libopenblas0; without it MLlib is slower).
+
+With --crowd a third of the rows are one item's, which every user has, and one user has every item; `ours-unspread` is
+ours without what it has for such rows.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +50,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=9_600_000, help="observations; users and items grow with them")
     parser.add_argument("--rank", type=int, default=64)
     parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="comma-separated, of: %(default)s")
+    parser.add_argument("--systems", default=",".join(PEERS), help=f"comma-separated, of: {', '.join(SYSTEMS)}")
+    parser.add_argument("--blocks", type=int, default=0, help="blocks a side of ours; 0: as many as it chooses")
+    parser.add_argument("--crowd", action="store_true", help="rows of one item that every user has")
     parser.add_argument("--json", type=Path, help="file for the records, a list of objects")
     parser.add_argument("--picture", type=Path, help="file for the picture, png or svg")
     parser.add_argument("--run", help=argparse.SUPPRESS)
@@ -57,9 +63,9 @@ def main() -> None:
             f"unknown systems {sorted(unknown)}" if unknown else "at least 1000 rows and 4 iterations are needed"
         )
     if chosen.run:
-        run_here(chosen.run, chosen.rows, chosen.rank, chosen.iterations)
+        run_here(chosen.run, Course.of(chosen))
         return
-    make(chosen.rows)
+    make(Course.of(chosen))
     records = [run(system, chosen) for system in chosen.systems.split(",")]
     show(records)
     if chosen.json:
@@ -70,26 +76,58 @@ def main() -> None:
         draw(records, chosen.picture)
 
 
-def path_of(rows: int) -> Path:
-    """The made data of so many rows."""
-    return FOLDER / f"rows-{rows}.parquet"
+@dataclass(frozen=True)
+class Course:
+    """What all systems run: the rows, and how."""
+
+    rows: int
+    rank: int
+    iterations: int
+    blocks: int
+    crowd: bool
+
+    @classmethod
+    def of(cls, chosen: argparse.Namespace) -> Course:
+        """As the command line has it."""
+        return cls(chosen.rows, chosen.rank, chosen.iterations, chosen.blocks, chosen.crowd)
+
+    @property
+    def path(self) -> Path:
+        """The made data."""
+        return FOLDER / f"{'crowd' if self.crowd else 'rows'}-{self.rows}.parquet"
 
 
-def make(rows: int) -> None:
+def make(course: Course) -> None:
     """70 users and 11 items for 9,600 rows: what the published figures of this project were measured on."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    if path_of(rows).exists():
+    if course.path.exists():
         return
-    users, items, ratings = planted_ratings(rows, users=max(50, rows * 70 // 9600), items=max(20, rows * 11 // 9600))
+    rows, n_users, n_items = course.rows, course.rows * 70 // 9600, course.rows * 11 // 9600
+    if course.crowd:
+        rows, n_users = rows * 2 // 3, rows // 3
+    users, items, ratings = planted_ratings(rows, users=max(50, n_users), items=max(20, n_items))
+    if course.crowd:
+        users, items, ratings = crowded(users, items, ratings, n_users)
     unfinished = FOLDER / "unfinished.parquet"
     pq.write_table(pa.table({"user": users, "item": items, "rating": ratings}), unfinished)
-    unfinished.rename(path_of(rows))
+    unfinished.rename(course.path)
+
+
+def crowded(
+    users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], ratings: npt.NDArray[np.float32], n_users: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The same with one more item, which every user has, and one more user, who has every item."""
+    every_item = np.arange(items.max() + 2)
+    users = np.concatenate([users, np.arange(n_users), np.full(len(every_item), n_users)])
+    items = np.concatenate([items, np.full(n_users, every_item[-1]), every_item])
+    return users, items, np.concatenate([ratings, np.ones(len(users) - len(ratings), dtype=np.float32)])
 
 
 def run(system: str, chosen: argparse.Namespace) -> dict[str, Any]:
     """One system in a process of its own; its record."""
     print(f"{system} ...", file=sys.stderr)
     arguments = ["--rows", chosen.rows, "--rank", chosen.rank, "--iterations", chosen.iterations, "--run", system]
+    arguments += ["--blocks", chosen.blocks, *(["--crowd"] if chosen.crowd else [])]
     record = FOLDER / f"{system}.json"
     record.unlink(missing_ok=True)
     with (FOLDER / f"{system}.log").open("w") as log:
@@ -101,13 +139,13 @@ def run(system: str, chosen: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def run_here(system: str, rows: int, rank: int, iterations: int) -> None:
+def run_here(system: str, course: Course) -> None:
     """Train, and write the record with the exact loss of the factors."""
-    table = pq.read_table(path_of(rows))
+    table = pq.read_table(course.path)
     users, items, ratings = (table[name].to_numpy() for name in ("user", "item", "rating"))
-    record, x, y = SYSTEMS[system](rows, rank, iterations)
-    common = {"system": system, "rows": rows, "rank": rank, "cores": cores(), "iterations": iterations}
-    record = {**common, **record, "loss": loss(users, items, ratings, x, y)}
+    record, x, y = SYSTEMS[system](course)
+    common = {"system": system, "rows": len(users), "rank": course.rank, "cores": cores()}
+    record = {**common, "iterations": course.iterations, **record, "loss": loss(users, items, ratings, x, y)}
     (FOLDER / f"{system}.json").write_text(json.dumps(record))
 
 
@@ -130,18 +168,20 @@ def loss(users: npt.NDArray[Any], items: npt.NDArray[Any], ratings: npt.NDArray[
     return total
 
 
-def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
+def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
     """Train with wals_spark on local Spark: from the table of interactions, ids and all."""
 
-    def train_ours(rows: int, rank: int, iterations: int) -> Outcome:
+    def train_ours(course: Course) -> Outcome:
         from wals_spark.config import load_config
         from wals_spark.spark import blocking, publishing, ratings, training
         from wals_spark.spark.session import open_session
 
         settings = [
-            f"input.path={path_of(rows)}", "output.path=unused", f"train.rank={rank}", f"train.solver={solver}",
+            f"input.path={course.path}", "output.path=unused", f"train.rank={course.rank}",
             f"confidence.alpha={ALPHA}", f"train.reg_param={REG_PARAM}",
+            f"train.user_blocks={course.blocks}", f"train.item_blocks={course.blocks}", *chosen,
         ]  # fmt: skip
+        iterations = course.iterations
         work = f"{FOLDER}/ours"
         record: dict[str, Any] = {}
         with open_session("bench", local_master=f"local[{cores()}]") as spark:
@@ -153,7 +193,8 @@ def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
                 checked = ratings.check(ratings.read(spark, config.input), config.input)
                 blocks = blocking.lay_out(
                     spark, checked.table, rows=checked.rows, duplicates="sum", work=f"{work}/blocks",
-                    item_costs=checked.item_costs,
+                    item_costs=checked.item_costs, user_blocks=course.blocks, item_blocks=course.blocks,
+                    spread_above=config.train.spread_above,
                 )  # fmt: skip
                 objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
                 ends[0] = time.perf_counter() - began
@@ -179,7 +220,8 @@ def of_ours(solver: str) -> Callable[[int, int, int], Outcome]:
                         "seconds": ends[-1],
                         "worker_peak_mib_laying_out": laying_out,
                         "worker_peak_mib": peak_of_workers(),
-                        "worker_data_mib": data_of_a_task(blocks, rank),
+                        "worker_data_mib": data_of_a_task(blocks, course.rank),
+                        "slowest_task_seconds": max(event.slowest_solve_seconds for event in trained.events[2:-2]),
                         "curve": [[at, event.loss.total] for at, event in zip(ends[1:], trained.events, strict=True)],
                     }
                     for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors)):
@@ -227,7 +269,7 @@ def by_id(path: str) -> Factors:
     return matrix
 
 
-def of_mllib(rows: int, rank: int, iterations: int) -> Outcome:
+def of_mllib(course: Course) -> Outcome:
     """pyspark.ml.recommendation.ALS; it says nothing of its iterations, so two trainings are compared."""
     from pyspark.ml.recommendation import ALS
     from pyspark.sql import functions as F
@@ -236,13 +278,13 @@ def of_mllib(rows: int, rank: int, iterations: int) -> Outcome:
 
     with open_session("bench", local_master=f"local[{cores()}]") as spark:
         spark.sparkContext.setLogLevel("ERROR")
-        table = spark.read.parquet(str(path_of(rows))).select(
+        table = spark.read.parquet(str(course.path)).select(
             F.col("user").cast("int"), F.col("item").cast("int"), F.log1p("rating").cast("float").alias("rating")
         )
 
         def fit(n_blocks: int, max_iter: int) -> tuple[float, Any]:
             began = time.perf_counter()
-            als = ALS(rank=rank, maxIter=max_iter, regParam=REG_PARAM, implicitPrefs=True, alpha=ALPHA, seed=0,
+            als = ALS(rank=course.rank, maxIter=max_iter, regParam=REG_PARAM, implicitPrefs=True, alpha=ALPHA, seed=0,
                       numUserBlocks=n_blocks, numItemBlocks=n_blocks)  # fmt: skip
             model = als.fit(table)
             model.userFactors.count()
@@ -251,12 +293,12 @@ def of_mllib(rows: int, rank: int, iterations: int) -> Outcome:
         fit(cores(), 1)  # warms up
         trials = {n * cores(): fit(n * cores(), 2)[0] for n in MLLIB_BLOCKS}
         best = min(trials, key=lambda n: trials[n])
-        seconds, model = fit(best, iterations)
-        per_iteration = (seconds - trials[best]) / (iterations - 2)
+        seconds, model = fit(best, course.iterations)
+        per_iteration = (seconds - trials[best]) / (course.iterations - 2)
         for name, factors in (("users", model.userFactors), ("items", model.itemFactors)):
             factors.write.mode("overwrite").parquet(f"{FOLDER}/mllib/{name}")
     record = {
-        "prepare_seconds": max(0.0, seconds - iterations * per_iteration),
+        "prepare_seconds": max(0.0, seconds - course.iterations * per_iteration),
         "seconds_per_iteration": per_iteration,
         "seconds": seconds,
         "blocks": best,
@@ -264,24 +306,24 @@ def of_mllib(rows: int, rank: int, iterations: int) -> Outcome:
     return record, by_id(f"{FOLDER}/mllib/users"), by_id(f"{FOLDER}/mllib/items")
 
 
-def of_implicit(*, use_cg: bool) -> Callable[[int, int, int], Outcome]:
+def of_implicit(*, use_cg: bool) -> Callable[[Course], Outcome]:
     """implicit.als on all cores, from a matrix whose ids are row numbers already."""
 
-    def train_implicit(rows: int, rank: int, iterations: int) -> Outcome:
+    def train_implicit(course: Course) -> Outcome:
         from implicit.als import AlternatingLeastSquares
         from scipy.sparse import csr_matrix
 
-        table = pq.read_table(path_of(rows))
+        table = pq.read_table(course.path)
         users, items = (table[name].to_numpy() for name in ("user", "item"))
         confidence = (1.0 + ALPHA * np.log1p(table["rating"].to_numpy())).astype(np.float32)
         record: dict[str, Any] = {}
-        for planned in (1, iterations):
+        for planned in (1, course.iterations):
             began = time.perf_counter()
             ends: list[float] = []
             matrix = csr_matrix((confidence, (users, items)))
-            plain = REG_PARAM * rows / np.sqrt(float(np.prod(matrix.shape)))
+            plain = REG_PARAM * len(users) / np.sqrt(float(np.prod(matrix.shape)))
             model = AlternatingLeastSquares(
-                factors=rank, alpha=1.0, regularization=plain, use_cg=use_cg, use_gpu=False, iterations=planned,
+                factors=course.rank, alpha=1.0, regularization=plain, use_cg=use_cg, use_gpu=False, iterations=planned,
                 num_threads=cores(), random_state=0,
             )  # fmt: skip
             prepared = time.perf_counter() - began
@@ -289,7 +331,7 @@ def of_implicit(*, use_cg: bool) -> Callable[[int, int, int], Outcome]:
                 matrix, show_progress=False,
                 callback=lambda *_, ends=ends, began=began: ends.append(time.perf_counter() - began),
             )  # fmt: skip
-            if planned == iterations:
+            if planned == course.iterations:
                 per_iteration = statistics.median(np.diff(ends))
                 record = {
                     "prepare_seconds": max(prepared, ends[0] - per_iteration),
@@ -301,13 +343,14 @@ def of_implicit(*, use_cg: bool) -> Callable[[int, int, int], Outcome]:
     return train_implicit
 
 
-SYSTEMS: dict[str, Callable[[int, int, int], Outcome]] = {
-    "ours": of_ours("cg"),
-    "ours-exact": of_ours("exact"),
+PEERS: dict[str, Callable[[Course], Outcome]] = {
+    "ours": of_ours(),
+    "ours-exact": of_ours("train.solver=exact"),
     "mllib": of_mllib,
     "implicit-cg": of_implicit(use_cg=True),
     "implicit-exact": of_implicit(use_cg=False),
 }
+SYSTEMS = {**PEERS, "ours-unspread": of_ours("train.spread_above=1000000000000")}
 
 
 def show(records: list[dict[str, Any]]) -> None:

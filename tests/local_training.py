@@ -21,6 +21,19 @@ from wals_spark.layout import Columns, Duplicates, lay_out_columns, lay_out_rows
 from wals_spark.objective import Loss, Objective
 from wals_spark.pieces import Piece, by_name_and_peer, cut
 from wals_spark.schedule import solver_of
+from wals_spark.spread import (
+    NONE_SPREAD,
+    Divided,
+    Shares,
+    SpreadRows,
+    divide,
+    parts_of,
+    shares_from_pieces,
+    shares_pieces,
+    summed,
+    sums,
+    taken,
+)
 from wals_spark.start import start_factors
 from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, positive_counts, weigh
 
@@ -117,16 +130,41 @@ def sent(fixed: Side, rows: list[np.ndarray], n_destinations: int) -> list[list[
     return inbox
 
 
-def half_iteration(solved: Side, fixed: Side, objective: Objective, solver: Solver = CHOLESKY) -> Loss:
+def spread(fixed: Side, blocks: list[WeighedBlock], row_limit: int) -> tuple[list[Divided], Side, list[Shares]]:
+    """Blocks divided, the fixed side with its shorter out-blocks, and its shares, through the pieces they travel in."""
+    divided = [divide(block, row_limit) for block in blocks]
+    inbox: list[list[Piece]] = [[] for _ in fixed.out_blocks]
+    for number, parts in enumerate(divided):
+        for source, piece in parts_of(number, parts.pieces()):
+            inbox[source].append(piece)
+    taken_by = [taken(by_name_and_peer(inbox[n]), out_block) for n, out_block in enumerate(fixed.out_blocks)]
+    shares = [shares_from_pieces(by_name_and_peer(shares_pieces(shares))) for _, shares in taken_by]
+    return divided, replace(fixed, out_blocks=[out_block for out_block, _ in taken_by]), shares
+
+
+def half_iteration(
+    solved: Side, fixed: Side, objective: Objective, solver: Solver = CHOLESKY, *, row_limit: int | None = None
+) -> Loss:
     """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's."""
     width = fixed.factors[0].shape[1]
     gramian = fixed.gramian(width)
     blocks = weighed(solved, fixed, objective)
+    arrived: list[list[Piece]] = [[] for _ in blocks]
+    rows_spread = [NONE_SPREAD] * len(blocks)
+    if row_limit is not None:
+        divided, fixed, shares = spread(fixed, blocks, row_limit)
+        for source, rows in enumerate(fixed.factors):
+            for destination, share in shares[source].items():
+                arrived[destination] += cut("sums", sums(share, rows, objective.carried), peer=source)
+        pieces = [by_name_and_peer(parts.pieces()) for parts in divided]
+        blocks = [WeighedBlock.from_pieces(found) for found in pieces]
+        rows_spread = [SpreadRows.from_pieces(found) for found in pieces]
     inbox = sent(fixed, fixed.factors, len(blocks))
     stand, solved.factors = solved.factors, []
     for number, block in enumerate(blocks):
         received = received_rows(by_name_and_peer(inbox[number]), block.offsets, width)
-        result = solve_rows(block, received, gramian, objective, solver, stand[number] if stand else None)
+        added_up = summed(rows_spread[number], by_name_and_peer(arrived[number]).get("sums", {}), width)
+        result = solve_rows(block, received, gramian, objective, solver, stand[number] if stand else None, added_up)
         assert result.summary.failed_row < 0, result.summary.failure
         solved.factors.append(result.factors)
         solved.summaries[number] = result.summary

@@ -29,12 +29,20 @@ def bucket_of(ids: pa.Array) -> npt.NDArray[np.int64]:
     return buckets
 
 
-def balanced(costs: npt.NDArray[np.integer[Any]], n_blocks: int) -> npt.NDArray[np.int32]:
+def balanced(
+    costs: npt.NDArray[np.integer[Any]], n_blocks: int, *, row_limit: int | None = None
+) -> npt.NDArray[np.int32]:
     """Deal buckets with these ``costs``, shape (N_BUCKETS,), out to blocks: each bucket's block, of the same shape.
 
     The dearest bucket first, each to the block that has the least so far (Graham 1969, LPT: no block has more than 4/3
     of what the best deal gives the fullest one). No block stays empty that need not. What costs nothing goes round.
+
+    A bucket above ``row_limit`` holds a row of more observations, which other blocks will sum (`spread.py`): its block
+    has no more to do with it than with a mean bucket.
     """
+    if row_limit is not None:
+        light = costs <= row_limit
+        costs = np.where(light, costs, round(costs[light].mean()) if light.any() else 1)
     blocks = np.arange(N_BUCKETS, dtype=np.int32) % n_blocks
     dearest_first = np.argsort(-costs, kind="stable")[: np.count_nonzero(costs)]
     filled = [(0, block) for block in range(n_blocks)]

@@ -268,7 +268,7 @@ def normal_equations(
     lhs: Doubles,
     rhs: Doubles,
 ) -> float:
-    """Twin of `half_iteration._normal_equations`: fills ``lhs`` and ``rhs``, which are zero, and gives ``Σ k``.
+    """Twin of `normal_equations.add_observations`: fills ``lhs`` and ``rhs``, which are zero, and gives ``Σ k``.
 
     Eight observations at a time: a row of lhs is then read and written once for eight. The lower triangle alone is
     summed, each row of it to the next multiple of eight, and mirrored at the end.

@@ -250,6 +250,16 @@ class Train(Section, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(description="Seed of the start; a row's start depends on seed, side and id alone.")] = 0
     user_blocks: Annotated[int, Meta(description="Blocks of users; 0: chosen from the data and the cluster.", ge=0)] = 0
     item_blocks: Annotated[int, Meta(description="Blocks of items; 0: chosen from the data and the cluster.", ge=0)] = 0
+    spread_above: Annotated[
+        int,
+        Meta(
+            description=(
+                "A user or item of more observations is summed by all blocks of the other side, not by one task; 0: "
+                "half of what a block has, if that is 100,000 or more."
+            ),
+            ge=0,
+        ),
+    ] = 0
 
     @property
     def width(self) -> int:

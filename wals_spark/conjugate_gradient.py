@@ -15,6 +15,8 @@ number of each fixed row, the ``shift``, and α₀G[:, h] goes to the right-hand
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -197,38 +199,76 @@ def numpy_rows(
                 s = s - w * shift[positions[entry]]
             observed.append((received[positions[entry]], w, s))
         b = toward + sum((np.einsum("bn,bnf->bf", s, y) for y, _, s in observed), np.zeros_like(x))
-        lhs_x = _times(lhs_diagonal, observed, x)
         whole_diagonal = lhs_diagonal + sum(np.einsum("bn,bnf,bnf->bf", w, y, y, optimize=True) for y, w, _ in observed)
-        bad = ~(whole_diagonal > 0.0).all(axis=1)
-        if bad.any():
-            return fit, gain, int(rows[bad].min())
-        inverse = 1.0 / whole_diagonal
-        r = b - lhs_x
-        p = inverse * r
-        rz = np.einsum("bf,bf->b", r, p)
-        energy, toward_b = np.einsum("bf,bf->b", x, lhs_x), np.einsum("bf,bf->b", x, b)
-        size = np.where(energy > 0.0, toward_b**2 / np.where(energy > 0.0, energy, 1.0), 0.0)  # no more than bᵀ lhs⁻¹ b
-        enough = tolerance**2 * np.maximum(size, rz)
-        active = ~(rz <= enough)
-        for _ in range(steps):
-            if not active.any():
-                break
-            q = _times(lhs_diagonal, observed, p)
-            pq = np.einsum("bf,bf->b", p, q)
-            bad = active & ~(pq > 0.0)
-            if bad.any():
-                return fit, gain, int(rows[bad].min())
-            length = np.where(active, rz / np.where(active, pq, 1.0), 0.0).astype(np.float32)[:, None]
-            x += length * p
-            r -= length * q
-            gain += float(np.vdot(length[:, 0], rz))
-            before, rz = rz, np.where(active, np.einsum("bf,bf,bf->b", r, inverse, r), rz)
-            ratio = np.where(active, rz / np.where(active, before, 1.0), 0.0).astype(np.float32)
-            p = inverse * r + ratio[:, None] * p
-            active &= ~(rz <= enough)
+        r, gained, failed = _descend(partial(_times, lhs_diagonal, observed), b, x, whole_diagonal, steps, tolerance)
+        gain += gained
+        if failed.any():
+            return fit, gain, int(rows[failed].min())
         solution[rows] = x
         fit -= float(np.einsum("bf,bf->", x, b + r, dtype=np.float64))
     return fit, gain, -1
+
+
+def improve_summed(
+    lhs: Doubles, rhs: Doubles, fixed_gramian: Doubles, start: Floats | None, steps: int
+) -> tuple[Doubles, int]:
+    """The steps of `improve_rows` for systems (n, f, f) and (n, f) that are summed already, in float64.
+
+    They are taken in the same coordinates, so a row comes out alike whether its observations lie in its block or are
+    summed elsewhere. ``fixed_gramian`` and ``start`` are of the free coordinates alone, as the systems are.
+
+    Returns
+    -------
+    rows : float64, shape (n, f)
+    failed_row : int
+        The first whose lhs is not positive definite, or -1.
+    """
+    _, turn = np.linalg.eigh(fixed_gramian)
+    lhs, rhs = turn.T @ lhs @ turn, rhs @ turn
+    x = np.zeros_like(rhs) if start is None else start @ turn
+    times = partial(np.einsum, "bfg,bg->bf", lhs)
+    _, _, failed = _descend(times, rhs, x, np.einsum("bff->bf", lhs), steps, _TOLERANCE)
+    return x @ turn.T, int(np.flatnonzero(failed)[0]) if failed.any() else -1
+
+
+def _descend(
+    times: Callable[[Any], Any], b: Any, x: Any, whole_diagonal: Any, steps: int, tolerance: float
+) -> tuple[Any, float, npt.NDArray[np.bool_]]:
+    """Improve ``x`` (n, f) in place, with ``times`` for ``lhs p`` and the diagonal of lhs as preconditioner.
+
+    The residual, what was gained, and which rows failed: their lhs is not positive definite. After a failure the rest
+    is not to be used.
+    """
+    lhs_x = times(x)
+    failed = ~(whole_diagonal > 0.0).all(axis=1)
+    if failed.any():
+        return lhs_x, 0.0, failed
+    inverse = 1.0 / whole_diagonal
+    r = b - lhs_x
+    p = inverse * r
+    rz = np.einsum("bf,bf->b", r, p)
+    energy, toward_b = np.einsum("bf,bf->b", x, lhs_x), np.einsum("bf,bf->b", x, b)
+    size = np.where(energy > 0.0, toward_b**2 / np.where(energy > 0.0, energy, 1.0), 0.0)  # no more than bᵀ lhs⁻¹ b
+    enough = tolerance**2 * np.maximum(size, rz)
+    active = ~(rz <= enough)
+    gain = 0.0
+    for _ in range(steps):
+        if not active.any():
+            break
+        q = times(p)
+        pq = np.einsum("bf,bf->b", p, q)
+        failed = active & ~(pq > 0.0)
+        if failed.any():
+            break
+        length = np.where(active, rz / np.where(active, pq, 1.0), 0.0).astype(x.dtype)[:, None]
+        x += length * p
+        r -= length * q
+        gain += float(np.vdot(length[:, 0], rz))
+        before, rz = rz, np.where(active, np.einsum("bf,bf,bf->b", r, inverse, r), rz)
+        ratio = np.where(active, rz / np.where(active, before, 1.0), 0.0).astype(x.dtype)
+        p = inverse * r + ratio[:, None] * p
+        active &= ~(rz <= enough)
+    return r, gain, failed
 
 
 def _times(lhs_diagonal: Floats, observed: list[tuple[Floats, Floats, Floats]], p: Floats) -> Floats:

@@ -14,7 +14,8 @@ class HalfIteration:
     """What happened in a half-iteration.
 
     ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is of the factors at its end. ``seconds`` are the
-    driver's; ``solve_seconds`` what tasks spent on solving rows, summed over blocks.
+    driver's; ``solve_seconds`` what tasks spent on solving rows, summed over blocks, ``slowest_solve_seconds`` what the
+    slowest of them did: where that is much more than the mean, one block is too dear.
     """
 
     number: int
@@ -24,6 +25,7 @@ class HalfIteration:
     seconds: float
     loss: Loss
     solve_seconds: float = 0.0
+    slowest_solve_seconds: float = 0.0
 
     @property
     def iteration(self) -> int:
@@ -42,6 +44,7 @@ class HalfIteration:
             "rows": self.rows,
             "seconds": round(self.seconds, 4),
             "solve_seconds": round(self.solve_seconds, 4),
+            "slowest_solve_seconds": round(self.slowest_solve_seconds, 4),
             "loss": loss.total,
             "observed": loss.observed,
             "unobserved": loss.unobserved,

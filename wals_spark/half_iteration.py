@@ -1,29 +1,25 @@
 """One block's share of a half-iteration: its rows solved against the other side's factors.
 
-Row u, with its observations i ∈ Ω_u and the fixed side's rows y_i (`objective.py` has w, s and Λ):
-
-    lhs = α₀ G + Σ w_ui y_i y_iᵀ + Λ_u I        rhs = Σ s_ui y_i        x_u = lhs⁻¹ rhs
-
-The loss comes out of the same pass: with the row just solved, Σ_Ω (w ŷ² − 2 s ŷ) = xᵀ(lhs − α₀G − Λ)x − 2 xᵀrhs.
-With biases one coordinate h of x_u is held at 1 and carries no Λ: the others solve lhs without its row and column,
-with lhs[:, h] taken from rhs.
+`normal_equations.py` has lhs and rhs of a row. The loss comes out of the same pass: with the row just solved,
+Σ_Ω (w ŷ² − 2 s ŷ) = xᵀ(lhs − α₀G − Λ)x − 2 xᵀrhs. With biases one coordinate h of x_u is held at 1 and carries no Λ:
+the others solve lhs without its row and column, with lhs[:, h] taken from rhs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from wals_spark.batches import batches, chunks, slices
-from wals_spark.cholesky import cholesky_solve, first_indefinite
-from wals_spark.conjugate_gradient import converge_rows, improve_rows
+from wals_spark.batches import batches, slices
+from wals_spark.cholesky import first_indefinite
+from wals_spark.conjugate_gradient import converge_rows, improve_rows, improve_summed
 from wals_spark.gramian import gramian
 from wals_spark.histogram import Histogram
 from wals_spark.kernels import compiled_loops
-from wals_spark.nonnegative import nonnegative_solve
+from wals_spark.normal_equations import Summed, add_observations, complete, curve, minimum, of_free
 from wals_spark.objective import Objective
 from wals_spark.weighing import WeighedBlock
 
@@ -93,6 +89,7 @@ def solve_rows(
     objective: Objective,
     solver: Solver = CHOLESKY,
     start: Factors | None = None,
+    summed: Summed | None = None,
 ) -> SolvedRows:
     """Solve every row of a block, and store it as float32.
 
@@ -111,7 +108,16 @@ def solve_rows(
         Of *all* rows of the fixed side, those not received included.
     start : float32, shape (n_rows, width)
         The rows as they stand, if they do; Cholesky has a use for them only with a relaxation.
+    summed : Summed
+        The rows whose observations are not in the block, if there are such.
     """
+    if summed is not None:
+        rest = np.delete(np.arange(block.n_rows), summed.rows)
+        stand = (None, None) if start is None else (start[rest], start[summed.rows])
+        own = solve_rows(block.only(rest), received, fixed_gramian, objective, solver, stand[0])
+        regularization = block.regularization[summed.rows]
+        elsewhere = _solve_summed(summed, regularization, fixed_gramian, objective, solver, stand[1])
+        return _together(own, rest, elsewhere, summed.rows)
     system = (block, received, fixed_gramian, objective)
     if solver.method == "cg" and not objective.nonnegative:
         factors, fit, gain, failed = improve_rows(*system, start, solver.cg_steps, compiled=solver.compiled)
@@ -119,6 +125,23 @@ def solve_rows(
         factors, fit, gain, failed = _exact_rows(*system, start)
     else:
         factors, fit, gain, failed = _cholesky_rows(*system, start, compiled=solver.compiled)
+    return _finished((factors, fit, gain, failed), block.regularization, fixed_gramian, objective, solver, start)
+
+
+_Rows = tuple[Factors, float, float, int]
+"""The rows, ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over them, what it lost, and the first that has no solution, or -1."""
+
+
+def _finished(
+    solved: _Rows,
+    regularization: Matrix,
+    fixed_gramian: Matrix,
+    objective: Objective,
+    solver: Solver,
+    start: Factors | None,
+) -> SolvedRows:
+    """Solved rows, relaxed and summarized."""
+    factors, fit, gain, failed = solved
     if failed >= 0:
         return _failed(factors, failed, "its normal equations are singular")
     if not np.isfinite(factors).all():
@@ -129,15 +152,61 @@ def solve_rows(
             factors[rows] += np.float32(solver.relaxation - 1.0) * (factors[rows] - start[rows])
         fit += (solver.relaxation - 1.0) ** 2 * gain
     solved_gramian = gramian(factors)
-    penalty = _penalty(block, factors[:, objective.free(factors.shape[1])])
+    penalty = _penalty(regularization, factors[:, objective.free(factors.shape[1])])
     unobserved = objective.unobserved_weight * float(np.vdot(solved_gramian, fixed_gramian))
-    return SolvedRows(factors, BlockSummary(block.n_rows, fit - unobserved - penalty, penalty, solved_gramian))
+    return SolvedRows(factors, BlockSummary(len(factors), fit - unobserved - penalty, penalty, solved_gramian))
+
+
+def _solve_summed(
+    summed: Summed,
+    regularization: Matrix,
+    fixed_gramian: Matrix,
+    objective: Objective,
+    solver: Solver,
+    start: Factors | None,
+) -> SolvedRows:
+    """Rows of which only sums are there; by the same steps as their neighbours, or exactly."""
+    lhs, rhs, free = summed.lhs.copy(), summed.rhs, objective.free(summed.rhs.shape[1])
+    complete(lhs, fixed_gramian, regularization, objective)
+    system, failed = of_free(lhs, rhs, objective), -1
+    factors = np.ones(rhs.shape, dtype=np.float32)  # what is held stays 1
+    if solver.method == "cg" and not objective.nonnegative:
+        stand = None if start is None else start[:, free]
+        gramian_of_free = fixed_gramian[np.ix_(free, free)]
+        factors[:, free], failed = improve_summed(*system, gramian_of_free, stand, solver.cg_steps)
+    else:
+        try:
+            factors[:, free] = minimum(*system, objective)
+        except np.linalg.LinAlgError:
+            failed = first_indefinite(system[0])
+
+    def value(rows: Factors) -> float:
+        x = rows.astype(np.float64)
+        return float((curve(lhs, x) - 2.0 * np.einsum("bf,bf->b", x, rhs) + summed.constant).sum())
+
+    fit = value(factors)
+    gain = 0.0 if start is None else value(start) - fit
+    return _finished((factors, fit, gain, failed), regularization, fixed_gramian, objective, solver, start)
+
+
+def _together(
+    one: SolvedRows, rows: npt.NDArray[np.int64], other: SolvedRows, other_rows: npt.NDArray[np.int64]
+) -> SolvedRows:
+    """A block of which two parts were solved, each with the numbers of its rows."""
+    for part, numbers in ((one, rows), (other, other_rows)):
+        if part.summary.failed_row >= 0:
+            return SolvedRows(part.factors, replace(part.summary, failed_row=int(numbers[part.summary.failed_row])))
+    factors = np.empty((len(rows) + len(other_rows), one.factors.shape[1]), dtype=np.float32)
+    factors[rows], factors[other_rows] = one.factors, other.factors
+    a, b = one.summary, other.summary
+    summary = BlockSummary(a.rows + b.rows, a.observed + b.observed, a.penalty + b.penalty, a.gramian + b.gramian)
+    return SolvedRows(factors, summary)
 
 
 def _exact_rows(
     block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective, start: Factors | None
-) -> tuple[Factors, float, float, int]:
-    """By steps as far as they are verified, the other rows by Cholesky; results as of `_cholesky_rows`."""
+) -> _Rows:
+    """By steps as far as they are verified, the other rows by Cholesky."""
     converged = converge_rows(block, received, fixed_gramian, objective, start)
     if converged is None:
         return _cholesky_rows(block, received, fixed_gramian, objective, start, compiled=True)
@@ -158,85 +227,51 @@ def _cholesky_rows(
     start: Factors | None,
     *,
     compiled: bool,
-) -> tuple[Factors, float, float, int]:
-    """The rows, ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over them, what it lost, and the first whose lhs is singular, or -1.
-
-    Without ``start`` it is not known what it lost, and 0.
-    """
+) -> _Rows:
+    """All by Cholesky. Without ``start`` it is not known what was lost, and 0."""
     width = fixed_gramian.shape[0]
     free = objective.free(width)
     factors = np.ones((block.n_rows, width), dtype=np.float32)  # what is held stays 1
-    unobserved = objective.unobserved_weight * fixed_gramian
     loops = compiled_loops() if compiled else None
-    sums = loops.normal_equations if loops else _normal_equations
+    sums = loops.normal_equations if loops else add_observations
     sides = (block.indptr, block.positions, block.codes, block.curvature, block.target, objective.carried, received)
     fit = gain = 0.0
     for rows in batches(block.counts, width):
         lhs, rhs = np.zeros((len(rows), width, width)), np.zeros((len(rows), width))
         constant = sums(*sides, rows, lhs, rhs)
-        lhs += unobserved
-        lhs[:, free, free] += block.regularization[rows, None]
-        system = (lhs, rhs)
-        if objective.held is not None:
-            system = (lhs[:, free[:, None], free], rhs[:, free] - lhs[:, free, objective.held])
+        complete(lhs, fixed_gramian, block.regularization[rows], objective)
+        system = of_free(lhs, rhs, objective)
         try:
-            solution = (nonnegative_solve if objective.nonnegative else cholesky_solve)(*system)
+            factors[rows[:, None], free] = minimum(*system, objective)
         except np.linalg.LinAlgError:
             return factors, fit, gain, int(rows[first_indefinite(system[0])])
-        factors[rows[:, None], free] = solution
         x = factors[rows].astype(np.float64)  # the loss is of the factors as stored
-        fit += constant + _curve(lhs, x) - 2.0 * float(np.vdot(x, rhs))
+        fit += constant + float(curve(lhs, x).sum()) - 2.0 * float(np.vdot(x, rhs))
         if start is not None:
-            gain += _curve(lhs, x - start[rows])
+            gain += float(curve(lhs, x - start[rows]).sum())
     return factors, fit, gain, -1
 
 
-def _curve(lhs: Matrix, x: Matrix) -> float:
-    """``Σ xᵀ lhs x`` over systems (b, f, f) and rows (b, f)."""
-    return float(np.einsum("bi,bij,bj->", x, lhs, x, optimize=True))
+def summarize_start(
+    factors: Factors, block: WeighedBlock, objective: Objective, elsewhere: Ints | None = None
+) -> BlockSummary:
+    """The summary of rows that nobody solved yet: their Gramian, penalty and weights, no observed loss.
 
-
-def summarize_start(factors: Factors, block: WeighedBlock, objective: Objective) -> BlockSummary:
-    """The summary of rows that nobody solved yet: their Gramian, penalty and weights, no observed loss."""
-    penalty = _penalty(block, factors[:, objective.free(factors.shape[1])])
-    weights = Histogram.of(
-        block.curvature + objective.carried, np.bincount(block.codes, minlength=len(block.curvature))
-    )
+    ``elsewhere``, shape (n_distinct,), counts the weights of observations that are not in the block.
+    """
+    penalty = _penalty(block.regularization, factors[:, objective.free(factors.shape[1])])
+    times = np.bincount(block.codes, minlength=len(block.curvature))
+    if elsewhere is not None:
+        times += elsewhere
+    weights = Histogram.of(block.curvature + objective.carried, times)
     return BlockSummary(len(factors), 0.0, penalty, gramian(factors), weights=weights)
 
 
-def _penalty(block: WeighedBlock, free_factors: Factors) -> float:
+def _penalty(regularization: Matrix, free_factors: Factors) -> float:
     """``Σ_u Λ_u |x_u|²``."""
-    return float(block.regularization @ np.einsum("ui,ui->u", free_factors, free_factors, dtype=np.float64))
+    return float(regularization @ np.einsum("ui,ui->u", free_factors, free_factors, dtype=np.float64))
 
 
 def _failed(factors: Factors, row: int, failure: str) -> SolvedRows:
     width = factors.shape[1]
     return SolvedRows(factors, BlockSummary(len(factors), 0.0, 0.0, np.zeros((width, width)), row, failure))
-
-
-def _normal_equations(
-    indptr: npt.NDArray[np.int64],
-    positions: Ints,
-    codes: Ints,
-    curvature: Factors,
-    target: Factors,
-    carried: float,
-    received: Factors,
-    rows: npt.NDArray[np.int64],
-    lhs: Matrix,
-    rhs: Matrix,
-) -> float:
-    """Add ``Σ w y yᵀ`` to ``lhs`` (n, f, f) and ``Σ s y`` to ``rhs`` (n, f); ``Σ k`` over the rows' observations."""
-    constant = 0.0
-    for entry, present in chunks(indptr, rows, received.shape[1]):
-        code = codes[entry]
-        w = np.where(present, curvature[code], 0.0).astype(np.float64)
-        t = target[code].astype(np.float64)
-        s = np.where(present, (w + carried) * t, 0.0)
-        fixed = received[positions[entry]].astype(np.float64)  # (n, n_padded, f)
-        transposed = fixed.transpose(0, 2, 1)
-        lhs += (transposed * w[:, None, :]) @ fixed
-        rhs += (transposed @ s[:, :, None])[:, :, 0]
-        constant += float(np.vdot(s, t))
-    return constant

@@ -25,6 +25,7 @@ _NOT_SEARCHED = {
     "train.implicit": "decides how the input is checked, once for all trials",
     "train.user_blocks": "does not change the model",
     "train.item_blocks": "does not change the model",
+    "train.spread_above": "does not change the model",
     "confidence.half_life_days": _NEEDS_NEW_BLOCKS,
     "confidence.decay_floor": _NEEDS_NEW_BLOCKS,
     "confidence.reference_time": _NEEDS_NEW_BLOCKS,

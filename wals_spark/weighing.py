@@ -62,9 +62,11 @@ class WeighedBlock:
         return np.diff(self.indptr)
 
     def only(self, rows: npt.NDArray[np.int64]) -> WeighedBlock:
-        """The block of some of the rows."""
+        """The block of some of the rows, ascending; if the others have no observation, of the same arrays of them."""
         counts = self.counts[rows]
         indptr = np.concatenate([[0], np.cumsum(counts)])
+        if indptr[-1] == len(self.positions):
+            return replace(self, indptr=indptr, regularization=self.regularization[rows])
         observed = np.repeat(self.indptr[rows] - indptr[:-1], counts) + np.arange(indptr[-1])
         return replace(
             self,
@@ -74,15 +76,15 @@ class WeighedBlock:
             regularization=self.regularization[rows],
         )
 
-    def pieces(self) -> Iterator[Piece]:
-        """Cut for travel; `from_pieces` is the way back."""
+    def pieces(self, prefix: str = "", *, peer: int = 0) -> Iterator[Piece]:
+        """Cut for travel, under names of its own where a block has several; `from_pieces` is the way back."""
         for name in FIELDS:
-            yield from cut_typed(name, getattr(self, name))
+            yield from cut_typed(prefix + name, getattr(self, name), peer=peer)
 
     @classmethod
-    def from_pieces(cls, pieces: Sorted) -> WeighedBlock:
+    def from_pieces(cls, pieces: Sorted, prefix: str = "", peer: int = 0) -> WeighedBlock:
         """Put together from `by_name_and_peer`; a block that holds no row gives an empty one."""
-        return cls(**join_typed(pieces, FIELDS))
+        return cls(*join_typed(pieces, (prefix + name for name in FIELDS), peer).values())
 
 
 def positive_counts(in_block: InBlock) -> npt.NDArray[np.int64]:

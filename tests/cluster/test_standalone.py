@@ -34,7 +34,7 @@ def interactions(cluster):
         f"--set={setting}"
         for setting in (
             "input.path=interactions.parquet", "output.path=model", "train.rank=8", "train.user_blocks=3",
-            "train.item_blocks=2",
+            "train.item_blocks=2", "train.spread_above=150",
         )
     ]  # fmt: skip
 
@@ -73,6 +73,7 @@ def test_two_executors_without_the_package_find_the_factors_of_local_mode(cluste
     assert code == 0, log
     assert factors(cluster, "cluster") == local_factors
     assert "away from what was left" not in log
+    assert "is summed by the blocks of users" in log
     last = log.partition("half-iteration 7/8  ")[2].partition("half-iteration 8/8  ")[0]
     assert set(re.findall(r"Starting task .* \((127\.0\.0\.\d),", last)) == {"127.0.0.2", "127.0.0.3"}
 

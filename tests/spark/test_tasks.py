@@ -50,7 +50,7 @@ class Blocks:
     def rows_of(self, source, *, to):
         """What an item block that has been sent everything sends."""
         pieces = [*out_block_pieces(self.out_blocks["items"][source]), *cut("factors", self.factors["items"][source])]
-        sent = send_block(source, [(source, piece) for piece in pieces], width=WIDTH)
+        sent = send_block(source, [(source, piece) for piece in pieces], width=WIDTH, carried=OBJECTIVE.carried)
         return [(block, piece) for block, piece in sent if block == to]
 
     def solved(self, block, pieces, left=None):
@@ -95,10 +95,10 @@ def test_a_task_that_misses_something_says_so_and_solves_nothing(blocks, users_e
 
 
 def test_rows_are_sent_to_other_machines_and_to_no_block_of_this_one(blocks):
-    sent = list(send_left_rows(2, [], fixed=blocks.left("items"), destinations=blocks.left("users", [1])))
+    sent = list(send_left_rows(2, [], fixed=blocks.left("items"), destinations=blocks.left("users", [1]), carried=1.0))
     assert sent == blocks.rows_of(2, to=1)
     assert sent
-    gone = send_left_rows(2, [], fixed=blocks.left("items", [2]), destinations=blocks.left("users", [1]))
+    gone = send_left_rows(2, [], fixed=blocks.left("items", [2]), destinations=blocks.left("users", [1]), carried=1.0)
     assert not list(gone)
 
 

@@ -65,11 +65,13 @@ def matrix(factors):
     return np.stack([factors[i] for i in sorted(factors)])
 
 
-@pytest.mark.parametrize("first_side", ["users", "items"])
-def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_loss(spark, tmp_path, first_side):
+@pytest.mark.parametrize(("first_side", "spread_above"), [("users", 0), ("items", 0), ("items", 7)])
+def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_loss(
+    spark, tmp_path, first_side, spread_above
+):
     settings = Train(
         rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5, solver="cholesky",
-        relaxation=1.7,
+        relaxation=1.7, spread_above=spread_above,
     )  # fmt: skip
     users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
     c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
@@ -113,6 +115,30 @@ def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
             np.testing.assert_allclose(matrix(factors), matrix(reference), rtol=1e-3, atol=1e-3 * scale)
 
 
+def test_an_item_that_every_user_has_and_users_of_many_items_are_summed_by_all_blocks_to_the_same_model(
+    spark, tmp_path, caplog
+):
+    """Item 3 has all 60 users; more than ten items each has but some of the users."""
+    caplog.set_level("INFO", "wals_spark")
+    weights = []
+    results = []
+    for limit in (1000, 10):
+        settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, spread_above=limit)
+        blocks = lay_out(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path / f"{limit}"),
+                         user_blocks=3, item_blocks=2)  # fmt: skip
+        objectives = {"users": OBJECTIVE, "items": OBJECTIVE}
+        trained = train(
+            spark.sparkContext, blocks.users, blocks.items, settings, objectives, lambda _: None, weights.append
+        )
+        results.append((matrix(by_id(blocks.users, trained.user_factors, 6)), trained.events[-1].loss.total))
+        trained.free()
+        assert caplog.text.count("is summed by the blocks of") == (0 if limit == 1000 else 2)
+    (users, loss), (spread_users, spread_loss) = results
+    np.testing.assert_allclose(spread_users, users, rtol=1e-3, atol=1e-3 * np.abs(users).max())
+    assert spread_loss == pytest.approx(loss, rel=1e-5)
+    assert weights[0] == weights[1]  # what is said of the weights counts the observations of spread rows
+
+
 @pytest.mark.parametrize("solver", ["cg", "cholesky"])
 def test_where_all_is_on_one_machine_nothing_is_shuffled_from_the_second_iteration_on(spark, tmp_path, solver):
     context = spark.sparkContext._jsc.sc()
@@ -132,11 +158,11 @@ def test_where_all_is_on_one_machine_nothing_is_shuffled_from_the_second_iterati
 
 
 @pytest.mark.parametrize(
-    ("lost", "when", "said"),
-    [("blocks", [4], 2), ("factors", [4], 2), ("factors", [3, 4, 5, 6, 7], 3)],  # twice: each side has lost its own
+    ("lost", "when", "said", "spread_above"),  # said twice: each side has lost its own
+    [("blocks", [4], 2, 0), ("factors", [4], 2, 0), ("factors", [3, 4, 5, 6, 7], 3, 0), ("blocks", [4], 2, 7)],
 )
 def test_what_was_left_on_a_machine_is_sent_where_it_is_missing(
-    spark, tmp_path, local_dir, caplog, lost, when, said
+    spark, tmp_path, local_dir, caplog, lost, when, said, spread_above
 ):  # fmt: skip
     def left():
         return [folder for folder in local_dir.glob("*/wals_spark/*") if folder.is_dir()]
@@ -155,7 +181,7 @@ def test_what_was_left_on_a_machine_is_sent_where_it_is_missing(
                     for file in folder.glob("factors-*.npy"):
                         file.unlink()
 
-    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2)
+    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, spread_above=spread_above)
     caplog.set_level("INFO", "wals_spark")
     users, items, _ = trained_on(spark, tmp_path / "lost", interactions(spark), settings, report=lose)
     assert caplog.text.count("so it is sent to them") == said

@@ -39,3 +39,10 @@ def test_a_bucket_that_costs_more_than_a_block_has_one_for_itself_and_no_block_i
     blocks = balanced(costs, 8)
     assert np.flatnonzero(blocks == blocks[5]).tolist() == [5]
     assert np.bincount(balanced(np.zeros(N_BUCKETS, dtype=np.int64), 9), minlength=9).min() >= N_BUCKETS // 9
+
+
+def test_a_bucket_of_a_row_that_others_sum_costs_its_block_no_more_than_a_mean_one():
+    costs = np.full(N_BUCKETS, 10)
+    costs[5] = 10**9
+    of_block = np.bincount(balanced(costs, 8, row_limit=10**6), minlength=8)
+    assert of_block.max() - of_block.min() <= 1

@@ -18,7 +18,8 @@ def test_a_record_says_side_rows_seconds_and_the_loss_in_parts():
     records = [json.loads(line) for line in as_jsonl(EVENTS).splitlines()]
     assert records[0] == {
         "event": "half_iteration", "half_iteration": 1, "planned": 30, "iteration": 1, "side": "items", "rows": 5,
-        "seconds": 0.25, "solve_seconds": 0.0, "loss": 6.0, "observed": 3.0, "unobserved": 2.0, "penalty": 1.0,
+        "seconds": 0.25, "solve_seconds": 0.0, "slowest_solve_seconds": 0.0, "loss": 6.0, "observed": 3.0,
+        "unobserved": 2.0, "penalty": 1.0,
     }  # fmt: skip
     assert [record["iteration"] for record in records] == [1, 1]
 

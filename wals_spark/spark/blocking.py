@@ -31,6 +31,7 @@ from wals_spark.memory import give_back
 from wals_spark.pieces import Piece, cut_ids
 from wals_spark.spark.rdd import by_block
 from wals_spark.spark.sides import SCHEMA, BlockedSide, read_kind, read_pieces
+from wals_spark.spread import row_limit
 from wals_spark.weighing import positive_counts
 
 _ROWS_A_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core a half-iteration
@@ -42,8 +43,7 @@ class Blocks:
 
     ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs; ``mean_rating`` is of the
     distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero. ``dealt`` is
-    the block of each bucket of items (`buckets.balanced`), shape (N_BUCKETS,). ``degrees`` counts, for each side, the
-    rows that have so many observations.
+    the block of each bucket of items (`buckets.balanced`), shape (N_BUCKETS,).
     """
 
     users: BlockedSide
@@ -53,7 +53,6 @@ class Blocks:
     mean_rating: float
     largest_item_count: int
     dealt: npt.NDArray[np.int32]
-    degrees: dict[str, Histogram]
 
 
 def lay_out(
@@ -66,11 +65,12 @@ def lay_out(
     item_costs: npt.NDArray[np.int64] | None = None,
     user_blocks: int = 0,
     item_blocks: int = 0,
+    spread_above: int = 0,
 ) -> Blocks:
     """Lay out clean interactions (user, item, rating[, weight][, timestamp]) as files below ``work``.
 
     Reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster. ``item_costs``, the rows of
-    each bucket of items (`ratings.Ratings`), make blocks of items alike in cost.
+    each bucket of items (`ratings.Ratings`), make blocks of items alike in cost; ``spread_above`` is what training has.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def lay_out(
     n_users, n_items = user_blocks or automatic, item_blocks or automatic
 
     spark.sparkContext.setJobDescription("lay out user blocks")
-    dealt = balanced(np.zeros(N_BUCKETS, dtype=np.int64) if item_costs is None else item_costs, n_items)
+    costs = np.zeros(N_BUCKETS, dtype=np.int64) if item_costs is None else item_costs
+    dealt = balanced(costs, n_items, row_limit=row_limit(spread_above, rows, n_items))
     task = partial(_lay_out_user_block, n_item_blocks=n_items, item_blocks=dealt, duplicates=duplicates)
     # A partition is a block: Spark keeps the number of partitions that it is told, and one user's rows together.
     _write(ratings.repartition(n_users, "user").mapInArrow(task, SCHEMA), f"{work}/users")
@@ -105,16 +106,17 @@ def lay_out(
 
     user_rows = sum(s["rows"] for s in summaries)
     observations = sum(s["observations"] for s in summaries)
-    types = ratings.schema
+    types = {column.name: column.dataType for column in ratings.schema}
+    users = BlockedSide(spark, "users", f"{work}/users", n_users, user_rows, types["user"], _degrees(summaries))
+    items = BlockedSide(spark, "items", f"{work}/items", n_items, item_rows, types["item"], _degrees(item_summaries))
     return Blocks(
-        users=BlockedSide(spark, "users", f"{work}/users", n_users, user_rows, types["user"].dataType),
-        items=BlockedSide(spark, "items", f"{work}/items", n_items, item_rows, types["item"].dataType),
+        users=users,
+        items=items,
         observations=observations,
         merged=found.rows,
         mean_rating=sum(s["ratings"] for s in summaries) / observations,
         largest_item_count=max(s["largest_count"] for s in item_summaries),
         dealt=dealt,
-        degrees={"users": _degrees(summaries), "items": _degrees(item_summaries)},
     )
 
 

@@ -1,6 +1,7 @@
 """What tasks leave on their machine for later tasks there, which map it and need not be sent it.
 
-A block's folder has its weighed block, its out-block, and its factors of the last two turns in which it was solved.
+A block's folder has its weighed block, what it sends and sums for the other side, and its factors of the last two turns
+in which it was solved.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wals_spark.blocks import OutBlock
+from wals_spark.spread import NONE_SPREAD, Shares, SpreadRows
 from wals_spark.weighing import FIELDS, WeighedBlock
 
 
@@ -66,7 +68,9 @@ class LocalFiles:
         """Where tasks on this machine find them."""
         return Place(socket.gethostname(), str(self.folder))
 
-    def save_blocks(self, weighed: WeighedBlock, out_block: OutBlock) -> None:
+    def save_blocks(
+        self, weighed: WeighedBlock, out_block: OutBlock, spread: SpreadRows = NONE_SPREAD, shares: Shares | None = None
+    ) -> None:
         """Keep what does not change in training, whole, in the place of an earlier training's."""
         if self.folder.exists():
             return
@@ -74,8 +78,11 @@ class LocalFiles:
             shutil.rmtree(stale, ignore_errors=True)
         unfinished = self.folder.with_name(f"{self.folder.name}.{os.getpid()}")
         unfinished.mkdir(parents=True)
-        for field in FIELDS:
-            np.save(unfinished / f"{field}.npy", getattr(weighed, field))
+        _save_weighed(weighed, unfinished)
+        for destination, share in (shares or {}).items():
+            _save_weighed(share, unfinished / f"share-{destination}")
+        for name, array in spread.arrays.items():
+            np.save(unfinished / f"{name}.npy", array)
         rows = [np.empty(0, dtype=np.int32), *out_block.values()]
         np.save(unfinished / "out_destinations.npy", np.array(list(out_block), dtype=np.int64))
         np.save(unfinished / "out_ends.npy", np.cumsum([len(some) for some in rows]))
@@ -84,12 +91,21 @@ class LocalFiles:
 
     def weighed(self) -> WeighedBlock:
         """The weighed block, mapped."""
-        return WeighedBlock(**{field: self._mapped(field) for field in FIELDS})
+        return self._weighed(self.folder)
+
+    def spread(self) -> SpreadRows:
+        """Which of its rows are spread, mapped."""
+        return SpreadRows(*(_mapped(self.folder / name) for name in NONE_SPREAD.arrays))
+
+    def shares(self) -> Shares:
+        """What this block sums for others, mapped."""
+        folders = {int(folder.name.rpartition("-")[2]): folder for folder in self.folder.glob("share-*")}
+        return {destination: self._weighed(folders[destination]) for destination in sorted(folders)}
 
     def out_block(self) -> OutBlock:
         """The out-block, mapped."""
-        ends, rows = self._mapped("out_ends"), self._mapped("out_rows")
-        destinations = self._mapped("out_destinations").tolist()
+        ends, rows = _mapped(self.folder / "out_ends"), _mapped(self.folder / "out_rows")
+        destinations = _mapped(self.folder / "out_destinations").tolist()
         return {peer: rows[ends[n] : ends[n + 1]] for n, peer in enumerate(destinations)}
 
     def save_factors(self, factors: npt.NDArray[np.float32], turn: int) -> None:
@@ -103,12 +119,23 @@ class LocalFiles:
 
     def factors(self, turn: int) -> npt.NDArray[np.float32]:
         """What was solved in a turn, mapped."""
-        return self._mapped(self._factors(turn).stem)
+        return _mapped(self._factors(turn).with_suffix(""))
 
     def _factors(self, turn: int) -> Path:
         return self.folder / f"factors-{turn}.npy"
 
-    def _mapped(self, name: str) -> npt.NDArray[Any]:
-        # Copy on write, though nothing is written: compiled loops take arrays that are read-only for another type.
-        mapped: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="c").view(np.ndarray)
-        return mapped
+    @staticmethod
+    def _weighed(folder: Path) -> WeighedBlock:
+        return WeighedBlock(**{field: _mapped(folder / field) for field in FIELDS})
+
+
+def _save_weighed(weighed: WeighedBlock, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for field in FIELDS:
+        np.save(folder / f"{field}.npy", getattr(weighed, field))
+
+
+def _mapped(file: Path) -> npt.NDArray[Any]:
+    # Copy on write, though nothing is written: compiled loops take arrays that are read-only for another type.
+    mapped: npt.NDArray[Any] = np.load(f"{file}.npy", mmap_mode="c").view(np.ndarray)
+    return mapped

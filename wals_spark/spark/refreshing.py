@@ -121,7 +121,8 @@ def fold_in_users(
 
 def _sent(users: BlockedSide, items: BlockedSide, rows: Keyed, *, width: int) -> Keyed:
     """To each user block the rows that it needs."""
-    sent = side_by_side(items.pieces("out"), rows).mapPartitionsWithIndex(partial(send_block, width=width))
+    send = partial(send_block, width=width, carried=0.0)  # no row is spread here, so nothing is summed
+    sent = side_by_side(items.pieces("out"), rows).mapPartitionsWithIndex(send)
     return by_block(sent, users.n_blocks)
 
 

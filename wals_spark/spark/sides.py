@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.histogram import Histogram
 from wals_spark.pieces import Piece, join_ids
 from wals_spark.spark.rdd import Keyed, by_block
 
@@ -23,7 +24,8 @@ SCHEMA = "kind string, block int, name string, peer int, start long, payload bin
 class BlockedSide:
     """One side's blocks on storage.
 
-    ``name`` is ``users`` or ``items``, ``rows`` how many there are of them, ``id_type`` the caller's own.
+    ``name`` is ``users`` or ``items``, ``rows`` how many there are of them, ``id_type`` the caller's own; ``degrees``
+    counts the rows that have so many observations.
     """
 
     spark: SparkSession
@@ -32,6 +34,7 @@ class BlockedSide:
     n_blocks: int
     rows: int
     id_type: T.DataType
+    degrees: Histogram
 
     def pieces(self, kind: str) -> Keyed:
         """The pieces of one kind (in, out, ids), each block's in its own partition."""

@@ -7,20 +7,33 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.blas import blas_threads
-from wals_spark.blocks import InBlock, OutBlock, out_block_from_pieces, received_rows
+from wals_spark.blocks import InBlock, OutBlock, out_block_from_pieces, out_block_pieces, received_rows
 from wals_spark.config import Train
 from wals_spark.half_iteration import CHOLESKY, BlockSummary, Factors, Ints, Solver, solve_rows, summarize_start
 from wals_spark.memory import give_back
+from wals_spark.normal_equations import Summed
 from wals_spark.objective import Objective
 from wals_spark.pieces import Piece, Sorted, by_name_and_peer, cut, join, join_ids, pieces_of
 from wals_spark.spark.local_files import Left, LocalFiles
+from wals_spark.spread import (
+    Shares,
+    SpreadRows,
+    divide,
+    parts_of,
+    shares_from_pieces,
+    shares_pieces,
+    summed,
+    sums,
+    taken,
+)
 from wals_spark.start import start_factors
 from wals_spark.weighing import WeighedBlock, item_weights, item_weights_of_observed, weigh
 
@@ -67,13 +80,29 @@ def send_item_weights(block: int, pieces: Pieces, *, objective: Objective) -> Se
     return _sent(block, out_block_from_pieces(found), item_weights(InBlock.from_pieces(found), objective)[:, None])
 
 
-def weigh_block(block: int, pieces: Pieces, *, side: str, objective: Objective) -> Sent:
-    """Weigh a block: in-block (and what `send_item_weights` sent a user block) in, weighed block out."""
+def weigh_block(block: int, pieces: Pieces, *, side: str, objective: Objective, row_limit: int | None = None) -> Sent:
+    """Weigh a block: in-block (and what `send_item_weights` sent a user block) in, weighed block out.
+
+    With a ``row_limit`` the observations of rows that have more come out as parts for the other side (`send_parts`).
+    """
     give_back()
     found = by_name_and_peer(piece for _, piece in pieces)
     in_block = InBlock.from_pieces(found)
     multiplier = item_weights_of_observed(in_block, side, objective, found)
-    return _keyed(block, weigh(in_block, objective, multiplier).pieces())
+    weighed = weigh(in_block, objective, multiplier)
+    return _keyed(block, (weighed if row_limit is None else divide(weighed, row_limit)).pieces())
+
+
+def send_parts(block: int, pieces: Pieces) -> Sent:
+    """Send the other side's blocks what they are to sum: what `weigh_block` made in, parts out."""
+    return parts_of(block, (piece for _, piece in pieces))
+
+
+def take_parts(block: int, pieces: Pieces) -> Sent:
+    """What a block sends from now on, and what it sums: its out-block and parts in, the shorter one and shares out."""
+    found = by_name_and_peer(piece for _, piece in pieces)
+    out_block, shares = taken(found, out_block_from_pieces(found))
+    return _keyed(block, chain(out_block_pieces(out_block), shares_pieces(shares)))
 
 
 def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, settings: Train) -> Sent:
@@ -88,20 +117,26 @@ def start_block(block: int, pieces: Pieces, *, task: HalfIterationTask, settings
         positive=settings.positive_start,
         held=task.objective.held,
     )
-    summary = summarize_start(factors, WeighedBlock.from_pieces(found), task.objective)
+    spread = SpreadRows.from_pieces(found)
+    elsewhere = spread.times if len(spread.rows) else None
+    summary = summarize_start(factors, WeighedBlock.from_pieces(found), task.objective, elsewhere)
     task.summaries.add({(task.number, block): replace(summary, blas_threads=blas_threads())})
     return _keyed(block, cut("factors", factors))
 
 
-def send_block(block: int, pieces: Pieces, *, width: int) -> Sent:
-    """Send each destination the rows it needs: out-block and factors in, received rows out."""
+def send_block(block: int, pieces: Pieces, *, width: int, carried: float) -> Sent:
+    """Send each destination the rows and the sums it needs: out-block, shares and factors in, these out.
+
+    ``carried`` is the solved side's objective's.
+    """
     found = by_name_and_peer(piece for _, piece in pieces)
     factors = join(pieces_of(found, "factors"), np.float32).reshape(-1, width)
-    return _sent(block, out_block_from_pieces(found), factors)
+    rows = _sent(block, out_block_from_pieces(found), factors)
+    return chain(rows, _sent_sums(block, shares_from_pieces(found), factors, carried))
 
 
-def send_left_rows(block: int, pieces: Pieces, *, fixed: Left, destinations: Left) -> Sent:
-    """Send the destinations on other machines the rows they need, of what this block left here.
+def send_left_rows(block: int, pieces: Pieces, *, fixed: Left, destinations: Left, carried: float) -> Sent:
+    """Send the destinations on other machines the rows they need, and all their sums, of what this block left here.
 
     If that is gone nothing is sent, and `solve_block` finds so.
     """
@@ -110,7 +145,7 @@ def send_left_rows(block: int, pieces: Pieces, *, fixed: Left, destinations: Lef
         files = LocalFiles.at(fixed.places[block])
         host, factors = files.place.host, files.factors(fixed.turn)
         away = {to: rows for to, rows in files.out_block().items() if destinations.places[to].host != host}
-        return _sent(block, away, factors)
+        return chain(_sent(block, away, factors), _sent_sums(block, files.shares(), factors, carried))
     return iter(())
 
 
@@ -119,45 +154,53 @@ def solve_block(
 ) -> Sent:
     """Solve the rows of a block: weighed block, received rows and, for steps, factors as they stand in; factors out.
 
-    With ``task.training`` the out-block comes in, too, and all is left on this machine, where the half-iterations after
-    it can map it.
+    With ``task.training`` the out-block and shares come in, too, and all is left on this machine, where the
+    half-iterations after it can map it.
     """
     give_back()
     found = by_name_and_peer(piece for _, piece in pieces)
     width = len(gramian.value)
     if task.left is None:
-        files, weighed, received, start = _as_sent(block, found, task, width)
+        given = _as_sent(block, found, task, width)
     else:
         try:
-            files, weighed, received, start = _as_left(block, found, *task.left, width)
+            given = _as_left(block, found, *task.left, width)
         except FileNotFoundError:
             task.summaries.add({(task.number, block): None})
             return iter(())
     found.clear()
     give_back()
     began = time.perf_counter()
-    stand = start if task.solver.needs_start else None
-    result = solve_rows(weighed, received, gramian.value, task.objective, task.solver, stand)
+    stand = given.start if task.solver.needs_start else None
+    system = (given.weighed, given.received, gramian.value, task.objective)
+    result = solve_rows(*system, task.solver, stand, given.summed)
     summary = replace(result.summary, seconds=time.perf_counter() - began)
-    if files is not None:
-        files.save_factors(result.factors, task.turn)
-        summary = replace(summary, place=files.place)
+    if given.files is not None:
+        given.files.save_factors(result.factors, task.turn)
+        summary = replace(summary, place=given.files.place)
     task.summaries.add({(task.number, block): summary})
     return _keyed(block, cut("factors", result.factors))
 
 
-_Given = tuple[LocalFiles | None, WeighedBlock, Factors, Factors | None]
-"""What a block is solved with: its files, the weighed block, the rows received, its rows as they stand."""
+class _Given(NamedTuple):
+    """What a block is solved with."""
+
+    files: LocalFiles | None
+    weighed: WeighedBlock
+    received: Factors
+    start: Factors | None
+    summed: Summed | None
 
 
 def _as_sent(block: int, found: Sorted, task: HalfIterationTask, width: int) -> _Given:
-    weighed = WeighedBlock.from_pieces(found)
+    weighed, spread = WeighedBlock.from_pieces(found), SpreadRows.from_pieces(found)
     stand = pieces_of(found, "factors")
     start = join(stand, np.float32).reshape(-1, width) if stand else None
     files = LocalFiles.of(task.training, task.side, block) if task.training else None
     if files is not None:
-        files.save_blocks(weighed, out_block_from_pieces(found))
-    return files, weighed, received_rows(found, weighed.offsets, width), start
+        files.save_blocks(weighed, out_block_from_pieces(found), spread, shares_from_pieces(found))
+    received = received_rows(found, weighed.offsets, width)
+    return _Given(files, weighed, received, start, summed(spread, found.get("sums", {}), width))
 
 
 def _as_left(block: int, found: Sorted, stood: Left, fixed: Left, width: int) -> _Given:
@@ -166,7 +209,8 @@ def _as_left(block: int, found: Sorted, stood: Left, fixed: Left, width: int) ->
     weighed = files.weighed()
     sources = set(np.flatnonzero(np.diff(weighed.offsets)).tolist()).difference(found.get("received", {}))
     received = received_rows(found, weighed.offsets, width, at_hand=_at_hand(block, fixed, sources))
-    return files, weighed, received, files.factors(stood.turn)
+    added_up = summed(files.spread(), found.get("sums", {}), width)
+    return _Given(files, weighed, received, files.factors(stood.turn), added_up)
 
 
 def _at_hand(block: int, fixed: Left, sources: Iterable[int]) -> Iterator[tuple[int, Factors, Ints]]:
@@ -180,6 +224,12 @@ def _sent(block: int, out_block: OutBlock, rows: npt.NDArray[Any]) -> Sent:
     """To each destination those of a block's rows that it needs."""
     for destination, needed in out_block.items():
         yield from _keyed(destination, cut("received", rows[needed], peer=block))
+
+
+def _sent_sums(block: int, shares: Shares, factors: Factors, carried: float) -> Sent:
+    """To each destination what a block's share of its spread rows adds up to."""
+    for destination, share in shares.items():
+        yield from _keyed(destination, cut("sums", sums(share, factors, carried), peer=block))
 
 
 def _keyed(block: int, pieces: Iterable[Piece]) -> Sent:

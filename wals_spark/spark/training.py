@@ -33,10 +33,13 @@ from wals_spark.spark.tasks import (
     send_block,
     send_item_weights,
     send_left_rows,
+    send_parts,
     solve_block,
     start_block,
+    take_parts,
     weigh_block,
 )
+from wals_spark.spread import row_limit
 
 logger = logging.getLogger("wals_spark")
 
@@ -54,6 +57,7 @@ class Side:
     """A side in training: its weighed blocks, kept in memory, and its factors as they stand (none before its turn).
 
     ``gramian`` (width, width) and ``penalty`` are of these factors, ``left`` is where tasks left them, if they did.
+    With ``is_spread`` some of its rows are summed by the other side's blocks (`spread.py`).
     ``solved_with`` is the broadcast they were solved with: Spark sends it along with every task that reads them, so it
     lives as long as they do.
     """
@@ -62,6 +66,7 @@ class Side:
     in_blocks: Keyed
     out_blocks: Keyed
     gramian: Matrix
+    is_spread: bool = False
     penalty: float = 0.0
     factors: Keyed | None = None
     solved_with: Broadcast[Matrix] | None = None
@@ -174,7 +179,7 @@ class _Training:
         self.sides: dict[str, Side] = {}
 
     def run(self, users: BlockedSide, items: BlockedSide) -> Trained:
-        self.sides = {"users": self._opened(users, items), "items": self._opened(items)}
+        self._open(users, items)
         first = self.settings.first_side
         second = "items" if first == "users" else "users"
         self._start(second)
@@ -209,20 +214,46 @@ class _Training:
             raise RuntimeError(f"{name} have no factors yet")
         return factors
 
-    def _opened(self, blocked: BlockedSide, items: BlockedSide | None = None) -> Side:
-        """A side's blocks, weighed. Users get the weights of their items from ``items``, where items have any."""
+    def _open(self, users: BlockedSide, items: BlockedSide) -> None:
+        """Weigh both sides' blocks, and have rows that are too long for a task spread over the other side's."""
         width = self.settings.width
-        objective = self.objectives[blocked.name]
-        pieces = blocked.pieces("in")
-        if items is not None and objective.item_weight.function != "none":
+        limits = {
+            side.name: row_limit(self.settings.spread_above, side.degrees.total, side.n_blocks)
+            for side in (users, items)
+        }
+        is_spread = {side.name: side.degrees.most > limits[side.name] for side in (users, items)}
+        in_blocks = {
+            side.name: kept(self._weighed(side, items, limits[side.name] if is_spread[side.name] else None))
+            for side in (users, items)
+        }
+        for side, other in ((users, items), (items, users)):
+            out_blocks = side.pieces("out")
+            if is_spread[other.name]:
+                logger.info(
+                    "the longest of the %s has %d observations: what has more than %d is summed by the blocks of %s",
+                    other.name,
+                    other.degrees.most,
+                    limits[other.name],
+                    side.name,
+                )
+                parts = by_block(in_blocks[other.name].mapPartitionsWithIndex(send_parts), side.n_blocks)
+                out_blocks = side_by_side(out_blocks, parts).mapPartitionsWithIndex(
+                    take_parts, preservesPartitioning=True
+                )
+            zero = np.zeros((width, width))
+            self.sides[side.name] = Side(side, in_blocks[side.name], kept(out_blocks), zero, is_spread[side.name])
+
+    def _weighed(self, side: BlockedSide, items: BlockedSide, row_limit: int | None) -> Keyed:
+        """A side's blocks, weighed. Users get the weights of their items from ``items``, where items have any."""
+        objective = self.objectives[side.name]
+        pieces = side.pieces("in")
+        if side is not items and objective.item_weight.function != "none":
             sent = side_by_side(items.pieces("in"), items.pieces("out")).mapPartitionsWithIndex(
                 partial(send_item_weights, objective=objective)
             )
-            pieces = side_by_side(pieces, by_block(sent, blocked.n_blocks))
-        weighed = pieces.mapPartitionsWithIndex(
-            partial(weigh_block, side=blocked.name, objective=objective), preservesPartitioning=True
-        )
-        return Side(blocked, kept(weighed), kept(blocked.pieces("out")), gramian=np.zeros((width, width)))
+            pieces = side_by_side(pieces, by_block(sent, side.n_blocks))
+        weigh = partial(weigh_block, side=side.name, objective=objective, row_limit=row_limit)
+        return pieces.mapPartitionsWithIndex(weigh, preservesPartitioning=True)
 
     def _start(self, name: str) -> None:
         """Give a side the factors that the first half-iteration holds fixed."""
@@ -264,21 +295,23 @@ class _Training:
             penalty=sides["users"].penalty + sides["items"].penalty,
         )
         rows = sum(part.rows for part in parts.values())
-        solving = sum(part.seconds for part in parts.values())
-        return HalfIteration(number, self.planned, solved, rows, time.perf_counter() - began, loss, solving)
+        solving = [part.seconds for part in parts.values()]
+        seconds = time.perf_counter() - began
+        return HalfIteration(number, self.planned, solved, rows, seconds, loss, sum(solving), max(solving))
 
     def _solved(
         self, number: int, solved: str, fixed: str, solver: Solver, gramian: Broadcast[Matrix]
     ) -> tuple[Keyed, dict[int, BlockSummary | None]]:
         """Solve a side, of what its tasks find on their machines if they can, else of what they are sent."""
         side, other = self.sides[solved], self.sides[fixed]
+        carried = self.objectives[solved].carried
         task = HalfIterationTask(
             number, solved, self.objectives[solved], self.summaries, solver, self._leaves_files_as(), self.turn
         )
         if side.factors is not None and side.left is not None and other.left is not None:
             received = None
-            if len(side.left.hosts | other.left.hosts) > 1:
-                send_left = partial(send_left_rows, fixed=other.left, destinations=side.left)
+            if side.is_spread or len(side.left.hosts | other.left.hosts) > 1:
+                send_left = partial(send_left_rows, fixed=other.left, destinations=side.left, carried=carried)
                 sent = where(self._factors(fixed)).mapPartitionsWithIndex(send_left)
                 received = by_block(sent, side.blocked.n_blocks)
             mapped = replace(task, left=(side.left, other.left))
@@ -296,7 +329,7 @@ class _Training:
                 self.planned,
                 "" if task.training else " from now on",
             )
-        send = partial(send_block, width=self.settings.width)
+        send = partial(send_block, width=self.settings.width, carried=carried)
         sent = side_by_side(other.out_blocks, self._factors(fixed)).mapPartitionsWithIndex(send)
         pieces = [side.in_blocks]
         if task.training:
