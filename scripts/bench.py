@@ -198,7 +198,7 @@ def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
                 )  # fmt: skip
                 objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
                 ends[0] = time.perf_counter() - began
-                laying_out = peak_of_workers(forget=True)
+                laying_out = memory_of_workers("VmHWM", forget=True)
 
                 def stamp(_: Any, ends: list[float] = ends, began: float = began) -> None:
                     ends.append(time.perf_counter() - began)
@@ -219,7 +219,7 @@ def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
                         "kernel_seconds_per_iteration": statistics.median(inside) / cores(),
                         "seconds": ends[-1],
                         "worker_peak_mib_laying_out": laying_out,
-                        "worker_peak_mib": peak_of_workers(),
+                        "worker_peak_mib": memory_of_workers("VmHWM"),
                         "worker_data_mib": data_of_a_task(blocks, course.rank),
                         "slowest_task_seconds": max(event.slowest_solve_seconds for event in trained.events[2:-2]),
                         "curve": [[at, event.loss.total] for at, event in zip(ends[1:], trained.events, strict=True)],
@@ -228,25 +228,29 @@ def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
                         subprocess.run(["rm", "-rf", f"{work}/{side.name}"], check=True)
                         publishing.write_factors(spark, side, kept, f"{work}/{side.name}")
                 trained.free()
+            record["worker_idle_mib"] = memory_of_workers("VmRSS")
         return record, by_id(f"{work}/users"), by_id(f"{work}/items")
 
     return train_ours
 
 
-def peak_of_workers(*, forget: bool = False) -> float:
-    """The most memory that a Python worker on this machine has had, in MiB, and begin anew; Linux only."""
-    peaks = [0]
+def memory_of_workers(of: str, *, forget: bool = False) -> float:
+    """The most memory that a Python worker on this machine has had (VmHWM) or has (VmRSS), in MiB; Linux only.
+
+    With ``forget`` what it has had begins anew.
+    """
+    found = [0]
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             command = (status.parent / "cmdline").read_bytes()
             if b"pyspark" in command and b"daemon" in command:
                 lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-                peaks.append(int(lines["VmHWM"].split()[0]))
+                found.append(int(lines[of].split()[0]))
                 if forget:
                     (status.parent / "clear_refs").write_text("5")
         except (OSError, KeyError):
             continue  # it ended while we looked
-    return max(peaks) / 1024
+    return max(found) / 1024
 
 
 def data_of_a_task(blocks: Any, rank: int) -> float:
@@ -367,7 +371,7 @@ def show(records: list[dict[str, Any]]) -> None:
         "kernels",
         "loss",
         "s to MLlib's loss",
-        "MiB of data",
+        "MiB: peak, idle, data",
     ):
         table.add_column(name, justify="left" if name == "system" else "right")
     for record in records:
@@ -382,11 +386,11 @@ def show(records: list[dict[str, Any]]) -> None:
             "" if kernel is None else f"{kernel / record['seconds_per_iteration']:.0%}",
             f"{record['loss']:,.0f}",
             "" if there is None else f"{there:.1f}",
-            f"{record['worker_peak_mib']:.0f} of {record['worker_data_mib']:.0f}"
+            f"{record['worker_peak_mib']:.0f}, {record['worker_idle_mib']:.0f}, {record['worker_data_mib']:.0f}"
             if "worker_peak_mib" in record
             else "",
         )
-    Console(width=max(110, Console().width)).print(table)
+    Console(width=max(120, Console().width)).print(table)
 
 
 def draw(records: list[dict[str, Any]], file: Path) -> None:

@@ -164,7 +164,8 @@ def half_iteration(
     for number, block in enumerate(blocks):
         received = received_rows(by_name_and_peer(inbox[number]), block.offsets, width)
         added_up = summed(rows_spread[number], by_name_and_peer(arrived[number]).get("sums", {}), width)
-        result = solve_rows(block, received, gramian, objective, solver, stand[number] if stand else None, added_up)
+        start_rows = stand[number] if stand else None
+        result = solve_rows(block, received, gramian, objective, solver, start_rows, added_up, overwrite_received=True)
         assert result.summary.failed_row < 0, result.summary.failure
         solved.factors.append(result.factors)
         solved.summaries[number] = result.summary

@@ -47,6 +47,7 @@ def improve_rows(
     steps: int,
     *,
     compiled: bool = True,
+    overwrite_received: bool = False,
 ) -> tuple[Floats, float, float, int]:
     """Take ``steps`` steps from ``start`` towards every row's exact solution.
 
@@ -58,6 +59,8 @@ def improve_rows(
         The rows as they stand; none: from zero.
     compiled : bool
         Whether to take the compiled loops where there are any.
+    overwrite_received : bool
+        Whether ``received`` may be turned where it lies: a copy is as large as it is.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def improve_rows(
     failed_row : int
         The first row whose lhs is not positive definite, or -1.
     """
-    turned = _Turned(block, received, fixed_gramian, objective, start)
+    turned = _Turned(block, received, fixed_gramian, objective, start, overwrite=overwrite_received)
     loops = compiled_loops() if compiled else None
     if loops:
         none = np.empty(0, dtype=bool)
@@ -80,24 +83,34 @@ def improve_rows(
 
 
 def converge_rows(
-    block: WeighedBlock, received: Floats, fixed_gramian: Doubles, objective: Objective, start: Floats | None
+    block: WeighedBlock,
+    received: Floats,
+    fixed_gramian: Doubles,
+    objective: Objective,
+    start: Floats | None,
+    *,
+    overwrite_received: bool = False,
 ) -> tuple[Floats, float, float, npt.NDArray[np.int64]] | None:
     """Take steps until each row is verified to be 1e-5 from its exact solution, in the norm of its lhs.
 
     Parameters and the first three results are those of `improve_rows`. The fourth are the rows that float32 cannot
-    bring there, ascending; ``fit`` and ``gain`` leave them out. None where nothing can be verified: without compiled
+    bring there, ascending; ``fit`` and ``gain`` leave them out. If there are such, ``received`` is as it was, if
+    overwritten then to float32's rounding. None where nothing can be verified: without compiled
     loops, or with observations that weigh less than unobserved pairs.
     """
     loops = compiled_loops()
     if loops is None or not (block.curvature >= 0).all():
         return None
-    turned = _Turned(block, received, fixed_gramian, objective, start)
+    turned = _Turned(block, received, fixed_gramian, objective, start, overwrite=overwrite_received)
     verified = np.zeros(block.n_rows, dtype=bool)
     limits = (_MOST_STEPS, _EXACT_TOLERANCE, _MOST_ATTEMPTS)
     fit, gain, _ = loops.conjugate_gradient_rows(*turned.system, *limits, verified)
     rest = np.flatnonzero(~verified)
     whole = block if not len(rest) else block.only(np.flatnonzero(verified))
-    return turned.factors(), fit + turned.constant(whole), gain, rest
+    converged = turned.factors(), fit + turned.constant(whole), gain, rest
+    if len(rest) and turned.received is received:
+        _turn(received, turned.turn.T)
+    return converged
 
 
 class _Turned:
@@ -110,6 +123,8 @@ class _Turned:
         fixed_gramian: Doubles,
         objective: Objective,
         start: Floats | None,
+        *,
+        overwrite: bool,
     ) -> None:
         held = objective.held
         self.objective = objective
@@ -121,6 +136,11 @@ class _Turned:
         self.shift, toward = np.empty(0, dtype=np.float32), np.zeros(len(free))
         if held is not None:
             self.shift, toward = np.ascontiguousarray(received[:, held]), -self.unobserved[free, held] @ turn
+        self.received = _without_held(received, held)
+        if self.received is received and not overwrite:
+            self.received = received @ self.turn
+        else:
+            _turn(self.received, self.turn)
         self.solution = np.zeros((block.n_rows, len(free)), dtype=np.float32)
         if start is not None:
             self.solution = _without_held(start, held) @ self.turn
@@ -131,7 +151,7 @@ class _Turned:
             block.curvature,
             block.target,
             objective.carried,
-            _without_held(received, held) @ self.turn,
+            self.received,
             self.shift,
             toward.astype(np.float32),
             diagonal.astype(np.float32),
@@ -141,8 +161,7 @@ class _Turned:
 
     def factors(self) -> Floats:
         """The rows as they are solved by now, turned back, in the place of ``solution``; what is held is 1."""
-        for rows in slices(len(self.solution)):
-            self.solution[rows] = self.solution[rows] @ self.turn.T
+        _turn(self.solution, self.turn.T)
         if self.objective.held is None:
             return self.solution
         factors = np.ones((len(self.solution), len(self.unobserved)), dtype=np.float32)
@@ -160,6 +179,12 @@ class _Turned:
         h = self.shift[block.positions].astype(np.float64)
         of_observed = float(w[block.codes] @ h**2 - 2.0 * pull[block.codes] @ h) + constant
         return of_observed + block.n_rows * float(self.unobserved[held, held])
+
+
+def _turn(rows: Floats, turn: Floats) -> None:
+    """``rows @ turn``, where the rows lie."""
+    for some in slices(len(rows)):
+        rows[some] = rows[some] @ turn
 
 
 def _without_held(factors: Floats, held: int | None) -> Floats:

@@ -90,6 +90,8 @@ def solve_rows(
     solver: Solver = CHOLESKY,
     start: Factors | None = None,
     summed: Summed | None = None,
+    *,
+    overwrite_received: bool = False,
 ) -> SolvedRows:
     """Solve every row of a block, and store it as float32.
 
@@ -110,19 +112,24 @@ def solve_rows(
         The rows as they stand, if they do; Cholesky has a use for them only with a relaxation.
     summed : Summed
         The rows whose observations are not in the block, if there are such.
+    overwrite_received : bool
+        Whether ``received`` may be used up, which saves memory of its size.
     """
     if summed is not None:
         rest = np.delete(np.arange(block.n_rows), summed.rows)
         stand = (None, None) if start is None else (start[rest], start[summed.rows])
-        own = solve_rows(block.only(rest), received, fixed_gramian, objective, solver, stand[0])
+        system = (block.only(rest), received, fixed_gramian, objective)
+        own = solve_rows(*system, solver, stand[0], overwrite_received=overwrite_received)
         regularization = block.regularization[summed.rows]
         elsewhere = _solve_summed(summed, regularization, fixed_gramian, objective, solver, stand[1])
         return _together(own, rest, elsewhere, summed.rows)
     system = (block, received, fixed_gramian, objective)
     if solver.method == "cg" and not objective.nonnegative:
-        factors, fit, gain, failed = improve_rows(*system, start, solver.cg_steps, compiled=solver.compiled)
+        factors, fit, gain, failed = improve_rows(
+            *system, start, solver.cg_steps, compiled=solver.compiled, overwrite_received=overwrite_received
+        )
     elif solver.method == "exact" and solver.compiled and not objective.nonnegative:
-        factors, fit, gain, failed = _exact_rows(*system, start)
+        factors, fit, gain, failed = _exact_rows(*system, start, overwrite_received=overwrite_received)
     else:
         factors, fit, gain, failed = _cholesky_rows(*system, start, compiled=solver.compiled)
     return _finished((factors, fit, gain, failed), block.regularization, fixed_gramian, objective, solver, start)
@@ -204,12 +211,19 @@ def _together(
 
 
 def _exact_rows(
-    block: WeighedBlock, received: Factors, fixed_gramian: Matrix, objective: Objective, start: Factors | None
+    block: WeighedBlock,
+    received: Factors,
+    fixed_gramian: Matrix,
+    objective: Objective,
+    start: Factors | None,
+    *,
+    overwrite_received: bool,
 ) -> _Rows:
     """By steps as far as they are verified, the other rows by Cholesky."""
-    converged = converge_rows(block, received, fixed_gramian, objective, start)
+    system = (block, received, fixed_gramian, objective, start)
+    converged = converge_rows(*system, overwrite_received=overwrite_received)
     if converged is None:
-        return _cholesky_rows(block, received, fixed_gramian, objective, start, compiled=True)
+        return _cholesky_rows(*system, compiled=True)
     factors, fit, gain, rest = converged
     if not len(rest):
         return factors, fit, gain, -1

@@ -173,7 +173,7 @@ def solve_block(
     began = time.perf_counter()
     stand = given.start if task.solver.needs_start else None
     system = (given.weighed, given.received, gramian.value, task.objective)
-    result = solve_rows(*system, task.solver, stand, given.summed)
+    result = solve_rows(*system, task.solver, stand, given.summed, overwrite_received=True)
     summary = replace(result.summary, seconds=time.perf_counter() - began)
     if given.files is not None:
         given.files.save_factors(result.factors, task.turn)
