@@ -124,8 +124,9 @@ def received_rows(
 ) -> npt.NDArray[Any]:
     """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, width).
 
-    ``offsets`` are the in-block's; rows are of factors, or of anything else that each of them has. Of source blocks
-    ``at_hand`` nothing was sent: each with all its rows and which of them are needed.
+    The pieces are used up, each freed as it is copied. ``offsets`` are the in-block's; rows are of factors, or of
+    anything else that each of them has. Of source blocks ``at_hand`` nothing was sent: each with all its rows and
+    which of them are needed.
 
     Raises
     ------
@@ -136,8 +137,9 @@ def received_rows(
         return np.empty((0, width), dtype=dtype)
     received = np.empty((int(offsets[-1]), width), dtype=dtype)
     filled = 0
-    for source, parts in pieces.get("received", {}).items():
-        for part in parts:
+    for source, parts in pieces.pop("received", {}).items():
+        while parts:
+            part = parts.pop()
             rows = np.frombuffer(part.payload, dtype=dtype).reshape(-1, width)
             begin = int(offsets[source]) + part.start
             received[begin : begin + len(rows)] = rows

@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wals_spark.blocks import OutBlock
-from wals_spark.coding import narrowest
+from wals_spark.coding import at_most_one_each, narrowest
+from wals_spark.kernels import compiled_loops
 from wals_spark.normal_equations import Summed, add_observations
 from wals_spark.pieces import Piece, Sorted, cut, cut_typed, join, join_typed
 from wals_spark.weighing import WeighedBlock
@@ -134,12 +135,16 @@ def divide(block: WeighedBlock, limit: int) -> Divided:
 
 def _of_source(spread: WeighedBlock, chosen: npt.NDArray[np.bool_], begin: int) -> WeighedBlock:
     before = np.concatenate([[0], np.cumsum(chosen)])
+    pairs = np.stack([spread.curvature, spread.target], axis=1)
+    codes, pairs = at_most_one_each(spread.codes[chosen], pairs)
     return replace(
         spread,
         indptr=before[spread.indptr],
         positions=(spread.positions[chosen] - begin).astype(np.int32),
         offsets=np.empty(0, dtype=np.int64),
-        codes=spread.codes[chosen],
+        codes=narrowest(codes, len(pairs), fewest=2),
+        curvature=np.ascontiguousarray(pairs[:, 0]),
+        target=np.ascontiguousarray(pairs[:, 1]),
     )
 
 
@@ -184,11 +189,13 @@ def sums(share: WeighedBlock, factors: Factors, carried: float) -> Sums:
     ``factors`` are those of the block that has the share, ``carried`` is the objective's.
     """
     width = factors.shape[1]
+    loops = compiled_loops()
+    add = loops.normal_equations if loops else add_observations
     found = np.zeros((share.n_rows, width * width + width + 1))
     for row in range(share.n_rows):
         lhs, rhs = np.zeros((1, width, width)), np.zeros((1, width))
         terms = (share.indptr, share.positions, share.codes, share.curvature, share.target, carried, factors)
-        constant = add_observations(*terms, np.array([row]), lhs, rhs)
+        constant = add(*terms, np.array([row]), lhs, rhs)
         found[row] = np.concatenate([lhs.ravel(), rhs.ravel(), [constant]])
     return found
 

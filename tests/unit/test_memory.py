@@ -3,6 +3,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from wals_spark.memory import give_back
@@ -22,3 +23,15 @@ def test_what_was_freed_between_things_that_are_still_used_is_given_back():
     give_back()
     assert resident_mib() < before - 150
     assert len(kept) == 50
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large arrays on its heap")
+def test_large_arrays_are_given_back_as_they_are_freed_whatever_was_freed_before():
+    first = np.ones(2**18)  # 2 MiB: glibc's sign, when it is freed, to keep such on the heap
+    del first
+    arrays = [np.ones(2**18) for _ in range(100)]
+    kept = arrays[::10]
+    before = resident_mib()
+    del arrays
+    assert resident_mib() < before - 150
+    assert len(kept) == 10

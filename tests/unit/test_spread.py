@@ -13,7 +13,7 @@ from wals_spark.blocks import InBlock
 from wals_spark.half_iteration import Solver, solve_rows
 from wals_spark.normal_equations import Summed
 from wals_spark.objective import Objective
-from wals_spark.spread import SpreadRows, row_limit, summed
+from wals_spark.spread import SpreadRows, divide, row_limit, summed
 from wals_spark.weighing import weigh
 
 LIMITS = st.integers(0, 4)  # observations: of a few rows, of most, or of all
@@ -82,6 +82,16 @@ def test_the_item_that_every_user_has_is_summed_by_the_blocks_of_users_and_nobod
     assert [len(share[0].positions) for share in shares] == [len(ids) for ids in user_side.ids]
     assert sum(len(out_block[0]) for out_block in user_side.out_blocks) == 90
     assert sum(len(out_block.get(0, ())) for out_block in shorter.out_blocks) == 30
+
+
+def test_where_all_ratings_differ_a_part_takes_along_no_more_of_them_than_it_has_observations():
+    users, items = np.concatenate([np.arange(60), np.arange(60)]), np.repeat([0, 1], 60)
+    ratings = 1.0 + np.random.default_rng(1).random(120)
+    _, item_side, _ = local_training.lay_out(users, items, ratings, user_blocks=3, item_blocks=1)
+    (block,) = (weigh(block, Objective()) for block in item_side.in_blocks)
+    assert len(block.curvature) == 120
+    for part in divide(block, 50).parts.values():
+        assert len(part.curvature) == len(part.target) == len(part.positions) < 60
 
 
 def test_a_block_without_a_long_row_is_as_it_was():
