@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wals_spark.coding import coded, narrowest
+from wals_spark.coding import coded, narrowest, times_each
 from wals_spark.pieces import Piece, Sorted, cut, cut_typed, join, join_typed
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -81,7 +81,7 @@ class InBlock:
     @property
     def sum_of_ratings(self) -> float:
         """Of all observations, in float64."""
-        times = np.bincount(self.codes, minlength=len(self.levels))
+        times = times_each(self.codes, len(self.levels))
         return float(times @ self.levels.astype(np.float64))
 
     @property

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wals_spark.batches import batches, chunks, slices
+from wals_spark.coding import times_each
 from wals_spark.kernels import compiled_loops
 from wals_spark.objective import Objective
 from wals_spark.weighing import WeighedBlock
@@ -172,7 +173,7 @@ class _Turned:
         """What does not depend on the free coordinates: ``Σ_Ω (w h² − 2 s h + k) + α₀G[h, h]`` for each row."""
         w, t = block.curvature.astype(np.float64), block.target.astype(np.float64)  # of each distinct pair
         pull = (w + self.objective.carried) * t
-        constant = float((pull * t) @ np.bincount(block.codes, minlength=len(w)))
+        constant = float((pull * t) @ times_each(block.codes, len(w)))
         held = self.objective.held
         if held is None:
             return constant

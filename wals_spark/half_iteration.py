@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from wals_spark.batches import batches, slices
 from wals_spark.cholesky import first_indefinite
+from wals_spark.coding import times_each
 from wals_spark.conjugate_gradient import converge_rows, improve_rows, improve_summed
 from wals_spark.gramian import gramian
 from wals_spark.histogram import Histogram
@@ -274,7 +275,7 @@ def summarize_start(
     ``elsewhere``, shape (n_distinct,), counts the weights of observations that are not in the block.
     """
     penalty = _penalty(block.regularization, factors[:, objective.free(factors.shape[1])])
-    times = np.bincount(block.codes, minlength=len(block.curvature))
+    times = times_each(block.codes, len(block.curvature))
     if elsewhere is not None:
         times += elsewhere
     weights = Histogram.of(block.curvature + objective.carried, times)

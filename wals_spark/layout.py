@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from wals_spark.arrow import as_arrow, as_numpy
 from wals_spark.blocks import InBlock, OutBlock
 from wals_spark.buckets import bucket_of
-from wals_spark.coding import at_most_one_each, narrowest, together
+from wals_spark.coding import at_most_one_each, narrowest, times_each, together
 from wals_spark.memory import give_back
 from wals_spark.order import stable_order, stably_sorted
 from wals_spark.pieces import Piece, by_name_and_peer, cut_ids, cut_typed, join_ids, join_typed
@@ -190,7 +190,7 @@ def lay_out_columns(columns: dict[int, Columns], *, n_row_blocks: int) -> Column
     codes, levels = together([(columns[s].codes, columns[s].levels) for s in sources])
     weights = np.concatenate([columns[s].weights for s in sources])
     del columns
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=len(ids)))])
+    indptr = np.concatenate([[0], np.cumsum(times_each(column, len(ids)))])
     order = stable_order(column)  # by column, then by source block, then by position
     in_block = InBlock(
         indptr=indptr,
@@ -251,7 +251,7 @@ def _transpose(row: Ints, in_block: InBlock, column_ids: pa.Array, n_rows: int) 
     """For each column block: the rows it needs, and this block's part of the matrix column by column."""
     out_block: OutBlock = {}
     transposed: dict[int, Columns] = {}
-    counts = np.bincount(in_block.positions, minlength=len(column_ids)).astype(np.int64)
+    counts = times_each(in_block.positions, len(column_ids))
     by_column = stable_order(in_block.positions)  # by column, then by row
     row, codes = row[by_column], in_block.codes[by_column]
     weights = in_block.weights[by_column] if len(in_block.weights) else in_block.weights

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wals_spark.blocks import OutBlock
-from wals_spark.coding import at_most_one_each, narrowest
+from wals_spark.coding import at_most_one_each, narrowest, times_each
 from wals_spark.kernels import compiled_loops
 from wals_spark.normal_equations import Summed, add_observations
 from wals_spark.pieces import Piece, Sorted, cut, cut_typed, join, join_typed
@@ -129,7 +129,7 @@ def divide(block: WeighedBlock, limit: int) -> Divided:
         begin, end = block.offsets[source], block.offsets[source + 1]
         parts[source] = _of_source(spread, of_source == source, int(begin))
         still[source] = np.flatnonzero(needed[begin:end])
-    times = np.bincount(spread.codes, minlength=len(block.curvature))
+    times = times_each(spread.codes, len(block.curvature))
     return Divided(rest, SpreadRows(rows, np.array(sorted(parts), dtype=np.int64), times), parts, still)
 
 

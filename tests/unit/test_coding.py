@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.coding import at_most_one_each, coded, narrowest, shorter, together
+from wals_spark.coding import at_most_one_each, coded, narrowest, shorter, times_each, together
 
 values = st.lists(st.floats(width=32, allow_nan=False) | st.sampled_from([1.0, 2.0, 5.0]), max_size=30)
 
@@ -67,3 +67,9 @@ def test_parts_put_together_have_each_level_once(parts):
     codes, levels = together([coded(array) for array in arrays])
     np.testing.assert_array_equal(levels[codes], np.concatenate(arrays))
     assert len(np.unique(levels.view(np.uint32))) == len(levels)
+
+
+@pytest.mark.parametrize(("n", "n_codes"), [(3, 0), (3, 2**17 + 5), (2**18, 2**18 + 1)])
+def test_numbers_are_counted_a_part_at_a_time_as_all_at_once(n, n_codes):
+    codes = np.random.default_rng(0).integers(n, size=n_codes).astype(np.int32)
+    np.testing.assert_array_equal(times_each(codes, n), np.bincount(codes, minlength=n))
