@@ -24,6 +24,7 @@ from wals_spark.histogram import Histogram
 from wals_spark.objective import Loss, Objective
 from wals_spark.schedule import last_solver, solver_of
 from wals_spark.spark.local_files import Left, Place
+from wals_spark.spark.opening import OpenedBlocks, open_blocks
 from wals_spark.spark.rdd import Keyed, by_block, compute, free, free_shuffles, kept, side_by_side, where
 from wals_spark.spark.sides import BlockedSide
 from wals_spark.spark.tasks import (
@@ -31,15 +32,10 @@ from wals_spark.spark.tasks import (
     MergedSummaries,
     Summaries,
     send_block,
-    send_item_weights,
     send_left_rows,
-    send_parts,
     solve_block,
     start_block,
-    take_parts,
-    weigh_block,
 )
-from wals_spark.spread import row_limit
 
 logger = logging.getLogger("wals_spark")
 
@@ -57,16 +53,13 @@ class Side:
     """A side in training: its weighed blocks, kept in memory, and its factors as they stand (none before its turn).
 
     ``gramian`` (width, width) and ``penalty`` are of these factors, ``left`` is where tasks left them, if they did.
-    With ``is_spread`` some of its rows are summed by the other side's blocks (`spread.py`).
     ``solved_with`` is the broadcast they were solved with: Spark sends it along with every task that reads them, so it
     lives as long as they do.
     """
 
     blocked: BlockedSide
-    in_blocks: Keyed
-    out_blocks: Keyed
+    opened: OpenedBlocks
     gramian: Matrix
-    is_spread: bool = False
     penalty: float = 0.0
     factors: Keyed | None = None
     solved_with: Broadcast[Matrix] | None = None
@@ -74,8 +67,8 @@ class Side:
 
     def free_blocks(self) -> None:
         """Let Spark drop the blocks."""
-        free(self.in_blocks)
-        free(self.out_blocks)
+        free(self.opened.in_blocks)
+        free(self.opened.out_blocks)
 
     def free_factors(self) -> None:
         """Let Spark drop the factors and what they were solved with."""
@@ -179,7 +172,9 @@ class _Training:
         self.sides: dict[str, Side] = {}
 
     def run(self, users: BlockedSide, items: BlockedSide) -> Trained:
-        self._open(users, items)
+        opened = open_blocks(users, items, self.objectives, spread_above=self.settings.spread_above)
+        nobody = np.zeros((self.settings.width, self.settings.width))
+        self.sides = {side.name: Side(side, opened[side.name], nobody) for side in (users, items)}
         first = self.settings.first_side
         second = "items" if first == "users" else "users"
         self._start(second)
@@ -214,54 +209,13 @@ class _Training:
             raise RuntimeError(f"{name} have no factors yet")
         return factors
 
-    def _open(self, users: BlockedSide, items: BlockedSide) -> None:
-        """Weigh both sides' blocks, and have rows that are too long for a task spread over the other side's."""
-        width = self.settings.width
-        limits = {
-            side.name: row_limit(self.settings.spread_above, side.degrees.total, side.n_blocks)
-            for side in (users, items)
-        }
-        is_spread = {side.name: side.degrees.most > limits[side.name] for side in (users, items)}
-        in_blocks = {
-            side.name: kept(self._weighed(side, items, limits[side.name] if is_spread[side.name] else None))
-            for side in (users, items)
-        }
-        for side, other in ((users, items), (items, users)):
-            out_blocks = side.pieces("out")
-            if is_spread[other.name]:
-                logger.info(
-                    "the longest of the %s has %d observations: what has more than %d is summed by the blocks of %s",
-                    other.name,
-                    other.degrees.most,
-                    limits[other.name],
-                    side.name,
-                )
-                parts = by_block(in_blocks[other.name].mapPartitionsWithIndex(send_parts), side.n_blocks)
-                out_blocks = side_by_side(out_blocks, parts).mapPartitionsWithIndex(
-                    take_parts, preservesPartitioning=True
-                )
-            zero = np.zeros((width, width))
-            self.sides[side.name] = Side(side, in_blocks[side.name], kept(out_blocks), zero, is_spread[side.name])
-
-    def _weighed(self, side: BlockedSide, items: BlockedSide, row_limit: int | None) -> Keyed:
-        """A side's blocks, weighed. Users get the weights of their items from ``items``, where items have any."""
-        objective = self.objectives[side.name]
-        pieces = side.pieces("in")
-        if side is not items and objective.item_weight.function != "none":
-            sent = side_by_side(items.pieces("in"), items.pieces("out")).mapPartitionsWithIndex(
-                partial(send_item_weights, objective=objective)
-            )
-            pieces = side_by_side(pieces, by_block(sent, side.n_blocks))
-        weigh = partial(weigh_block, side=side.name, objective=objective, row_limit=row_limit)
-        return pieces.mapPartitionsWithIndex(weigh, preservesPartitioning=True)
-
     def _start(self, name: str) -> None:
         """Give a side the factors that the first half-iteration holds fixed."""
         side, settings = self.sides[name], self.settings
         self.sc.setJobDescription(f"start: draw {name}")
         task = HalfIterationTask(0, name, self.objectives[name], self.summaries)
         start = partial(start_block, task=task, settings=settings)
-        pieces = side_by_side(side.blocked.pieces("ids"), side.in_blocks)
+        pieces = side_by_side(side.blocked.pieces("ids"), side.opened.in_blocks)
         factors = pieces.mapPartitionsWithIndex(start, preservesPartitioning=True)
         parts = self._replace_factors(name, factors, self._computed(factors, 0, name), 0)
         self._warn_of_threads(max(part.blas_threads for part in parts.values()))
@@ -310,7 +264,7 @@ class _Training:
         )
         if side.factors is not None and side.left is not None and other.left is not None:
             received = None
-            if side.is_spread or len(side.left.hosts | other.left.hosts) > 1:
+            if side.opened.is_spread or len(side.left.hosts | other.left.hosts) > 1:
                 send_left = partial(send_left_rows, fixed=other.left, destinations=side.left, carried=carried)
                 sent = where(self._factors(fixed)).mapPartitionsWithIndex(send_left)
                 received = by_block(sent, side.blocked.n_blocks)
@@ -330,10 +284,10 @@ class _Training:
                 "" if task.training else " from now on",
             )
         send = partial(send_block, width=self.settings.width, carried=carried)
-        sent = side_by_side(other.out_blocks, self._factors(fixed)).mapPartitionsWithIndex(send)
-        pieces = [side.in_blocks]
+        sent = side_by_side(other.opened.out_blocks, self._factors(fixed)).mapPartitionsWithIndex(send)
+        pieces = [side.opened.in_blocks]
         if task.training:
-            pieces.append(side.out_blocks)
+            pieces.append(side.opened.out_blocks)
         if side.factors is not None and solver.needs_start:
             pieces.append(side.factors)
         return self._tasks_done(task, gramian, by_block(sent, side.blocked.n_blocks), *pieces)
