@@ -188,6 +188,7 @@ def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
             warm_up = [2] * (1 + len(MLLIB_BLOCKS))  # as warm as MLlib's JVM is after its trials
             for trial, planned in enumerate([*warm_up, iterations]):
                 config = load_config(None, [*settings, f"train.max_iter={planned}"])
+                memory_of_workers("VmHWM", forget=True)
                 began = time.perf_counter()
                 ends = [0.0]
                 checked = ratings.check(ratings.read(spark, config.input), config.input)
