@@ -96,8 +96,8 @@ def converge_rows(
 
     Parameters and the first three results are those of `improve_rows`. The fourth are the rows that float32 cannot
     bring there, ascending; ``fit`` and ``gain`` leave them out. If there are such, ``received`` is as it was, if
-    overwritten then to float32's rounding. None where nothing can be verified: without compiled
-    loops, or with observations that weigh less than unobserved pairs.
+    overwritten then to float32's rounding. None where nothing can be verified: without compiled loops, or with
+    observations that weigh less than unobserved pairs.
     """
     loops = compiled_loops()
     if loops is None or not (block.curvature >= 0).all():

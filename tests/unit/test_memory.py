@@ -27,6 +27,7 @@ def test_what_was_freed_between_things_that_are_still_used_is_given_back():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large arrays on its heap")
 def test_large_arrays_are_given_back_as_they_are_freed_whatever_was_freed_before():
+    give_back()
     first = np.ones(2**18)  # 2 MiB: glibc's sign, when it is freed, to keep such on the heap
     del first
     arrays = [np.ones(2**18) for _ in range(100)]

@@ -91,7 +91,7 @@ class LocalFiles:
 
     def weighed(self) -> WeighedBlock:
         """The weighed block, mapped."""
-        return self._weighed(self.folder)
+        return _weighed(self.folder)
 
     def spread(self) -> SpreadRows:
         """Which of its rows are spread, mapped."""
@@ -100,7 +100,7 @@ class LocalFiles:
     def shares(self) -> Shares:
         """What this block sums for others, mapped."""
         folders = {int(folder.name.rpartition("-")[2]): folder for folder in self.folder.glob("share-*")}
-        return {destination: self._weighed(folders[destination]) for destination in sorted(folders)}
+        return {destination: _weighed(folders[destination]) for destination in sorted(folders)}
 
     def out_block(self) -> OutBlock:
         """The out-block, mapped."""
@@ -124,9 +124,9 @@ class LocalFiles:
     def _factors(self, turn: int) -> Path:
         return self.folder / f"factors-{turn}.npy"
 
-    @staticmethod
-    def _weighed(folder: Path) -> WeighedBlock:
-        return WeighedBlock(**{field: _mapped(folder / field) for field in FIELDS})
+
+def _weighed(folder: Path) -> WeighedBlock:
+    return WeighedBlock(**{field: _mapped(folder / field) for field in FIELDS})
 
 
 def _save_weighed(weighed: WeighedBlock, folder: Path) -> None:
