@@ -8,13 +8,16 @@ from datetime import datetime, timezone
 
 from pyspark.sql import DataFrame, SparkSession
 
-from wals_spark.command_line import parse_settings, run
-from wals_spark.config import Input
-from wals_spark.evaluate_settings import EvaluateSettings
-from wals_spark.evaluation import METRICS_FILE, as_table, caveats, document
-from wals_spark.spark import evaluating, held_out, ratings, reporting
+from wals_spark.evaluation.results import METRICS_FILE, as_table, caveats, document
+from wals_spark.settings.command_line import parse_settings, run
+from wals_spark.settings.evaluate import EvaluateSettings
+from wals_spark.settings.train import Input
+from wals_spark.spark import checking as ratings
+from wals_spark.spark import evaluate as evaluating
+from wals_spark.spark import held_out
 from wals_spark.spark.histories import partitions
-from wals_spark.spark.models import open_model
+from wals_spark.spark.model import report as reporting
+from wals_spark.spark.model.open import open_model
 from wals_spark.spark.session import open_session
 from wals_spark.spark.storage import Storage
 

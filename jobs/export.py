@@ -7,12 +7,12 @@ import logging
 import tempfile
 from pathlib import Path
 
-from wals_spark.command_line import parse_settings, run
-from wals_spark.export_files import write_export
-from wals_spark.export_settings import ExportSettings
-from wals_spark.nearest import require_faiss
+from wals_spark.serving.ann_index import require_faiss
+from wals_spark.serving.vector_files import write_export
+from wals_spark.settings.command_line import parse_settings, run
+from wals_spark.settings.export import ExportSettings
 from wals_spark.spark.item_table import item_table
-from wals_spark.spark.models import collect_sample, open_model
+from wals_spark.spark.model.open import collect_sample, open_model
 from wals_spark.spark.session import open_session
 from wals_spark.spark.storage import new_folder
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timezone
 
-from wals_spark.command_line import parse_settings, run
 from wals_spark.errors import InputError
-from wals_spark.fold_in_settings import FoldInSettings
-from wals_spark.gramian import as_json, from_json
-from wals_spark.manifest import folded_in_manifest, new_version_name, read_objectives, read_training_settings
-from wals_spark.spark import blocking, publishing, ratings, refreshing
-from wals_spark.spark.models import open_model
-from wals_spark.spark.rdd import free
+from wals_spark.run.manifest import folded_in_manifest, new_version_name, read_objectives, read_training_settings
+from wals_spark.settings.command_line import parse_settings, run
+from wals_spark.settings.fold_in import FoldInSettings
+from wals_spark.solvers.gramian import as_json, from_json
+from wals_spark.spark import checking as ratings
+from wals_spark.spark.model import publish as publishing
+from wals_spark.spark.model.open import open_model
 from wals_spark.spark.session import open_session
 from wals_spark.spark.storage import GRAMIANS, MANIFEST
+from wals_spark.spark.training import batch_fold_in as refreshing
+from wals_spark.spark.training import build as blocking
+from wals_spark.spark.training.rdd import unpersist
 
 logger = logging.getLogger("wals_spark")
 
@@ -36,14 +39,14 @@ def main() -> None:
                 ratings.read(spark, source), source, implicit=trained.train.implicit, decay=trained.decay()
             )
             logger.info("read %s rows of %s", f"{checked.rows:,}", source.path)
-            known = refreshing.of_known_items(checked.table, model.user_factors, model.item_factors)
+            known = refreshing.drop_unknown_items(checked.table, model.user_factors, model.item_factors)
             rows = known.count()
             logger.info("left out %s rows of items that the model does not know", f"{checked.rows - rows:,}")
             if not rows:
                 raise InputError(
                     f"input.path = {source.path}: none of its items is one of the model's, version {model.version}"
                 )
-            blocks = blocking.lay_out(
+            blocks = blocking.build_blocks(
                 spark,
                 known,
                 rows=rows,
@@ -56,7 +59,7 @@ def main() -> None:
             factors = refreshing.fold_in_users(
                 blocks.users,
                 blocks.items,
-                dealt=blocks.dealt,
+                block_of_bucket=blocks.block_of_bucket,
                 item_factors=storage.path(model.folder, "item_factors"),
                 item_weights=storage.path(model.folder, "item_weights") if has_weights else None,
                 gramian=gramians["items"],
@@ -64,7 +67,7 @@ def main() -> None:
             )
             table = storage.path(folder, "user_factors")
             users, gramians["users"] = blocks.users.rows, publishing.write_factors(spark, blocks.users, factors, table)
-            free(factors)
+            unpersist(factors)
             if settings.fold_in.keep_users:
                 refreshing.others(model.user_factors, known).write.mode("append").parquet(table)
                 users, gramians["users"] = publishing.gramian_of(spark.read.parquet(table))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from wals_spark.command_line import parse_settings, run
-from wals_spark.spark import ratings, splitting
+from wals_spark.settings.command_line import parse_settings, run
+from wals_spark.settings.split import SplitSettings
+from wals_spark.spark import checking as ratings
+from wals_spark.spark import split as splitting
 from wals_spark.spark.session import open_session
-from wals_spark.split_settings import SplitSettings
 
 logger = logging.getLogger("wals_spark")
 

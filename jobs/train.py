@@ -6,18 +6,22 @@ import json
 import logging
 from datetime import datetime, timezone
 
-from wals_spark.command_line import parse_settings, run
-from wals_spark.config import Config
-from wals_spark.events import HalfIteration
-from wals_spark.explanation import describe_objective, describe_weights
-from wals_spark.gramian import as_json
-from wals_spark.histogram import Histogram
-from wals_spark.manifest import manifest, new_version_name
-from wals_spark.phases import Phases
-from wals_spark.progress import progress
-from wals_spark.spark import blocking, publishing, ratings, reporting, training
+from wals_spark.arrays.histogram import Histogram
+from wals_spark.run.events import HalfIteration
+from wals_spark.run.manifest import manifest, new_version_name
+from wals_spark.run.objective_summary import describe_objective, describe_weights
+from wals_spark.run.phases import Phases
+from wals_spark.run.progress import progress
+from wals_spark.settings.command_line import parse_settings, run
+from wals_spark.settings.train import Config
+from wals_spark.solvers.gramian import as_json
+from wals_spark.spark import checking as ratings
+from wals_spark.spark.model import publish as publishing
+from wals_spark.spark.model import report as reporting
 from wals_spark.spark.session import open_session
 from wals_spark.spark.storage import GRAMIANS, Storage
+from wals_spark.spark.training import build as blocking
+from wals_spark.spark.training import loop as training
 
 logger = logging.getLogger("wals_spark")
 
@@ -41,7 +45,7 @@ def main() -> None:
             )
             phases.end("read and check")
             logger.info("read %s rows of %s", f"{checked.rows:,}", config.input.path)
-            blocks = blocking.lay_out(
+            blocks = blocking.build_blocks(
                 spark,
                 checked.table,
                 rows=checked.rows,
@@ -50,7 +54,7 @@ def main() -> None:
                 item_costs=checked.item_costs,
                 user_blocks=config.train.user_blocks,
                 item_blocks=config.train.item_blocks,
-                spread_above=config.train.spread_above,
+                heavy_row_threshold=config.train.heavy_row_threshold,
             )
             phases.end("lay out")
             logger.info(

@@ -13,20 +13,25 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
 
-from wals_spark.command_line import parse_settings, run
 from wals_spark.errors import ConfigError, TrainingError
-from wals_spark.pages.tuning_report import tuning_report
-from wals_spark.ranking_metrics import LOWER_IS_BETTER
-from wals_spark.search import Candidate, check_installed, propose
-from wals_spark.spark import blocking, evaluating, held_out, publishing, ratings, training
-from wals_spark.spark.blocking import Blocks
+from wals_spark.evaluation.metrics import LOWER_IS_BETTER
+from wals_spark.reports.tuning_report import tuning_report
+from wals_spark.settings.command_line import parse_settings, run
+from wals_spark.settings.tune import TuneSettings
+from wals_spark.spark import checking as ratings
+from wals_spark.spark import evaluate as evaluating
+from wals_spark.spark import held_out
 from wals_spark.spark.held_out import HeldOut
 from wals_spark.spark.histories import partitions
-from wals_spark.spark.rdd import Keyed
+from wals_spark.spark.model import publish as publishing
 from wals_spark.spark.session import open_session
 from wals_spark.spark.storage import REPORT, Storage
-from wals_spark.trials import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, read_leaderboard
-from wals_spark.tune_settings import TuneSettings
+from wals_spark.spark.training import build as blocking
+from wals_spark.spark.training import loop as training
+from wals_spark.spark.training.build import Blocks
+from wals_spark.spark.training.rdd import Keyed
+from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, read_leaderboard
+from wals_spark.tuning.proposals import Candidate, check_installed, propose
 
 logger = logging.getLogger("wals_spark")
 
@@ -68,7 +73,7 @@ class Course:
     tests: HeldOut
     data: dict[str, int]
 
-    def judge(self, users: Keyed, items: Keyed, width: int) -> float:
+    def evaluate_batch(self, users: Keyed, items: Keyed, width: int) -> float:
         """The metric that is searched by, of factors as they stand."""
         tables = {}
         for side, factors in ((self.blocks.users, users), (self.blocks.items, items)):
@@ -93,7 +98,7 @@ def prepared(spark: SparkSession, storage: Storage, settings: TuneSettings) -> I
             ratings.read(spark, settings.input), settings.input, implicit=config.train.implicit, decay=config.decay()
         )
         tested = ratings.check(ratings.read(spark, test, section="test"), test, section="test")
-        blocks = blocking.lay_out(
+        blocks = blocking.build_blocks(
             spark,
             checked.table,
             rows=checked.rows,
@@ -102,7 +107,7 @@ def prepared(spark: SparkSession, storage: Storage, settings: TuneSettings) -> I
             item_costs=checked.item_costs,
             user_blocks=config.train.user_blocks,
             item_blocks=config.train.item_blocks,
-            spread_above=config.train.spread_above,
+            heavy_row_threshold=config.train.heavy_row_threshold,
         )
         data = {
             "users": blocks.users.rows,
@@ -152,7 +157,7 @@ def search(course: Course, done: tuple[Trial, ...]) -> Leaderboard:
     return board
 
 
-class GivenUp(Exception):  # noqa: N818  # nothing is wrong
+class TrialPruned(Exception):  # noqa: N818  # nothing is wrong
     """A trial does worse than others did at this point."""
 
 
@@ -160,7 +165,7 @@ def run_trial(course: Course, candidate: Candidate) -> Trial:
     """Train with a candidate's settings and judge what comes out; what cannot be trained is a failed trial."""
     began = time.perf_counter()
     tune, blocks = course.settings.tune, course.blocks
-    looks: dict[int, float] = {}
+    intermediate_values: dict[int, float] = {}
     state, value, message = COMPLETE, None, ""
     try:
         config = course.settings.of_trial(candidate.values)
@@ -168,9 +173,9 @@ def run_trial(course: Course, candidate: Candidate) -> Trial:
 
         def look(iteration: int, users: Keyed, items: Keyed) -> None:
             if tune.pruner != "none" and iteration % tune.prune_every == 0:
-                looks[iteration] = course.judge(users, items, width)
-                if candidate.is_hopeless(iteration, looks[iteration]):
-                    raise GivenUp
+                intermediate_values[iteration] = course.evaluate_batch(users, items, width)
+                if candidate.should_prune(iteration, intermediate_values[iteration]):
+                    raise TrialPruned
 
         objectives = config.objectives(
             users=blocks.users.rows,
@@ -183,15 +188,15 @@ def run_trial(course: Course, candidate: Candidate) -> Trial:
             report=lambda _: None, inspect=look,
         )  # fmt: skip
         try:
-            value = course.judge(trained.user_factors, trained.item_factors, width)
+            value = course.evaluate_batch(trained.user_factors, trained.item_factors, width)
         finally:
-            trained.free()
-    except GivenUp:
-        state, value = PRUNED, looks[max(looks)]
+            trained.unpersist()
+    except TrialPruned:
+        state, value = PRUNED, intermediate_values[max(intermediate_values)]
     except (ConfigError, TrainingError) as error:
         state, message = FAILED, str(error)
     seconds = round(time.perf_counter() - began, 2)
-    return Trial(candidate.number, state, candidate.values, value, seconds, looks, message)
+    return Trial(candidate.number, state, candidate.values, value, seconds, intermediate_values, message)
 
 
 def _as_set(trial: Trial) -> str:

@@ -27,21 +27,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from wals_spark.planted import planted_ratings
+from wals_spark.arrays.types import AnyArray, Float32Array, Int64Array
+from wals_spark.local.synthetic import synthetic_ratings
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build/bench"
 ALPHA, REG_PARAM = 10.0, 0.1
 MLLIB_BLOCKS = (1, 2, 5)  # a core
 
-Factors = npt.NDArray[np.float32]
-Outcome = tuple[dict[str, Any], Factors, Factors]
+Outcome = tuple[dict[str, Any], Float32Array, Float32Array]
 
 
 def main() -> None:
@@ -105,7 +104,7 @@ def make(course: Course) -> None:
     rows, n_users, n_items = course.rows, course.rows * 70 // 9600, course.rows * 11 // 9600
     if course.crowd:
         rows, n_users = rows * 2 // 3, rows // 3
-    users, items, ratings = planted_ratings(rows, users=max(50, n_users), items=max(20, n_items))
+    users, items, ratings = synthetic_ratings(rows, users=max(50, n_users), items=max(20, n_items))
     if course.crowd:
         users, items, ratings = crowded(users, items, ratings, n_users)
     unfinished = FOLDER / "unfinished.parquet"
@@ -114,8 +113,8 @@ def make(course: Course) -> None:
 
 
 def crowded(
-    users: npt.NDArray[np.int64], items: npt.NDArray[np.int64], ratings: npt.NDArray[np.float32], n_users: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    users: Int64Array, items: Int64Array, ratings: Float32Array, n_users: int
+) -> tuple[Int64Array, Int64Array, Float32Array]:
     """The same with one more item, which every user has, and one more user, who has every item."""
     every_item = np.arange(items.max() + 2)
     users = np.concatenate([users, np.arange(n_users), np.full(len(every_item), n_users)])
@@ -154,7 +153,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def loss(users: npt.NDArray[Any], items: npt.NDArray[Any], ratings: npt.NDArray[Any], x: Factors, y: Factors) -> float:
+def loss(users: AnyArray, items: AnyArray, ratings: AnyArray, x: Float32Array, y: Float32Array) -> float:
     """The exact loss of the module's first lines; rows of factors by id, 0 where an id has none."""
     total = float(np.vdot(x.T.astype(np.float64) @ x, y.T.astype(np.float64) @ y))
     for begin in range(0, len(users), 1_000_000):
@@ -172,9 +171,12 @@ def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
     """Train with wals_spark on local Spark: from the table of interactions, ids and all."""
 
     def train_ours(course: Course) -> Outcome:
-        from wals_spark.config import load_config
-        from wals_spark.spark import blocking, publishing, ratings, training
+        from wals_spark.settings.train import load_config
+        from wals_spark.spark import checking as ratings
+        from wals_spark.spark.model import publish as publishing
         from wals_spark.spark.session import open_session
+        from wals_spark.spark.training import build as blocking
+        from wals_spark.spark.training import loop as training
 
         settings = [
             f"input.path={course.path}", "output.path=unused", f"train.rank={course.rank}",
@@ -192,10 +194,10 @@ def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
                 began = time.perf_counter()
                 ends = [0.0]
                 checked = ratings.check(ratings.read(spark, config.input), config.input)
-                blocks = blocking.lay_out(
+                blocks = blocking.build_blocks(
                     spark, checked.table, rows=checked.rows, duplicates="sum", work=f"{work}/blocks",
                     item_costs=checked.item_costs, user_blocks=course.blocks, item_blocks=course.blocks,
-                    spread_above=config.train.spread_above,
+                    heavy_row_threshold=config.train.heavy_row_threshold,
                 )  # fmt: skip
                 objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
                 ends[0] = time.perf_counter() - began
@@ -228,7 +230,7 @@ def of_ours(*chosen: str) -> Callable[[Course], Outcome]:
                     for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors)):
                         subprocess.run(["rm", "-rf", f"{work}/{side.name}"], check=True)
                         publishing.write_factors(spark, side, kept, f"{work}/{side.name}")
-                trained.free()
+                trained.unpersist()
             record["worker_idle_mib"] = memory_of_workers("VmRSS")
         return record, by_id(f"{work}/users"), by_id(f"{work}/items")
 
@@ -264,7 +266,7 @@ def data_of_a_task(blocks: Any, rank: int) -> float:
     return float(max(of_sides)) / 2**20
 
 
-def by_id(path: str) -> Factors:
+def by_id(path: str) -> Float32Array:
     """A factor table as a matrix whose row number is the id."""
     table = pq.read_table(path).combine_chunks()
     ids = table["id"].to_numpy()
@@ -355,7 +357,7 @@ PEERS: dict[str, Callable[[Course], Outcome]] = {
     "implicit-cg": of_implicit(use_cg=True),
     "implicit-exact": of_implicit(use_cg=False),
 }
-SYSTEMS = {**PEERS, "ours-unspread": of_ours("train.spread_above=1000000000000")}
+SYSTEMS = {**PEERS, "ours-unspread": of_ours("train.heavy_row_threshold=1000000000000")}
 
 
 def show(records: list[dict[str, Any]]) -> None:

@@ -13,9 +13,9 @@ import time
 import numpy as np
 import pyarrow as pa
 
-from wals_spark.config import load_config
-from wals_spark.fold_in import FoldIn
-from wals_spark.gramian import gramian
+from wals_spark.serving.fold_in import FoldIn
+from wals_spark.settings.train import load_config
+from wals_spark.solvers.gramian import gramian
 
 
 def main() -> None:

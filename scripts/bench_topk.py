@@ -27,11 +27,11 @@ from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 from rich.table import Table
 
-from wals_spark.features import feature_column
-from wals_spark.planted import planted_ratings
-from wals_spark.recommend_settings import DIRECTIONS
+from wals_spark.arrays.features import feature_column
+from wals_spark.local.synthetic import synthetic_ratings
+from wals_spark.settings.recommend import MODES
 from wals_spark.spark.item_table import item_table
-from wals_spark.spark.recommending import RankTask, recommend
+from wals_spark.spark.recommend import RankTask, recommend
 from wals_spark.spark.session import open_session
 
 FOLDER = Path(__file__).resolve().parent.parent / "build/bench-topk"
@@ -82,7 +82,7 @@ def make(chosen: argparse.Namespace) -> None:
             factors *= (1.0 + rng.pareto(3.0, size=(rows, 1))).astype(np.float32)
         table = pa.table({"id": np.arange(rows, dtype=np.int32), "features": feature_column(factors)})
         pq.write_table(table, unfinished / f"{name}.parquet", row_group_size=max(1000, rows // 16))
-    users, items, _ = planted_ratings(chosen.rows, users=chosen.users, items=chosen.items)
+    users, items, _ = synthetic_ratings(chosen.rows, users=chosen.users, items=chosen.items)
     pq.write_table(
         pa.table({"user": users.astype(np.int32), "item": items.astype(np.int32)}), unfinished / "seen.parquet"
     )
@@ -130,7 +130,7 @@ def ours(*, leave_out: bool) -> Callable[[SparkSession, argparse.Namespace], tup
         )
 
         def rank(some: DataFrame, n: int) -> None:
-            task = RankTask(item_table(items, width=chosen.rank), chosen.k, DIRECTIONS["items"])
+            task = RankTask(item_table(items, width=chosen.rank), chosen.k, MODES["items"])
             compute(recommend(some, task, n_queries=n, pairs=seen if leave_out else None))
 
         for _ in range(1 + len(MLLIB_BLOCK_SIZES)):  # as warm as MLlib's JVM is after its trials

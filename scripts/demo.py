@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from wals_spark.planted import Listening, planted_listening
+from wals_spark.arrays.types import Float32Array, FloatArray, Indices
+from wals_spark.local.synthetic import Listening, synthetic_listening
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path("build/demo")
@@ -31,7 +31,7 @@ console = Console(highlight=False, soft_wrap=True)
 def main() -> None:
     """Run all of it from the root of the checkout."""
     began = time.monotonic()
-    history = planted_listening()
+    history = synthetic_listening()
     write_interactions(history)
     command = ["jobs/train.py", "--config", "conf/demo.toml"]
     console.print(f"\n[bold]Training[/]: python {' '.join(command)}\n")
@@ -81,7 +81,7 @@ class Factors(NamedTuple):
     """A factor table: the row of each id, and the rows, shape (n, rank)."""
 
     row_of: dict[str, int]
-    rows: npt.NDArray[np.float32]
+    rows: Float32Array
 
 
 def read_factors(path: Path) -> Factors:
@@ -92,7 +92,7 @@ def read_factors(path: Path) -> Factors:
     return Factors(row_of, features.reshape(len(table), -1))
 
 
-def top_unseen(scores: npt.NDArray[np.floating], seen: npt.NDArray[np.intp], top: int = TOP) -> npt.NDArray[np.intp]:
+def top_unseen(scores: FloatArray, seen: Indices, top: int = TOP) -> Indices:
     """The highest-scored items but for those seen, best first."""
     scores = scores.copy()
     scores[seen] = -np.inf

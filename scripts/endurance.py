@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wals_spark.planted import planted_listening
+from wals_spark.local.synthetic import synthetic_listening
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build/endurance"
@@ -26,7 +26,7 @@ FOLDER = ROOT / "build/endurance"
 def main(iterations: int) -> None:
     """Run the main job once and read its events."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    history = planted_listening()
+    history = synthetic_listening()
     table = pa.table({"user": history.users, "item": history.items, "rating": history.plays})
     pq.write_table(table, FOLDER / "interactions.parquet")
     settings = (f"input.path={FOLDER}/interactions.parquet", f"output.path={FOLDER}/model", "train.rank=16",

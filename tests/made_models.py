@@ -7,12 +7,12 @@ from datetime import datetime, timezone
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wals_spark.config import load_config
-from wals_spark.events import HalfIteration
-from wals_spark.features import feature_column
-from wals_spark.gramian import as_json, gramian
-from wals_spark.manifest import manifest
-from wals_spark.objective import Loss
+from wals_spark.arrays.features import feature_column
+from wals_spark.objective.objective import Loss
+from wals_spark.run.events import HalfIteration
+from wals_spark.run.manifest import manifest
+from wals_spark.settings.train import load_config
+from wals_spark.solvers.gramian import as_json, gramian
 
 
 def write_model(folder, *, users, items, settings=()):

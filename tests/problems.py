@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import oracle
 from hypothesis import strategies as st
-from local_training import lay_out, start
 
-from wals_spark.confidence import FUNCTIONS, ITEM_WEIGHTS, Confidence, ItemWeight
-from wals_spark.objective import REG_SCALINGS, UNOBSERVED_ON, Objective
+from wals_spark.local.training import build_blocks, start
+from wals_spark.objective.confidence import FUNCTIONS, ITEM_WEIGHTS, Confidence, ItemWeight
+from wals_spark.objective.objective import REG_SCALINGS, UNOBSERVED_ON, Objective
 
 
 class Problem(NamedTuple):
@@ -49,7 +49,7 @@ class Problem(NamedTuple):
 
     def started(self, user_blocks=2, item_blocks=3):
         """Both sides laid out, with start factors."""
-        user_side, item_side, _ = lay_out(
+        user_side, item_side, _ = build_blocks(
             self.users, self.items, self.ratings,
             user_blocks=user_blocks, item_blocks=item_blocks, weights=self.weights,
         )  # fmt: skip

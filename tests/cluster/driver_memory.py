@@ -6,12 +6,12 @@ import json
 import resource
 import sys
 
-from wals_spark.config import Train
-from wals_spark.objective import Objective
-from wals_spark.spark.blocking import lay_out
-from wals_spark.spark.publishing import write_factors
+from wals_spark.objective.objective import Objective
+from wals_spark.settings.train import Train
+from wals_spark.spark.model.publish import write_factors
 from wals_spark.spark.session import open_session
-from wals_spark.spark.training import train
+from wals_spark.spark.training.build import build_blocks
+from wals_spark.spark.training.loop import train
 
 
 def main(n_users: int, work: str) -> None:
@@ -28,7 +28,7 @@ def main(n_users: int, work: str) -> None:
         ratings = spark.range(2 * n_users).selectExpr(
             f"concat('user ', id % {n_users}) user", "pmod(hash(id), 500) item", "1d rating"
         )
-        blocks = lay_out(
+        blocks = build_blocks(
             spark, ratings, rows=2 * n_users, duplicates="sum", work=f"{work}/blocks", user_blocks=4, item_blocks=4
         )
         look()

@@ -34,7 +34,7 @@ def interactions(cluster):
         f"--set={setting}"
         for setting in (
             "input.path=interactions.parquet", "output.path=model", "train.rank=8", "train.user_blocks=3",
-            "train.item_blocks=2", "train.spread_above=150",
+            "train.item_blocks=2", "train.heavy_row_threshold=150",
         )
     ]  # fmt: skip
 

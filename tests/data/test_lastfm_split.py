@@ -9,7 +9,7 @@ import oracle
 import pyarrow as pa
 import pytest
 
-from wals_spark.start import start_factors
+from wals_spark.solvers.start import start_factors
 
 INPUT = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2")
 COMMON = (

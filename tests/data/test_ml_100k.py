@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from local_training import train as train_here
 
-from wals_spark.config import load_config
+from wals_spark.local.training import train as train_here
+from wals_spark.settings.train import load_config
 
 PRESET = ("train.preset=mllib-explicit", "train.rank=10", "train.max_iter=15", "train.reg_param=0.1")
 

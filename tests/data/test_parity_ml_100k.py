@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from local_training import half_iteration, lay_out, set_factors, train
 from pyspark.ml.recommendation import ALS
 from scipy.sparse import csr_matrix
 
-from wals_spark.config import load_config
+from wals_spark.local.training import build_blocks, half_iteration, set_factors, train
+from wals_spark.settings.train import load_config
 from wals_spark.spark.session import open_session
 
 RANK, ITERATIONS, ALPHA = 16, 15, 4.0
@@ -97,7 +97,7 @@ def test_the_loss_after_15_iterations_is_the_peers_or_lower(peer, ratings, tmp_p
 
 def test_lenskits_item_factors_are_the_exact_solve_of_its_user_factors(ratings, tmp_path):
     x, y = of_lenskit(ratings, PEERS["lenskit"][1], tmp_path)
-    user_side, item_side, _ = lay_out(*ratings)
+    user_side, item_side, _ = build_blocks(*ratings)
     objectives = config_of("lenskit").objectives(users=len(x), items=len(y))
     set_factors(user_side, [x[user_side.ids[0].to_pylist()].astype(np.float32)], objectives["users"])
     half_iteration(item_side, user_side, objectives["items"])

@@ -5,11 +5,11 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wals_spark.planted import planted_listening
+from wals_spark.local.synthetic import synthetic_listening
 
 
 def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, tmp_path):
-    history = planted_listening(n_users=300)
+    history = synthetic_listening(n_users=300)
     table = pa.table({"who": history.users, "what": history.items, "plays": history.plays})
     pq.write_table(table, tmp_path / "plays.parquet")
     columns = ["input.path=plays.parquet", "input.user=who", "input.item=what", "input.rating=plays"]
@@ -42,7 +42,7 @@ def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, 
 
 
 def test_users_that_training_never_saw_are_folded_in_and_judged(run_job, tmp_path):
-    history = planted_listening(n_users=300)
+    history = synthetic_listening(n_users=300)
     plays = pa.table({"user": history.users, "item": history.items, "rating": history.plays})
     pq.write_table(plays, tmp_path / "plays.parquet")
     done = run_job("split", "input.path=plays.parquet", "split.by=users", "split.share=0.2", "output.path=parts")

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from problems import assert_same_rows
 
-from wals_spark.fold_in import FoldIn
+from wals_spark.serving.fold_in import FoldIn
 
 SETTINGS = ["input.path=plays", "input.rating=plays", "input.weight=trust", "input.timestamp=at"]
 MODEL = [

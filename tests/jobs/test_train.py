@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wals_spark.start import start_factors
+from wals_spark.solvers.start import start_factors
 
 TRAIN = str(Path(__file__).resolve().parents[2] / "jobs/train.py")
 

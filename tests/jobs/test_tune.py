@@ -12,7 +12,7 @@ import oracle
 import pyarrow as pa
 import pytest
 
-from wals_spark.start import start_factors
+from wals_spark.solvers.start import start_factors
 
 pytest.importorskip("optuna", reason="the extra tune")
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wals_spark.blocks import InBlock, out_block_from_pieces
+from wals_spark.blocks.in_out import InBlock, out_block_from_records
+from wals_spark.blocks.records import RECORD_BYTES, group_records, join_ids
 from wals_spark.errors import InputError
-from wals_spark.pieces import PIECE_BYTES, by_name_and_peer, join_ids
-from wals_spark.spark.blocking import lay_out
+from wals_spark.spark.training.build import build_blocks
 
 RNG = np.random.default_rng(0)
 PAIRS = sorted(
@@ -19,26 +19,26 @@ def ratings_of(spark, pairs, ratings=None, schema="user string, item long, ratin
     return spark.createDataFrame([(*pair, r) for pair, r in zip(pairs, ratings, strict=True)], schema)
 
 
-def laid_out(spark, tmp_path, table, **changes):
+def built(spark, tmp_path, table, **changes):
     options = {"rows": 1, "duplicates": "sum", "work": str(tmp_path / "work"), **changes}
-    return lay_out(spark, table, **options)
+    return build_blocks(spark, table, **options)
 
 
 def collected(side):
     """By block: ids, in-block, out-block."""
     found: dict = {block: [] for block in range(side.n_blocks)}
     for kind in ("ids", "in", "out"):
-        for block, pieces in enumerate(side.pieces(kind).glom().collect()):
-            assert {key for key, _ in pieces} <= {block}
-            found[block] += [piece for _, piece in pieces]
-    sorted_pieces = {block: by_name_and_peer(pieces) for block, pieces in found.items()}
+        for block, records in enumerate(side.records(kind).glom().collect()):
+            assert {key for key, _ in records} <= {block}
+            found[block] += [record for _, record in records]
+    sorted_pieces = {block: group_records(records) for block, records in found.items()}
     return {
         block: (
-            join_ids(pieces.get("ids", {}).get(0, ())).to_pylist(),
-            InBlock.from_pieces(pieces),
-            out_block_from_pieces(pieces),
+            join_ids(records.get("ids", {}).get(0, ())).to_pylist(),
+            InBlock.from_records(records),
+            out_block_from_records(records),
         )
-        for block, pieces in sorted_pieces.items()
+        for block, records in sorted_pieces.items()
     }
 
 
@@ -55,7 +55,7 @@ def matrix(solved, fixed):
 @pytest.mark.parametrize(("user_blocks", "item_blocks"), [(1, 1), (3, 7), (48, 5)])
 def test_both_sides_hold_the_interactions_in_any_number_of_blocks(spark, tmp_path, user_blocks, item_blocks):
     table = ratings_of(spark, PAIRS)
-    blocks = laid_out(spark, tmp_path, table, user_blocks=user_blocks, item_blocks=item_blocks)
+    blocks = built(spark, tmp_path, table, user_blocks=user_blocks, item_blocks=item_blocks)
     users, items = collected(blocks.users), collected(blocks.items)
     expected = {pair: float(n + 1) for n, pair in enumerate(PAIRS)}
     assert matrix(users, items) == expected
@@ -67,14 +67,14 @@ def test_both_sides_hold_the_interactions_in_any_number_of_blocks(spark, tmp_pat
 
 def test_blocks_are_chosen_from_the_cores_and_the_rows(spark, tmp_path):
     table = ratings_of(spark, PAIRS)
-    assert laid_out(spark, tmp_path, table, rows=100).users.n_blocks == 2  # local[2]
-    assert laid_out(spark, tmp_path, table, rows=30_000_001).items.n_blocks == 7
+    assert built(spark, tmp_path, table, rows=100).users.n_blocks == 2  # local[2]
+    assert built(spark, tmp_path, table, rows=30_000_001).items.n_blocks == 7
 
 
 def test_once_laid_out_the_source_is_not_needed(spark, tmp_path):
     source = tmp_path / "source"
     ratings_of(spark, PAIRS).write.parquet(str(source))
-    blocks = laid_out(spark, tmp_path, spark.read.parquet(str(source)))
+    blocks = built(spark, tmp_path, spark.read.parquet(str(source)))
     for file in source.iterdir():
         file.unlink()
     assert len(matrix(collected(blocks.users), collected(blocks.items))) == len(PAIRS)
@@ -84,7 +84,7 @@ def test_once_laid_out_the_source_is_not_needed(spark, tmp_path):
 def test_repeated_pairs_are_merged_by_policy_and_counted(spark, tmp_path, policy, expected):
     rows = [("u", 1, 4.0, 10.0), ("u", 1, 2.0, 20.0), ("u", 2, 1.0, 0.0)]
     table = spark.createDataFrame(rows, "user string, item long, rating double, timestamp double")
-    blocks = laid_out(spark, tmp_path, table, duplicates=policy)
+    blocks = built(spark, tmp_path, table, duplicates=policy)
     assert matrix(collected(blocks.users), collected(blocks.items)) == {("u", 1): expected, ("u", 2): 1.0}
     assert (blocks.observations, blocks.merged) == (2, 1)
 
@@ -94,11 +94,11 @@ def test_repeated_pairs_are_refused_with_examples_where_asked(spark, tmp_path):
     with pytest.raises(
         InputError, match=r"3 rows repeat a \(user, item\) pair, such as .*\('ü', 9223372036854775807\)"
     ):
-        laid_out(spark, tmp_path, table, duplicates="refuse")
+        built(spark, tmp_path, table, duplicates="refuse")
 
 
 def test_a_row_can_be_named_from_its_block_and_number(spark, tmp_path):
-    blocks = laid_out(spark, tmp_path, ratings_of(spark, PAIRS), user_blocks=3)
+    blocks = built(spark, tmp_path, ratings_of(spark, PAIRS), user_blocks=3)
     for block, (ids, _, _) in collected(blocks.users).items():
         assert blocks.users.id_of(block, len(ids) - 1) == ids[-1]
 
@@ -106,9 +106,9 @@ def test_a_row_can_be_named_from_its_block_and_number(spark, tmp_path):
 def test_no_piece_is_larger_than_a_piece_may_be(spark, tmp_path):
     # One user with 600,000 items, and each of those with one user: 2.4 MB of positions for the one row.
     table = spark.range(600_000).selectExpr("'u' user", "id item", "1d rating")
-    blocks = laid_out(spark, tmp_path, table, user_blocks=1, item_blocks=1)
-    sizes = blocks.users.pieces("in").map(lambda keyed: (keyed[1].name, len(keyed[1].payload))).collect()
+    blocks = built(spark, tmp_path, table, user_blocks=1, item_blocks=1)
+    sizes = blocks.users.records("in").map(lambda keyed: (keyed[1].name, len(keyed[1].payload))).collect()
     assert sorted(size for name, size in sizes if name == "positions.int32") == [
-        2_400_000 - PIECE_BYTES,
-        PIECE_BYTES,
+        2_400_000 - RECORD_BYTES,
+        RECORD_BYTES,
     ]

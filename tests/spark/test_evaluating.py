@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.judging import Protocol
-from wals_spark.ranking_metrics import Measures
-from wals_spark.spark.evaluating import evaluate
+from wals_spark.evaluation.metrics import Measures
+from wals_spark.evaluation.user_batch import Protocol
+from wals_spark.spark.evaluate import evaluate
 from wals_spark.spark.held_out import gathered
 
 ITEMS = [f"item {n}" for n in range(30)]

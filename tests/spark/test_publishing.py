@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from wals_spark.config import load_config
+from wals_spark.arrays.histogram import Histogram
+from wals_spark.blocks.records import RECORD_BYTES, cut
 from wals_spark.errors import ConfigError, TrainingError
-from wals_spark.events import HalfIteration
-from wals_spark.histogram import Histogram
-from wals_spark.manifest import manifest, new_version_name
-from wals_spark.objective import Loss
-from wals_spark.pieces import PIECE_BYTES, cut
-from wals_spark.spark.blocking import lay_out
-from wals_spark.spark.publishing import event_log, new_version, publish, write_factors
-from wals_spark.spark.rdd import by_block
+from wals_spark.objective.objective import Loss
+from wals_spark.run.events import HalfIteration
+from wals_spark.run.manifest import manifest, new_version_name
+from wals_spark.settings.train import load_config
+from wals_spark.spark.model.publish import event_log, new_version, publish, write_factors
 from wals_spark.spark.storage import Storage
+from wals_spark.spark.training.build import build_blocks
+from wals_spark.spark.training.rdd import by_block
 
 IDS = {
     "string": ["", "ä", "日本", "0", "x" * 300],
@@ -36,17 +36,19 @@ def storage(spark, tmp_path):
 def test_factor_tables_are_read_back_with_pyarrow_alone(spark, tmp_path, id_type):
     rows = [(i, "item", 1.0) for i in IDS[id_type]]
     table = spark.createDataFrame(rows, f"user {id_type}, item string, rating double")
-    blocks = lay_out(spark, table, rows=5, duplicates="sum", work=str(tmp_path / "w"), user_blocks=9, item_blocks=1)
+    blocks = build_blocks(
+        spark, table, rows=5, duplicates="sum", work=str(tmp_path / "w"), user_blocks=9, item_blocks=1
+    )
     # nine blocks: some of them stay empty
     by_id = {i: np.array([n, n + 0.25, -n], dtype=np.float32) for n, i in enumerate(IDS[id_type])}
 
-    def factors_of(block, pieces):
-        from wals_spark.pieces import join_ids
+    def factors_of(block, records):
+        from wals_spark.blocks.records import join_ids
 
-        ids = join_ids([piece for _, piece in pieces]).to_pylist()
-        return ((block, piece) for piece in cut("factors", np.array([by_id[i] for i in ids], dtype=np.float32)))
+        ids = join_ids([record for _, record in records]).to_pylist()
+        return ((block, record) for record in cut("factors", np.array([by_id[i] for i in ids], dtype=np.float32)))
 
-    factors = by_block(blocks.users.pieces("ids").mapPartitionsWithIndex(factors_of), 9)
+    factors = by_block(blocks.users.records("ids").mapPartitionsWithIndex(factors_of), 9)
     write_factors(spark, blocks.users, factors, str(tmp_path / "user_factors"))
     read = pq.read_table(tmp_path / "user_factors")
     assert [str(read.schema.field(name).type) for name in ("id", "features")] == [
@@ -58,12 +60,14 @@ def test_factor_tables_are_read_back_with_pyarrow_alone(spark, tmp_path, id_type
 
 def test_a_table_larger_than_a_piece_is_written_whole_and_a_short_one_is_refused(spark, tmp_path):
     n, rank = 70_000, 16  # 4.5 MB of factors
-    assert n * rank * 4 > 2 * PIECE_BYTES
+    assert n * rank * 4 > 2 * RECORD_BYTES
     table = spark.range(n).selectExpr("id user", "0L item", "1d rating")
-    blocks = lay_out(spark, table, rows=n, duplicates="sum", work=str(tmp_path / "w"), user_blocks=1, item_blocks=1)
+    blocks = build_blocks(
+        spark, table, rows=n, duplicates="sum", work=str(tmp_path / "w"), user_blocks=1, item_blocks=1
+    )
     values = np.arange(n * rank, dtype=np.float32).reshape(n, rank)
-    pieces = [(0, piece) for piece in cut("factors", values)]
-    whole = by_block(spark.sparkContext.parallelize(pieces, 2), 1)
+    records = [(0, record) for record in cut("factors", values)]
+    whole = by_block(spark.sparkContext.parallelize(records, 2), 1)
     write_factors(spark, blocks.users, whole, str(tmp_path / "user_factors"))
     read = pq.read_table(tmp_path / "user_factors")
     assert read["id"].to_pylist() == list(range(n))

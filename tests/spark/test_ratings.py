@@ -6,11 +6,11 @@ import pytest
 from chispa import assert_df_equality
 from pyspark.sql import functions as F
 
-from wals_spark.buckets import N_BUCKETS, bucket_of
-from wals_spark.confidence import Decay
-from wals_spark.config import Input
+from wals_spark.blocks.assignment import N_BUCKETS, bucket_of
 from wals_spark.errors import InputError
-from wals_spark.spark.ratings import check, read
+from wals_spark.objective.confidence import Decay
+from wals_spark.settings.train import Input
+from wals_spark.spark.checking import check, read
 
 GOOD = [("ann", "i1", 2.0), ("bob", "i2", 0.5)]
 SCHEMA = "user string, item string, rating double"

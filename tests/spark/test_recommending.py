@@ -3,15 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wals_spark.config import Ids
 from wals_spark.errors import InputError
-from wals_spark.ranking import top_k
-from wals_spark.recommend_settings import DIRECTIONS
+from wals_spark.ranking.top_k import top_k
+from wals_spark.settings.recommend import MODES
+from wals_spark.settings.train import Ids
+from wals_spark.spark.checking import read_ids
 from wals_spark.spark.histories import beside, gathered_beside
 from wals_spark.spark.item_table import item_table
-from wals_spark.spark.models import open_model
-from wals_spark.spark.ratings import read_ids
-from wals_spark.spark.recommending import RankTask, candidates, popularity, recommend, refuse_small_catalogue, served
+from wals_spark.spark.model.open import open_model
+from wals_spark.spark.recommend import RankTask, candidates, popularity, recommend, refuse_small_catalogue, served
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def model(spark):
 def test_users_for_items_are_items_for_users_turned_round(spark, model):
     users, items, user_factors, item_factors = model
     seen = spark.createDataFrame([(0, 3), (9, 3), (3, 0)], "user long, item long")
-    task = RankTask(item_table(user_factors, width=8), 5, DIRECTIONS["users"])
+    task = RankTask(item_table(user_factors, width=8), 5, MODES["users"])
     rows = recommend(item_factors, task, n_queries=30, pairs=seen)
     assert rows.columns == ["item", "rank", "user", "score"]
     expected = top_k(items, users, 7).positions * 3

@@ -6,17 +6,17 @@ import pyarrow.parquet as pq
 import pytest
 from problems import assert_same_rows
 
-from wals_spark.config import load_config
+from wals_spark.arrays.features import feature_column
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.features import feature_column
-from wals_spark.fold_in import FoldIn
-from wals_spark.fold_in_settings import FoldInSettings
-from wals_spark.gramian import gramian
-from wals_spark.objective import Objective
-from wals_spark.settings import load_settings
-from wals_spark.spark.blocking import lay_out
-from wals_spark.spark.publishing import gramian_of, write_factors
-from wals_spark.spark.refreshing import fold_in_users, of_known_items, others
+from wals_spark.objective.objective import Objective
+from wals_spark.serving.fold_in import FoldIn
+from wals_spark.settings.fold_in import FoldInSettings
+from wals_spark.settings.loader import load_settings
+from wals_spark.settings.train import load_config
+from wals_spark.solvers.gramian import gramian
+from wals_spark.spark.model.publish import gramian_of, write_factors
+from wals_spark.spark.training.batch_fold_in import drop_unknown_items, fold_in_users, others
+from wals_spark.spark.training.build import build_blocks
 
 
 def factors(spark, ids, kind="int"):
@@ -27,7 +27,7 @@ def test_interactions_of_unknown_items_go_and_ids_of_another_width_are_the_same_
     rows = [(1, 7, 1.0), (2**40, 7, 2.0), (1, 8, 3.0)]
     interactions = spark.createDataFrame(rows, "user bigint, item int, rating double")
     users, items = factors(spark, [1, 3]), factors(spark, [7, 9], "bigint")
-    known = of_known_items(interactions, users, items)
+    known = drop_unknown_items(interactions, users, items)
     assert sorted(map(tuple, known.collect())) == rows[:2]
     assert [(row.id, row.features) for row in others(users, known).collect()] == [(3, [1.0, 1.0])]
 
@@ -37,7 +37,7 @@ def test_text_ids_are_not_taken_for_the_models_integers(spark, kinds):
     interactions = spark.createDataFrame([], "user {}, item {}, rating double".format(*kinds))
     role = "user" if kinds[0] == "string" else "item"
     with pytest.raises(InputError, match=rf"input\.{role}: its ids are of type string, the model's of int; cast"):
-        of_known_items(interactions, factors(spark, [1]), factors(spark, [1]))
+        drop_unknown_items(interactions, factors(spark, [1]), factors(spark, [1]))
 
 
 def test_users_are_solved_against_a_table_of_many_files_whatever_the_blocks(spark, tmp_path):
@@ -51,10 +51,12 @@ def test_users_are_solved_against_a_table_of_many_files_whatever_the_blocks(spar
     ratings = rng.integers(1, 6, size=40).astype(float)
     columns = (column.tolist() for column in (users, items, ratings))
     table = spark.createDataFrame(list(zip(*columns, strict=True)), "user int, item long, rating double")
-    blocks = lay_out(spark, table, rows=40, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=30)
+    blocks = build_blocks(
+        spark, table, rows=40, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=30
+    )
     objective = Objective(reg_scaling="count")
     factors = fold_in_users(
-        blocks.users, blocks.items, dealt=blocks.dealt, item_factors=str(tmp_path / "items"), item_weights=None,
+        blocks.users, blocks.items, block_of_bucket=blocks.block_of_bucket, item_factors=str(tmp_path / "items"), item_weights=None,
         gramian=gramian(rows), objective=objective,
     )  # fmt: skip
     write_factors(spark, blocks.users, factors, str(tmp_path / "users"))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import local_training
 import numpy as np
 import pytest
 
-from wals_spark.blocks import out_block_pieces
-from wals_spark.half_iteration import Solver
-from wals_spark.objective import Objective
-from wals_spark.pieces import by_name_and_peer, cut, join, pieces_of
-from wals_spark.spark.local_files import Left, LocalFiles, Place
-from wals_spark.spark.tasks import HalfIterationTask, MergedSummaries, send_block, send_left_rows, solve_block
-from wals_spark.weighing import weigh
+from wals_spark.blocks.in_out import out_block_records
+from wals_spark.blocks.records import cut, group_records, join, records_of
+from wals_spark.blocks.weighted import weight_observations
+from wals_spark.local import training as local_training
+from wals_spark.objective.objective import Objective
+from wals_spark.solvers.half_iteration import Solver
+from wals_spark.spark.training.cache import BlockCache, CachedSide, CacheLocation
+from wals_spark.spark.training.tasks import (
+    HalfIterationTask,
+    MergedSummaries,
+    send_block,
+    send_cached_rows,
+    solve_block,
+)
 
 WIDTH, OBJECTIVE, SOLVER = 4, Objective(reg_param=0.5), Solver("cg", 3, relaxation=1.5)
 ELSEWHERE = "another-machine"
@@ -25,18 +31,18 @@ class Blocks:
         rng = np.random.default_rng(4)
         users, items = np.nonzero(rng.random((40, 30)) < 0.3)
         ratings = rng.integers(1, 9, size=len(users))
-        sides = local_training.lay_out(users, items, ratings, user_blocks=2, item_blocks=3)[:2]
-        self.weighed = {s.name: [weigh(block, OBJECTIVE, None) for block in s.in_blocks] for s in sides}
+        sides = local_training.build_blocks(users, items, ratings, user_blocks=2, item_blocks=3)[:2]
+        self.weighted = {s.name: [weight_observations(block, OBJECTIVE, None) for block in s.in_blocks] for s in sides}
         self.out_blocks = {side.name: side.out_blocks for side in sides}
         self.factors = {
             name: [rng.standard_normal((block.n_rows, WIDTH)).astype(np.float32) for block in blocks]
-            for name, blocks in self.weighed.items()
+            for name, blocks in self.weighted.items()
         }
         self.turns = {"items": 7, "users": 6}
-        self.places = {name: {} for name in self.weighed}
-        for name, blocks in self.weighed.items():
+        self.places = {name: {} for name in self.weighted}
+        for name, blocks in self.weighted.items():
             for number, block in enumerate(blocks):
-                files = LocalFiles.of("training", name, number)
+                files = BlockCache.of("training", name, number)
                 files.save_blocks(block, self.out_blocks[name][number])
                 files.save_factors(self.factors[name][number], self.turns[name])
                 self.places[name][number] = files.place
@@ -44,28 +50,33 @@ class Blocks:
         self.summaries = sc.accumulator({}, MergedSummaries())
 
     def left(self, name, elsewhere=()):
-        moved = {block: Place(ELSEWHERE, self.places[name][block].folder) for block in elsewhere}
-        return Left({**self.places[name], **moved}, self.turns[name])
+        moved = {block: CacheLocation(ELSEWHERE, self.places[name][block].folder) for block in elsewhere}
+        return CachedSide({**self.places[name], **moved}, self.turns[name])
 
     def rows_of(self, source, *, to):
         """What an item block that has been sent everything sends."""
-        pieces = [*out_block_pieces(self.out_blocks["items"][source]), *cut("factors", self.factors["items"][source])]
-        sent = send_block(source, [(source, piece) for piece in pieces], width=WIDTH, carried=OBJECTIVE.carried)
-        return [(block, piece) for block, piece in sent if block == to]
+        records = [*out_block_records(self.out_blocks["items"][source]), *cut("factors", self.factors["items"][source])]
+        sent = send_block(
+            source,
+            [(source, record) for record in records],
+            width=WIDTH,
+            unobserved_weight_in_confidence=OBJECTIVE.unobserved_weight_in_confidence,
+        )
+        return [(block, record) for block, record in sent if block == to]
 
-    def solved(self, block, pieces, left=None):
+    def solved(self, block, records, left=None):
         self.summaries.value = {}
         task = HalfIterationTask(8, "users", OBJECTIVE, self.summaries, SOLVER, turn=8, left=left)
-        solved = list(solve_block(block, pieces, task=task, gramian=self.gramian))
+        solved = list(solve_block(block, records, task=task, gramian=self.gramian))
         assert all(to == block for to, _ in solved)
-        factors = join(pieces_of(by_name_and_peer(piece for _, piece in solved), "factors"), np.float32)
+        factors = join(records_of(group_records(record for _, record in solved), "factors"), np.float32)
         return factors.reshape(-1, WIDTH), self.summaries.value[8, block]
 
     def as_sent(self, block):
         """What comes out when a task is sent all that it needs."""
-        pieces = [*self.weighed["users"][block].pieces(), *cut("factors", self.factors["users"][block])]
+        records = [*self.weighted["users"][block].records(), *cut("factors", self.factors["users"][block])]
         received = [row for source in range(3) for row in self.rows_of(source, to=block)]
-        return self.solved(block, [*((block, piece) for piece in pieces), *received])
+        return self.solved(block, [*((block, record) for record in records), *received])
 
 
 @pytest.fixture
@@ -95,15 +106,29 @@ def test_a_task_that_misses_something_says_so_and_solves_nothing(blocks, users_e
 
 
 def test_rows_are_sent_to_other_machines_and_to_no_block_of_this_one(blocks):
-    sent = list(send_left_rows(2, [], fixed=blocks.left("items"), destinations=blocks.left("users", [1]), carried=1.0))
+    sent = list(
+        send_cached_rows(
+            2,
+            [],
+            fixed=blocks.left("items"),
+            destinations=blocks.left("users", [1]),
+            unobserved_weight_in_confidence=1.0,
+        )
+    )
     assert sent == blocks.rows_of(2, to=1)
     assert sent
-    gone = send_left_rows(2, [], fixed=blocks.left("items", [2]), destinations=blocks.left("users", [1]), carried=1.0)
+    gone = send_cached_rows(
+        2,
+        [],
+        fixed=blocks.left("items", [2]),
+        destinations=blocks.left("users", [1]),
+        unobserved_weight_in_confidence=1.0,
+    )
     assert not list(gone)
 
 
 def test_a_block_keeps_the_factors_that_a_repeated_task_would_start_from_and_none_older(blocks):
-    files = LocalFiles.at(blocks.places["users"][1])
+    files = BlockCache.at(blocks.places["users"][1])
     rows = blocks.factors["users"][1]
     for turn in (8, 10):
         files.save_factors(rows * turn, turn)
@@ -115,13 +140,13 @@ def test_a_block_keeps_the_factors_that_a_repeated_task_would_start_from_and_non
 
 
 def test_a_training_takes_the_place_of_an_earlier_one(blocks):
-    weighed, out_block = blocks.weighed["items"][0], blocks.out_blocks["items"][0]
-    files = LocalFiles.of("later", "items", 0)
-    files.save_blocks(weighed, out_block)
-    np.testing.assert_array_equal(files.weighed().positions, weighed.positions)
+    weighted, out_block = blocks.weighted["items"][0], blocks.out_blocks["items"][0]
+    files = BlockCache.of("later", "items", 0)
+    files.save_blocks(weighted, out_block)
+    np.testing.assert_array_equal(files.weighted().positions, weighted.positions)
     assert {to: rows.tolist() for to, rows in files.out_block().items()} == {
         to: rows.tolist() for to, rows in out_block.items()
     }
     with pytest.raises(FileNotFoundError):
-        LocalFiles.at(blocks.places["items"][0]).weighed()
-    assert LocalFiles.at(blocks.places["items"][1]).weighed().n_rows == blocks.weighed["items"][1].n_rows
+        BlockCache.at(blocks.places["items"][0]).weighted()
+    assert BlockCache.at(blocks.places["items"][1]).weighted().n_rows == blocks.weighted["items"][1].n_rows

@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import shutil
 
-import local_training
 import numpy as np
 import oracle
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from wals_spark.confidence import Confidence
-from wals_spark.config import Train, load_config
+from wals_spark.blocks.records import group_records, join, join_ids
 from wals_spark.errors import TrainingError
-from wals_spark.objective import Objective
-from wals_spark.pieces import by_name_and_peer, join, join_ids
-from wals_spark.spark.blocking import lay_out
-from wals_spark.spark.rdd import side_by_side
-from wals_spark.spark.training import train
-from wals_spark.start import start_factors
+from wals_spark.local import training as local_training
+from wals_spark.objective.confidence import Confidence
+from wals_spark.objective.objective import Objective
+from wals_spark.settings.train import Train, load_config
+from wals_spark.solvers.start import start_factors
+from wals_spark.spark.training.build import build_blocks
+from wals_spark.spark.training.loop import train
+from wals_spark.spark.training.rdd import zip_partitions
 
 RNG = np.random.default_rng(1)
 N_USERS, N_ITEMS = 60, 25
@@ -37,7 +37,7 @@ def interactions(spark):
 
 def trained_on(spark, path, table, settings=SETTINGS, objective=OBJECTIVE, report=lambda events: None):
     """Factors by id of both sides, and the events."""
-    blocks = lay_out(
+    blocks = build_blocks(
         spark, table, rows=1, duplicates="sum", work=str(path), user_blocks=settings.user_blocks,
         item_blocks=settings.item_blocks,
     )  # fmt: skip
@@ -47,16 +47,16 @@ def trained_on(spark, path, table, settings=SETTINGS, objective=OBJECTIVE, repor
         by_id(side, kept, settings.rank)
         for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors))
     ]
-    trained.free()
+    trained.unpersist()
     return (*factors, trained)
 
 
 def by_id(side, factors, rank):
     found = {}
-    for block in side_by_side(side.pieces("ids"), factors).glom().collect():
-        pieces = by_name_and_peer(piece for _, piece in block)
-        ids = join_ids(pieces.get("ids", {}).get(0, ())).to_pylist()
-        rows = join(pieces.get("factors", {}).get(0, ()), np.float32).reshape(-1, rank)
+    for block in zip_partitions(side.records("ids"), factors).glom().collect():
+        records = group_records(record for _, record in block)
+        ids = join_ids(records.get("ids", {}).get(0, ())).to_pylist()
+        rows = join(records.get("factors", {}).get(0, ()), np.float32).reshape(-1, rank)
         found.update(zip(ids, rows, strict=True))
     return found
 
@@ -65,13 +65,13 @@ def matrix(factors):
     return np.stack([factors[i] for i in sorted(factors)])
 
 
-@pytest.mark.parametrize(("first_side", "spread_above"), [("users", 0), ("items", 0), ("items", 7)])
+@pytest.mark.parametrize(("first_side", "heavy_row_threshold"), [("users", 0), ("items", 0), ("items", 7)])
 def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_loss(
-    spark, tmp_path, first_side, spread_above
+    spark, tmp_path, first_side, heavy_row_threshold
 ):
     settings = Train(
         rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5, solver="cholesky",
-        relaxation=1.7, spread_above=spread_above,
+        relaxation=1.7, heavy_row_threshold=heavy_row_threshold,
     )  # fmt: skip
     users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
     c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
@@ -123,15 +123,15 @@ def test_an_item_that_every_user_has_and_users_of_many_items_are_summed_by_all_b
     weights = []
     results = []
     for limit in (1000, 10):
-        settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, spread_above=limit)
-        blocks = lay_out(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path / f"{limit}"),
+        settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, heavy_row_threshold=limit)
+        blocks = build_blocks(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path / f"{limit}"),
                          user_blocks=3, item_blocks=2)  # fmt: skip
         objectives = {"users": OBJECTIVE, "items": OBJECTIVE}
         trained = train(
             spark.sparkContext, blocks.users, blocks.items, settings, objectives, lambda _: None, weights.append
         )
         results.append((matrix(by_id(blocks.users, trained.user_factors, 6)), trained.events[-1].loss.total))
-        trained.free()
+        trained.unpersist()
         assert caplog.text.count("is summed by the blocks of") == (0 if limit == 1000 else 2)
     (users, loss), (spread_users, spread_loss) = results
     np.testing.assert_allclose(spread_users, users, rtol=1e-3, atol=1e-3 * np.abs(users).max())
@@ -158,11 +158,11 @@ def test_where_all_is_on_one_machine_nothing_is_shuffled_from_the_second_iterati
 
 
 @pytest.mark.parametrize(
-    ("lost", "when", "said", "spread_above"),  # said twice: each side has lost its own
+    ("lost", "when", "said", "heavy_row_threshold"),  # said twice: each side has lost its own
     [("blocks", [4], 2, 0), ("factors", [4], 2, 0), ("factors", [3, 4, 5, 6, 7], 3, 0), ("blocks", [4], 2, 7)],
 )
 def test_what_was_left_on_a_machine_is_sent_where_it_is_missing(
-    spark, tmp_path, local_dir, caplog, lost, when, said, spread_above
+    spark, tmp_path, local_dir, caplog, lost, when, said, heavy_row_threshold
 ):  # fmt: skip
     def left():
         return [folder for folder in local_dir.glob("*/wals_spark/*") if folder.is_dir()]
@@ -181,7 +181,7 @@ def test_what_was_left_on_a_machine_is_sent_where_it_is_missing(
                     for file in folder.glob("factors-*.npy"):
                         file.unlink()
 
-    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, spread_above=spread_above)
+    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=heavy_row_threshold)
     caplog.set_level("INFO", "wals_spark")
     users, items, _ = trained_on(spark, tmp_path / "lost", interactions(spark), settings, report=lose)
     assert caplog.text.count("so it is sent to them") == said
@@ -288,7 +288,7 @@ def test_weights_popularity_biases_and_mean_arrive_where_they_are_used(spark, tm
     weights = np.random.default_rng(2).choice([0.5, 1.0, 2.0], size=len(USERS))
     rows = zip(USERS.tolist(), ITEMS.tolist(), RATINGS.tolist(), weights.tolist(), strict=True)
     table = spark.createDataFrame(list(rows), "user long, item int, rating double, weight double")
-    blocks = lay_out(spark, table, rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3, item_blocks=2)
+    blocks = build_blocks(spark, table, rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3, item_blocks=2)
     objectives = config.objectives(
         users=N_USERS, items=N_ITEMS, mean_rating=blocks.mean_rating, largest_item_count=blocks.largest_item_count
     )
@@ -306,11 +306,11 @@ def test_weights_popularity_biases_and_mean_arrive_where_they_are_used(spark, tm
         size = np.abs(matrix(rows_of)).max()  # blocks differ, and three steps amplify the rounding of that
         found = matrix(by_id(side, kept, config.train.width))
         np.testing.assert_allclose(found, matrix(rows_of), rtol=1e-3, atol=1e-3 * size)
-    trained.free()
+    trained.unpersist()
 
 
 def test_between_iterations_one_can_look_at_the_factors_that_as_many_iterations_give_and_end_it_there(spark, tmp_path):
-    blocks = lay_out(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3)
+    blocks = build_blocks(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3)
     objectives = {"users": OBJECTIVE, "items": OBJECTIVE}
     seen = {}
 
@@ -331,5 +331,5 @@ def test_between_iterations_one_can_look_at_the_factors_that_as_many_iterations_
         (blocks.users, blocks.items), (done.user_factors, done.item_factors), seen[2], strict=True
     ):
         np.testing.assert_array_equal(matrix(by_id(side, factors, 6)), looked)
-    done.free()
+    done.unpersist()
     assert list(seen) == [1, 2]

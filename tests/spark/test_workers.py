@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from wals_spark.config import load_config
-from wals_spark.judging import Protocol
-from wals_spark.ranking_metrics import Measures
-from wals_spark.recommend_settings import DIRECTIONS
-from wals_spark.spark.blocking import lay_out
-from wals_spark.spark.evaluating import evaluate
+from wals_spark.evaluation.metrics import Measures
+from wals_spark.evaluation.user_batch import Protocol
+from wals_spark.settings.recommend import MODES
+from wals_spark.settings.train import load_config
+from wals_spark.spark.checking import check
+from wals_spark.spark.evaluate import evaluate
 from wals_spark.spark.held_out import gathered
 from wals_spark.spark.item_table import item_table
-from wals_spark.spark.publishing import write_factors, write_item_weights
-from wals_spark.spark.ratings import check
-from wals_spark.spark.recommending import RankTask, reason_task, recommend
-from wals_spark.spark.training import train
+from wals_spark.spark.model.publish import write_factors, write_item_weights
+from wals_spark.spark.recommend import RankTask, explanation_task, recommend
+from wals_spark.spark.training.build import build_blocks
+from wals_spark.spark.training.loop import train
 
 
 def of_rdds(spark):
@@ -38,7 +38,7 @@ def of_tables(spark):
         import numpy as np
         import pyarrow as pa
 
-        from wals_spark.arrow import as_arrow
+        from wals_spark.arrays.arrow import as_arrow
 
         list(batches)
         yield pa.record_batch([as_arrow(np.array([os.getpid()]))], names=["process"])
@@ -55,7 +55,7 @@ def test_no_worker_has_pandas_after_training_publishing_recommending_and_judging
     options = ["train.rank=4", "train.max_iter=3", "confidence.item_weight=power"]
     config = load_config(None, ["input.path=-", "output.path=-", *options])
     checked = check(raw, config.input)
-    blocks = lay_out(spark, checked.table, rows=2000, duplicates="sum", work=str(tmp_path / "work"))
+    blocks = build_blocks(spark, checked.table, rows=2000, duplicates="sum", work=str(tmp_path / "work"))
     objectives = config.objectives(users=50, items=37, largest_item_count=blocks.largest_item_count)
     trained = train(spark.sparkContext, blocks.users, blocks.items, config.train, objectives, lambda events: None)
     for side, factors in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors)):
@@ -63,8 +63,8 @@ def test_no_worker_has_pandas_after_training_publishing_recommending_and_judging
     write_item_weights(spark, blocks.items, objectives["items"], str(tmp_path / "weights"))
     users, items, weights = (spark.read.parquet(str(tmp_path / name)) for name in ("users", "items", "weights"))
 
-    reasons = reason_task(items, weights, n=2, objective=objectives["users"], gramian=gramian, duplicates="sum")
-    task = RankTask(item_table(items, width=4), 3, DIRECTIONS["items"], reasons=reasons)
+    reasons = explanation_task(items, weights, n=2, objective=objectives["users"], gramian=gramian, duplicates="sum")
+    task = RankTask(item_table(items, width=4), 3, MODES["items"], reasons=reasons)
     assert recommend(users, task, n_queries=50, pairs=checked.table.where("item != '3'")).count() > 0
     with gathered(checked.table.where("item = '3'"), n_partitions=2) as held_out:
         protocol = Protocol(Measures(("recall",), (3,)), replicates=2)

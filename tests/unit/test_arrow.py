@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wals_spark.arrow import as_arrow, as_binary, as_numpy
+from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy
 
 DTYPES = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)] + ["float32", "float64"]
 numbers = st.sampled_from(DTYPES).flatmap(lambda dtype: hnp.arrays(dtype, st.integers(0, 30)))
@@ -89,7 +89,7 @@ def test_a_single_payload_is_not_copied():
 def test_none_of_it_imports_pandas():
     pytest.importorskip("pandas")
     program = (
-        "import sys, numpy as np, pyarrow as pa; from wals_spark.arrow import as_arrow, as_binary, as_numpy;"
+        "import sys, numpy as np, pyarrow as pa; from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy;"
         "a = as_arrow(np.arange(5)); as_numpy(pa.chunked_array([a, pa.nulls(2, a.type)]), null=1); as_binary([b'x']);"
         "sys.exit('pandas' in sys.modules)"
     )

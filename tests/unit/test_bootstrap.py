@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.bootstrap import Sums, estimates, poisson_times
+from wals_spark.evaluation.bootstrap import Sums, estimates, poisson_times
 
 
 def keys(n, seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wals_spark.buckets import N_BUCKETS, balanced, bucket_of
+from wals_spark.blocks.assignment import N_BUCKETS, assign_by_cost, bucket_of
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_bucket_is_of_the_id_alone_whatever_its_neighbours_and_its_width():
 @pytest.mark.parametrize("n_blocks", [1, 2, 7, 100])
 def test_blocks_of_long_tailed_items_cost_alike(n_blocks):
     costs = (1e6 / (np.random.default_rng(0).permutation(N_BUCKETS) + 20.0)).astype(np.int64)
-    blocks = balanced(costs, n_blocks)
+    blocks = assign_by_cost(costs, n_blocks)
     by_block = np.bincount(blocks, weights=costs, minlength=n_blocks)
     assert by_block.max() < 1.01 * by_block.mean()
 
@@ -36,13 +36,13 @@ def test_blocks_of_long_tailed_items_cost_alike(n_blocks):
 def test_a_bucket_that_costs_more_than_a_block_has_one_for_itself_and_no_block_is_empty():
     costs = np.ones(N_BUCKETS, dtype=np.int64)
     costs[5] = 10 * N_BUCKETS
-    blocks = balanced(costs, 8)
+    blocks = assign_by_cost(costs, 8)
     assert np.flatnonzero(blocks == blocks[5]).tolist() == [5]
-    assert np.bincount(balanced(np.zeros(N_BUCKETS, dtype=np.int64), 9), minlength=9).min() >= N_BUCKETS // 9
+    assert np.bincount(assign_by_cost(np.zeros(N_BUCKETS, dtype=np.int64), 9), minlength=9).min() >= N_BUCKETS // 9
 
 
 def test_a_bucket_of_a_row_that_others_sum_costs_its_block_no_more_than_a_mean_one():
     costs = np.full(N_BUCKETS, 10)
     costs[5] = 10**9
-    of_block = np.bincount(balanced(costs, 8, row_limit=10**6), minlength=8)
+    of_block = np.bincount(assign_by_cost(costs, 8, row_limit=10**6), minlength=8)
     assert of_block.max() - of_block.min() <= 1

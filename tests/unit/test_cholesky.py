@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.cholesky import cholesky_solve, first_indefinite
+from wals_spark.solvers.cholesky import cholesky_solve, first_indefinite
 
 
 @given(st.integers(0, 40), st.integers(1, 20), st.integers(0, 2**32 - 1))

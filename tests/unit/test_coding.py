@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.coding import at_most_one_each, coded, narrowest, shorter, times_each, together
+from wals_spark.arrays.dictionary import (
+    as_float32_if_exact,
+    compact_dictionary,
+    concatenate_dictionaries,
+    count_indices,
+    dictionary_encode,
+    narrow_integers,
+)
 
 values = st.lists(st.floats(width=32, allow_nan=False) | st.sampled_from([1.0, 2.0, 5.0]), max_size=30)
 
@@ -13,10 +20,10 @@ values = st.lists(st.floats(width=32, allow_nan=False) | st.sampled_from([1.0, 2
 @given(values)
 def test_levels_are_distinct_and_give_the_values_back(numbers):
     array = np.array(numbers, dtype=np.float32)
-    codes, levels = coded(array)
-    np.testing.assert_array_equal(levels[codes], array)
-    assert levels.dtype == np.float32
-    assert len(np.unique(levels.view(np.uint32))) == len(levels) <= len(array)
+    indices, dictionary = dictionary_encode(array)
+    np.testing.assert_array_equal(dictionary[indices], array)
+    assert dictionary.dtype == np.float32
+    assert len(np.unique(dictionary.view(np.uint32))) == len(dictionary) <= len(array)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +31,7 @@ def test_levels_are_distinct_and_give_the_values_back(numbers):
 )
 def test_numbers_take_the_fewest_bytes_that_hold_the_largest(n_distinct, size):
     numbers = np.array([0, max(0, n_distinct - 1)])
-    narrow = narrowest(numbers, n_distinct)
+    narrow = narrow_integers(numbers, n_distinct)
     assert narrow.dtype.itemsize == size
     np.testing.assert_array_equal(narrow, numbers)
 
@@ -35,7 +42,7 @@ def test_numbers_take_the_fewest_bytes_that_hold_the_largest(n_distinct, size):
 )
 def test_numbers_take_four_bytes_where_these_hold_them_exactly(numbers, size):
     values = np.array(numbers)
-    short = shorter(values)
+    short = as_float32_if_exact(values)
     assert short.dtype.itemsize == size
     assert short.tolist() == numbers
     assert not np.shares_memory(short, values)
@@ -47,29 +54,29 @@ def test_numbers_take_four_bytes_where_these_hold_them_exactly(numbers, size):
 ])  # fmt: skip
 def test_values_that_nearly_all_differ_are_levels_of_their_own(n, n_distinct, n_levels):
     values = np.random.default_rng(0).permutation(np.arange(n) % max(1, n_distinct)).astype(np.float32)
-    codes, levels = coded(values)
-    np.testing.assert_array_equal(levels[codes], values)
-    assert len(levels) == n_levels
+    indices, dictionary = dictionary_encode(values)
+    np.testing.assert_array_equal(dictionary[indices], values)
+    assert len(dictionary) == n_levels
 
 
 @given(values, st.data())
 def test_a_part_of_the_values_does_not_carry_more_levels_than_values(numbers, data):
-    codes, levels = coded(np.array(numbers, dtype=np.float32))
-    begin = data.draw(st.integers(0, len(codes)))
-    part, used = at_most_one_each(codes[begin:], levels)
-    np.testing.assert_array_equal(used[part], levels[codes[begin:]])
+    indices, dictionary = dictionary_encode(np.array(numbers, dtype=np.float32))
+    begin = data.draw(st.integers(0, len(indices)))
+    part, used = compact_dictionary(indices[begin:], dictionary)
+    np.testing.assert_array_equal(used[part], dictionary[indices[begin:]])
     assert len(used) <= len(part)
 
 
 @given(st.lists(values, min_size=1, max_size=4))
 def test_parts_put_together_have_each_level_once(parts):
     arrays = [np.array(part, dtype=np.float32) for part in parts]
-    codes, levels = together([coded(array) for array in arrays])
-    np.testing.assert_array_equal(levels[codes], np.concatenate(arrays))
-    assert len(np.unique(levels.view(np.uint32))) == len(levels)
+    indices, dictionary = concatenate_dictionaries([dictionary_encode(array) for array in arrays])
+    np.testing.assert_array_equal(dictionary[indices], np.concatenate(arrays))
+    assert len(np.unique(dictionary.view(np.uint32))) == len(dictionary)
 
 
 @pytest.mark.parametrize(("n", "n_codes"), [(3, 0), (3, 2**17 + 5), (2**18, 2**18 + 1)])
 def test_numbers_are_counted_a_part_at_a_time_as_all_at_once(n, n_codes):
-    codes = np.random.default_rng(0).integers(n, size=n_codes).astype(np.int32)
-    np.testing.assert_array_equal(times_each(codes, n), np.bincount(codes, minlength=n))
+    indices = np.random.default_rng(0).integers(n, size=n_codes).astype(np.int32)
+    np.testing.assert_array_equal(count_indices(indices, n), np.bincount(indices, minlength=n))

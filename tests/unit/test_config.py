@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from wals_spark.confidence import Decay
-from wals_spark.config import Config, load_config
 from wals_spark.errors import ConfigError
-from wals_spark.settings import describe_settings
+from wals_spark.objective.confidence import Decay
+from wals_spark.settings.loader import describe_settings
+from wals_spark.settings.train import Config, load_config
 
 PATHS = ["input.path=in", "output.path=out"]
 

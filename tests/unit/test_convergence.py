@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from wals_spark.convergence import gain_is_small, refuse_rising_loss
 from wals_spark.errors import TrainingError
-from wals_spark.events import HalfIteration
-from wals_spark.objective import Loss
+from wals_spark.objective.objective import Loss
+from wals_spark.run.convergence import gain_is_small, refuse_rising_loss
+from wals_spark.run.events import HalfIteration
 
 
 def falling_to(*totals):

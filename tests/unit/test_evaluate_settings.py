@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from wals_spark.errors import ConfigError
-from wals_spark.evaluate_settings import EvaluateSettings
-from wals_spark.settings import load_settings
+from wals_spark.settings.evaluate import EvaluateSettings
+from wals_spark.settings.loader import load_settings
 
 NEEDED = ("model.path=m", "test.path=t")
 

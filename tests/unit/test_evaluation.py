@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from wals_spark.bootstrap import Sums
-from wals_spark.evaluation import as_table, caveats, metrics_of
-from wals_spark.ranking_metrics import Measures
+from wals_spark.evaluation.bootstrap import Sums
+from wals_spark.evaluation.metrics import Measures
+from wals_spark.evaluation.results import as_table, caveats, metrics_of
 
 
 def test_metrics_stand_by_name_and_k_with_popularity_beside_them():

@@ -4,9 +4,9 @@ import io
 import json
 import logging
 
-from wals_spark.events import HalfIteration, as_jsonl
-from wals_spark.objective import Loss
-from wals_spark.progress import progress
+from wals_spark.objective.objective import Loss
+from wals_spark.run.events import HalfIteration, as_jsonl
+from wals_spark.run.progress import progress
 
 EVENTS = [
     HalfIteration(1, 30, "items", 5, 0.25, Loss(3.0, 2.0, 1.0)),

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wals_spark.config import load_config
-from wals_spark.explanation import describe_objective, describe_weights
-from wals_spark.histogram import Histogram
+from wals_spark.arrays.histogram import Histogram
+from wals_spark.run.objective_summary import describe_objective, describe_weights
+from wals_spark.settings.train import load_config
 
 PATHS = ["input.path=in", "output.path=out"]
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.export import Stored, augmented_items, augmented_queries, longest, recall
-from wals_spark.export_files import write_export
-from wals_spark.export_settings import ExportOptions, ExportSettings
-from wals_spark.settings import load_settings
+from wals_spark.serving.vector_files import write_export
+from wals_spark.serving.vectors import Stored, augmented_items, augmented_queries, longest, recall
+from wals_spark.settings.export import ExportOptions, ExportSettings
+from wals_spark.settings.loader import load_settings
 
 
 @given(st.integers(1, 40), st.integers(1, 20), st.integers(0, 2**32 - 1))

@@ -8,16 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from local_training import half_iteration
 from made_models import write_model
 from problems import assert_same_rows, matrix, problems
 
+from wals_spark.arrays.features import feature_column, feature_rows
+from wals_spark.blocks.weighted import item_weights
 from wals_spark.errors import InputError
-from wals_spark.features import feature_column, feature_rows
-from wals_spark.fold_in import FoldIn
-from wals_spark.gramian import gramian
-from wals_spark.objective import Objective
-from wals_spark.weighing import item_weights
+from wals_spark.local.training import half_iteration
+from wals_spark.objective.objective import Objective
+from wals_spark.serving.fold_in import FoldIn
+from wals_spark.solvers.gramian import gramian
 
 
 def trained_problem(problem):

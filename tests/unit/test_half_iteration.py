@@ -7,15 +7,15 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_training import half_iteration, lay_out, start
 from problems import assert_same_rows, matrix, problems
 from scipy.optimize import nnls
 
-from wals_spark.blocks import InBlock
-from wals_spark.confidence import Confidence, ItemWeight
-from wals_spark.half_iteration import Solver, solve_rows
-from wals_spark.objective import Objective
-from wals_spark.weighing import WeighedBlock, weigh
+from wals_spark.blocks.in_out import InBlock
+from wals_spark.blocks.weighted import WeightedBlock, weight_observations
+from wals_spark.local.training import build_blocks, half_iteration, start
+from wals_spark.objective.confidence import Confidence, ItemWeight
+from wals_spark.objective.objective import Objective
+from wals_spark.solvers.half_iteration import Solver, solve_rows
 
 
 @given(problems())
@@ -51,14 +51,14 @@ def test_relaxed_rows_go_on_beyond_the_dense_solve_report_their_loss_and_never_r
     user_side, item_side = problem.started()
     c, t, constant, *penalties = problem.dense()
     held = of_users.held, of_items.held
-    stand = matrix(user_side)
-    before = constant + oracle.loss(c, t, stand, matrix(item_side), *penalties, *held)
+    current = matrix(user_side)
+    before = constant + oracle.loss(c, t, current, matrix(item_side), *penalties, *held)
     loss = half_iteration(user_side, item_side, of_users, Solver(method, relaxation=relaxation))
     solved = oracle.solve(c, t, penalties[0], matrix(item_side), of_users.held)
     expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
     size = before + float((c * t**2).sum())
     if method == "cholesky":
-        assert_same_rows(matrix(user_side), stand + relaxation * (solved - stand))
+        assert_same_rows(matrix(user_side), current + relaxation * (solved - current))
         assert loss.total == pytest.approx(expected, rel=1e-6, abs=1e-9 * size)
         assert expected <= before + 1e-9 * size
     else:
@@ -128,7 +128,7 @@ def test_users_and_items_swapped_swap_the_results(problem):
     users, items, ratings, weights, _, rank = problem
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
-    swapped_users, swapped_items, _ = lay_out(items, users, ratings, user_blocks=3, item_blocks=2, weights=weights)
+    swapped_users, swapped_items, _ = build_blocks(items, users, ratings, user_blocks=3, item_blocks=2, weights=weights)
     swapped_users.name, swapped_items.name = "items", "users"  # the same start: it is of the side in the original
     start(swapped_users, of_items, rank=rank)
     half_iteration(user_side, item_side, of_users)
@@ -175,7 +175,9 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
     received = rng.normal(size=(n, rank)).astype(np.float32)
     ratings = rng.random(n).astype(np.float32)
     objective = Objective(Confidence("linear", 3.0), reg_param=2.0)
-    row = weigh(InBlock.of(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n])), objective)
+    row = weight_observations(
+        InBlock.of(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n])), objective
+    )
     gramian = received.astype(np.float64).T @ received.astype(np.float64)
     solved = solve_rows(row, received, gramian, objective)
     expected = oracle.solve(1 + 3.0 * ratings[None].astype(np.float64), np.ones((1, n)), [2.0], received)
@@ -190,7 +192,7 @@ def test_a_row_that_cannot_be_solved_is_named(value):
     rows = InBlock.of(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     gramian = np.full((3, 3), 0.0)
     objective = Objective(Confidence("linear", 1e300 if value == 1e38 else 1.0), reg_param=1.0)
-    summary = solve_rows(weigh(rows, objective), received, gramian, objective).summary
+    summary = solve_rows(weight_observations(rows, objective), received, gramian, objective).summary
     assert summary.failed_row == (0 if value == 1e38 else 1)
     assert summary.failure
 
@@ -199,11 +201,11 @@ def test_singular_normal_equations_are_named_and_not_solved_by_luck():
     received = np.ones((1, 2), dtype=np.float32)
     rows = InBlock.of(np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32), np.array([0, 1]))
     objective = Objective(reg_param=0.0)
-    summary = solve_rows(weigh(rows, objective), received, np.ones((2, 2)), objective).summary
+    summary = solve_rows(weight_observations(rows, objective), received, np.ones((2, 2)), objective).summary
     assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")
 
 
 def test_a_block_without_rows_gives_an_empty_share():
-    solved = solve_rows(WeighedBlock.from_pieces({}), np.empty((0, 4), dtype=np.float32), np.eye(4), Objective())
+    solved = solve_rows(WeightedBlock.from_records({}), np.empty((0, 4), dtype=np.float32), np.eye(4), Objective())
     assert solved.factors.shape == (0, 4)
     assert solved.summary.observed == 0.0

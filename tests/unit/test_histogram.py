@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.histogram import Histogram
+from wals_spark.arrays.histogram import Histogram
 
 LEVELS = [0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0]
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.bootstrap import estimates
-from wals_spark.judging import Batch, Catalogue, Pairs, Protocol, judge
-from wals_spark.ranking_metrics import Measures, Popularity
+from wals_spark.evaluation.bootstrap import estimates
+from wals_spark.evaluation.metrics import Measures, Popularity
+from wals_spark.evaluation.user_batch import Batch, Catalogue, Pairs, Protocol, evaluate_batch
 
 N_USERS, N_ITEMS = 5, 9
 MEASURES = Measures(("recall", "mrr", "percentile_rank", "novelty"), (1, 4))
@@ -72,7 +72,7 @@ def test_the_model_and_popularity_are_judged_as_by_the_book(batch, sampled, ties
     counts = np.bincount(batch.seen.items, minlength=N_ITEMS)
     popularity = Popularity(N_USERS, 2)
     protocol = Protocol(MEASURES, ties=ties, replicates=3, sampled=sampled)
-    outcome = judge(batch, Catalogue(items, counts[:, None].astype(np.float32), popularity), protocol)
+    outcome = evaluate_batch(batch, Catalogue(items, counts[:, None].astype(np.float32), popularity), protocol)
     expected = np.hstack(
         [
             by_the_book(batch, batch.rows, items, counts, protocol),
@@ -93,7 +93,7 @@ def test_users_judged_apart_add_up_to_users_judged_together(batch):
     items = np.random.default_rng(0).integers(-1, 2, size=(N_ITEMS, 2)).astype(np.float32)
     catalogue = Catalogue(items, None, None)
     protocol = Protocol(Measures(("recall", "coverage"), (3,)), replicates=2)
-    whole = judge(batch, catalogue, protocol)
+    whole = evaluate_batch(batch, catalogue, protocol)
     parts = []
     for some in (slice(0, 2), slice(2, N_USERS)):
         inside = [(p.users >= some.start) & (p.users < some.stop) for p in (batch.tested, batch.seen)]
@@ -102,7 +102,7 @@ def test_users_judged_apart_add_up_to_users_judged_together(batch):
         )
         nothing = Pairs(np.empty(0, np.int64), np.empty(0, np.int32))
         part = Batch(batch.keys[some], batch.rows[some], tested, batch.ratings[inside[0]], seen, nothing)
-        parts.append(judge(part, catalogue, protocol))
+        parts.append(evaluate_batch(part, catalogue, protocol))
     np.testing.assert_allclose((parts[0].sums + parts[1].sums).numerators, whole.sums.numerators, rtol=1e-12)
     best = {}
     for part in parts:
@@ -121,6 +121,8 @@ def test_a_model_that_gives_everything_one_score_finds_nothing_in_long_lists():
     catalogue = Catalogue(np.zeros((n, 4), np.float32), None, None)
     found = {}
     for ties in ("against", "for"):
-        sums = judge(batch, catalogue, Protocol(Measures(("recall", "percentile_rank"), (20,)), ties=ties)).sums
+        sums = evaluate_batch(
+            batch, catalogue, Protocol(Measures(("recall", "percentile_rank"), (20,)), ties=ties)
+        ).sums
         found[ties] = [estimate.value for estimate in estimates(sums)]
     assert found == {"against": [0.0, 1.0], "for": [1.0, 0.0]}

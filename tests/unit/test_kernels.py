@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 def test_where_no_cache_can_be_written_the_loops_are_compiled_all_the_same():
     """As for an executor's user without a home, on code that belongs to somebody else."""
-    code = "from wals_spark.kernels import compiled_loops; print(compiled_loops().normal_equations)"
+    code = "from wals_spark.solvers.kernels import numba_kernels; print(numba_kernels().normal_equations)"
     nowhere = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=nowhere, capture_output=True, text=True, timeout=120, check=False

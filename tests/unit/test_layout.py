@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from local_training import lay_out
 
-from wals_spark.buckets import N_BUCKETS, bucket_of
-from wals_spark.layout import lay_out_columns, lay_out_rows
+from wals_spark.blocks.assignment import N_BUCKETS, bucket_of
+from wals_spark.blocks.build import build_column_block, build_row_block
+from wals_spark.local.training import build_blocks
 
 ids = st.one_of(
     st.lists(st.tuples(st.text(min_size=1, max_size=4), st.text(min_size=1, max_size=3)), min_size=1, max_size=40),
@@ -41,7 +41,9 @@ def test_both_sides_hold_the_same_matrix_and_send_only_what_is_needed(pairs, use
     expected: dict = {}
     for pair, rating in zip(pairs, ratings, strict=True):
         expected[pair] = expected.get(pair, 0.0) + rating
-    user_side, item_side, duplicates = lay_out(users, items, ratings, user_blocks=user_blocks, item_blocks=item_blocks)
+    user_side, item_side, duplicates = build_blocks(
+        users, items, ratings, user_blocks=user_blocks, item_blocks=item_blocks
+    )
     assert reconstruct(user_side, item_side) == expected
     assert {(u, i): r for (i, u), r in reconstruct(item_side, user_side).items()} == expected
     assert duplicates.rows == len(pairs) - len(expected)
@@ -52,7 +54,7 @@ def test_both_sides_hold_the_same_matrix_and_send_only_what_is_needed(pairs, use
 def test_the_example_of_the_blocks_module_is_laid_out_as_it_says():
     column_blocks = np.zeros(N_BUCKETS, dtype=np.int32)
     column_blocks[bucket_of(pa.array(["i7"]))] = 1
-    layout = lay_out_rows(
+    layout = build_row_block(
         pa.chunked_array([["bob", "ann", "bob", "ann"]]),
         pa.chunked_array([["i4", "i7", "i1", "i1"]]),
         np.ones(4),
@@ -63,14 +65,14 @@ def test_the_example_of_the_blocks_module_is_laid_out_as_it_says():
     assert layout.in_block.indptr.tolist() == [0, 2, 4]
     assert layout.in_block.positions.tolist() == [0, 2, 0, 1]
     assert layout.in_block.offsets.tolist() == [0, 2, 3]
-    item_block_0 = lay_out_columns({0: layout.columns[0]}, n_row_blocks=1)
+    item_block_0 = build_column_block({0: layout.columns[0]}, n_row_blocks=1)
     assert item_block_0.ids.to_pylist() == ["i1", "i4"]
     assert item_block_0.out_block[0].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("sum", 10.0), ("max", 5.0), ("last", 3.0), ("refuse", 10.0)])
 def test_several_ratings_of_one_pair_become_one(policy, expected):
-    user_side, _, duplicates = lay_out(
+    user_side, _, duplicates = build_blocks(
         ["u", "u", "u", "v"], ["i", "i", "i", "i"], [5.0, 3.0, 2.0, 7.0],
         duplicates=policy, timestamps=[1.0, 9.0, 9.0, 0.0],
     )  # fmt: skip
@@ -80,7 +82,7 @@ def test_several_ratings_of_one_pair_become_one(policy, expected):
 
 @pytest.mark.parametrize(("policy", "expected"), [("sum", 2.0), ("max", 4.0), ("last", 0.5)])
 def test_weights_of_one_pair_become_their_mean_or_that_of_the_row_that_is_kept(policy, expected):
-    user_side, item_side, _ = lay_out(
+    user_side, item_side, _ = build_blocks(
         ["u", "u", "u", "v"], ["i", "i", "i", "i"], [5.0, 3.0, 2.0, 7.0],
         duplicates=policy, timestamps=[1.0, 9.0, 2.0, 0.0], weights=[4.0, 0.5, 1.5, 3.0],
     )  # fmt: skip
@@ -98,13 +100,13 @@ def test_ids_encoded_chunk_by_chunk_are_laid_out_as_the_ids_themselves(pairs, ro
     ]
     column_blocks = np.arange(N_BUCKETS, dtype=np.int32) % 3
     one, other = (
-        lay_out_rows(*sides, np.ones(len(pairs)), n_column_blocks=3, column_blocks=column_blocks)
+        build_row_block(*sides, np.ones(len(pairs)), n_column_blocks=3, column_blocks=column_blocks)
         for sides in (plain, encoded)
     )
     assert one.ids.equals(other.ids)
-    assert [*one.in_block.pieces()] == [*other.in_block.pieces()]
-    assert {block: [*part.pieces(block)] for block, part in one.columns.items()} == {
-        block: [*part.pieces(block)] for block, part in other.columns.items()
+    assert [*one.in_block.records()] == [*other.in_block.records()]
+    assert {block: [*part.records(block)] for block, part in one.columns.items()} == {
+        block: [*part.records(block)] for block, part in other.columns.items()
     }
 
 
@@ -113,14 +115,15 @@ def test_merged_duplicates_do_not_depend_on_the_order_of_arrival(order):
     ratings = np.array([0.1, 0.7, 1e-9, 3.3, 1e7, 2.2, 0.1, 0.3, 1e-3, 5.0, 0.9, 1.1])
     order = np.array(order)
     merged = [
-        lay_out(["u"] * 12, ["i"] * 12, ratings[o])[0].in_blocks[0].ratings.tobytes() for o in (np.arange(12), order)
+        build_blocks(["u"] * 12, ["i"] * 12, ratings[o])[0].in_blocks[0].ratings.tobytes()
+        for o in (np.arange(12), order)
     ]
     assert merged[0] == merged[1]
 
 
 def test_ids_of_zero_and_of_64_bits_keep_their_value():
     extreme = [0, -1, 2**63 - 1, -(2**63)]
-    user_side, item_side, _ = lay_out(extreme, extreme[::-1], np.ones(4), user_blocks=2, item_blocks=2)
+    user_side, item_side, _ = build_blocks(extreme, extreme[::-1], np.ones(4), user_blocks=2, item_blocks=2)
     assert sorted(i for ids in user_side.ids for i in ids.to_pylist()) == sorted(extreme)
     assert sorted(i for ids in item_side.ids for i in ids.to_pylist()) == sorted(extreme)
 
@@ -128,7 +131,7 @@ def test_ids_of_zero_and_of_64_bits_keep_their_value():
 def test_few_levels_and_few_rows_take_a_byte_each_and_ratings_that_never_repeat_two():
     users, items = (np.arange(2000) // 40, np.arange(2000) % 40)
     for ratings, code_bytes in ((1.0 + np.arange(2000) % 5, 1), (np.random.default_rng(0).random(2000), 2)):
-        for side in lay_out(users, items, ratings, user_blocks=2, item_blocks=2)[:2]:
+        for side in build_blocks(users, items, ratings, user_blocks=2, item_blocks=2)[:2]:
             for block in side.in_blocks:
-                assert (block.positions.itemsize, block.codes.itemsize) == (1, code_bytes)
-                assert len(block.levels) == len(np.unique(block.ratings))
+                assert (block.positions.itemsize, block.indices.itemsize) == (1, code_bytes)
+                assert len(block.dictionary) == len(np.unique(block.ratings))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wals_spark.memory import give_back
+from wals_spark.arrays.heap import trim_heap
 
 
 def resident_mib():
@@ -16,18 +16,18 @@ def resident_mib():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to give memory back")
 def test_what_was_freed_between_things_that_are_still_used_is_given_back():
-    pieces = [bytes([n % 256]) * 65_536 for n in range(3200)]  # 200 MiB, each too small for a mapping of its own
-    kept = pieces[::64]  # so that no free part ends where the heap ends, which is given back without being asked for
-    del pieces
+    records = [bytes([n % 256]) * 65_536 for n in range(3200)]  # 200 MiB, each too small for a mapping of its own
+    kept = records[::64]  # so that no free part ends where the heap ends, which is given back without being asked for
+    del records
     before = resident_mib()
-    give_back()
+    trim_heap()
     assert resident_mib() < before - 150
     assert len(kept) == 50
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large arrays on its heap")
 def test_large_arrays_are_given_back_as_they_are_freed_whatever_was_freed_before():
-    give_back()
+    trim_heap()
     first = np.ones(2**18)  # 2 MiB: glibc's sign, when it is freed, to keep such on the heap
     del first
     arrays = [np.ones(2**18) for _ in range(100)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from wals_spark.nonnegative import nonnegative_solve
+from wals_spark.solvers.nonnegative import nonnegative_solve
 
 
 @given(st.integers(0, 5), st.integers(1, 12), st.integers(0, 2**32 - 1), st.sampled_from([1e-2, 1.0]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from local_training import half_iteration, lay_out, start
 from scipy.sparse import csr_matrix
 
-from wals_spark.config import load_config
+from wals_spark.local.training import build_blocks, half_iteration, start
+from wals_spark.settings.train import load_config
 
 implicit_als = pytest.importorskip("implicit.als")
 
@@ -22,7 +22,7 @@ def test_one_half_iteration_equals_implicits():
         ["input.path=a", "output.path=b", "train.preset=implicit", "confidence.alpha=3", "train.reg_param=0.5"],
     )
     objective = config.objectives(users=50, items=30)["users"]
-    user_side, item_side, _ = lay_out(users, items, ratings)
+    user_side, item_side, _ = build_blocks(users, items, ratings)
     start(item_side, objective, rank=8)
     half_iteration(user_side, item_side, objective)
 

@@ -5,16 +5,16 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.pieces import PIECE_BYTES, cut, cut_ids, join, join_ids
+from wals_spark.blocks.records import RECORD_BYTES, cut, cut_ids, join, join_ids
 
 
 @given(st.integers(0, 200), st.integers(1, 9), st.integers(1, 100), st.randoms(use_true_random=False))
-def test_pieces_in_any_order_join_to_what_was_cut(n, width, piece_bytes, random):
+def test_pieces_in_any_order_join_to_what_was_cut(n, width, record_bytes, random):
     array = np.arange(n * width, dtype=np.float32).reshape(n, width)
-    pieces = list(cut("factors", array, piece_bytes=piece_bytes))
-    random.shuffle(pieces)
-    np.testing.assert_array_equal(join(pieces, np.float32).reshape(-1, width), array)
-    assert all(len(piece.payload) <= max(piece_bytes, 4 * width) for piece in pieces)
+    records = list(cut("factors", array, record_bytes=record_bytes))
+    random.shuffle(records)
+    np.testing.assert_array_equal(join(records, np.float32).reshape(-1, width), array)
+    assert all(len(record.payload) <= max(record_bytes, 4 * width) for record in records)
 
 
 @given(
@@ -22,16 +22,16 @@ def test_pieces_in_any_order_join_to_what_was_cut(n, width, piece_bytes, random)
     st.integers(1, 64),
     st.randoms(use_true_random=False),
 )
-def test_ids_join_to_what_was_cut_with_their_type(values, piece_bytes, random):
+def test_ids_join_to_what_was_cut_with_their_type(values, record_bytes, random):
     ids = pa.array(values, type=pa.string() if values and isinstance(values[0], str) else pa.int64())
-    pieces = list(cut_ids("ids", ids, piece_bytes=piece_bytes))
-    random.shuffle(pieces)
-    joined = join_ids(pieces)
+    records = list(cut_ids("ids", ids, record_bytes=record_bytes))
+    random.shuffle(records)
+    joined = join_ids(records)
     assert joined.to_pylist() == values
     assert not values or joined.type == ids.type
 
 
 def test_a_hundred_pieces_stay_below_the_size_a_record_may_have():
-    assert 100 * PIECE_BYTES <= 256 * 2**20
-    whole = np.zeros(3 * PIECE_BYTES // 4 + 1, dtype=np.float32)
-    assert [len(piece.payload) for piece in cut("x", whole)] == [PIECE_BYTES] * 3 + [4]
+    assert 100 * RECORD_BYTES <= 256 * 2**20
+    whole = np.zeros(3 * RECORD_BYTES // 4 + 1, dtype=np.float32)
+    assert [len(record.payload) for record in cut("x", whole)] == [RECORD_BYTES] * 3 + [4]

@@ -5,12 +5,12 @@ from typing import get_args
 import msgspec
 import numpy as np
 import pytest
-from local_training import train
 
-from wals_spark.config import Train, load_config
 from wals_spark.errors import ConfigError
-from wals_spark.explanation import equivalents
-from wals_spark.presets import PRESETS
+from wals_spark.local.training import train
+from wals_spark.objective.presets import PRESETS
+from wals_spark.run.objective_summary import equivalents
+from wals_spark.settings.train import Train, load_config
 
 PATHS = ["input.path=in", "output.path=out"]
 R = np.array([0.5, 1.0, 7.0])
@@ -38,18 +38,18 @@ FORMULAS = {
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_has_the_weights_and_the_diagonal_of_its_system(preset):
-    settings, curvature, pull, unobserved_weight, diagonal = FORMULAS[preset]
+    settings, excess_weight, pull, unobserved_weight, diagonal = FORMULAS[preset]
     objective = objective_of(f"train.preset={preset}", *settings)
     terms = objective.observed_terms(R, objective.item_weight.of(ITEM_COUNTS, 20))
-    np.testing.assert_allclose(terms.curvature, curvature)
-    np.testing.assert_allclose((terms.curvature + objective.carried) * terms.target, pull)
+    np.testing.assert_allclose(terms.excess_weight, excess_weight)
+    np.testing.assert_allclose((terms.excess_weight + objective.unobserved_weight_in_confidence) * terms.target, pull)
     assert objective.unobserved_weight == unobserved_weight
     np.testing.assert_allclose(objective.regularization(N), diagonal)
 
 
 def test_mllib_turns_a_negative_rating_into_a_target_of_zero_that_does_not_count_for_lambda():
     terms = objective_of("train.preset=mllib").observed_terms(np.array([-3.0]))
-    assert (terms.curvature[0], terms.target[0]) == (3.0, 0.0)
+    assert (terms.excess_weight[0], terms.target[0]) == (3.0, 0.0)
 
 
 def test_the_presets_in_the_settings_are_those_there_are():
@@ -168,7 +168,10 @@ def test_where_weights_and_counts_are_equal_the_equivalents_of_other_systems_ran
     config = config_of(*settings)
     objectives = config.objectives(users=12, items=8, mean_rating=2.0, largest_item_count=6)
     o = objectives["users"]
-    weight = float(o.observed_terms(ratings[:1], o.item_weight.of(np.array([6]), 6)).curvature[0] + o.carried)
+    weight = float(
+        o.observed_terms(ratings[:1], o.item_weight.of(np.array([6]), 6)).excess_weight[0]
+        + o.unobserved_weight_in_confidence
+    )
     options = {"rank": 3, "iterations": 5, "first_side": "items", "start": "normal", "relaxation": 1.0}
     mine = trained(config, users, items, ratings, start_scale=1.0, **options)
     found = equivalents(objectives, len(users), weight, 2.0)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.kernels import compiled_ranking
-from wals_spark.ranking import ItemLists, Products, pair_scores, ranks, top_k
+from wals_spark.ranking.top_k import ItemLists, Products, pair_scores, ranks, top_k
+from wals_spark.solvers.kernels import numba_kernels
 
-WAYS = [False, True] if compiled_ranking() else [False]
+WAYS = [False, True] if numba_kernels() else [False]
 
 
 @st.composite

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.ranking_metrics import (
+from wals_spark.evaluation.metrics import (
     METRICS,
     MISSED,
     Column,

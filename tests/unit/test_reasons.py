@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from problems import problems
 
-from wals_spark.blocks import InBlock
-from wals_spark.fold_in import solve_histories
-from wals_spark.reasons import largest_shares
+from wals_spark.blocks.in_out import InBlock
+from wals_spark.ranking.explanations import largest_contributions
+from wals_spark.serving.fold_in import solve_histories
 
 
 def explained(problem, n):
@@ -28,7 +28,7 @@ def explained(problem, n):
     multipliers = objective.item_weight.of(counts, objective.largest_item_count)
     rows = solve_histories(histories, items, gramian, objective, multipliers)
     every = np.broadcast_to(items, (n_users, *items.shape))
-    return items, rows, largest_shares(histories, items, gramian, objective, every, n, multipliers=multipliers)
+    return items, rows, largest_contributions(histories, items, gramian, objective, every, n, multipliers=multipliers)
 
 
 @given(problems())

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from wals_spark.errors import ConfigError
-from wals_spark.recommend_settings import RecommendSettings
-from wals_spark.settings import load_settings
+from wals_spark.settings.loader import load_settings
+from wals_spark.settings.recommend import RecommendSettings
 
 PATHS = ["model.path=m", "output.path=o"]
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.config import load_config
-from wals_spark.events import HalfIteration, as_jsonl, read_jsonl
-from wals_spark.histogram import Histogram
-from wals_spark.manifest import manifest
-from wals_spark.objective import Loss
-from wals_spark.pages.report import report
-from wals_spark.pages.scales import Axis, Scale
+from wals_spark.arrays.histogram import Histogram
+from wals_spark.objective.objective import Loss
+from wals_spark.reports.scales import Axis, Scale
+from wals_spark.reports.training_report import report
+from wals_spark.run.events import HalfIteration, as_jsonl, read_jsonl
+from wals_spark.run.manifest import manifest
+from wals_spark.settings.train import load_config
 
 HOSTILE = """</title><script>alert("1")</script>'&amp;"""
 VOID = {"meta", "link", "br", "hr", "img", "input"}

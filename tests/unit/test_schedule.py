@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from local_training import train
 
-from wals_spark.config import Train, load_config
-from wals_spark.half_iteration import Solver
-from wals_spark.planted import planted_ratings
-from wals_spark.schedule import last_solver, solver_of
+from wals_spark.local.synthetic import synthetic_ratings
+from wals_spark.local.training import train
+from wals_spark.run.schedule import last_solver, solver_of
+from wals_spark.settings.train import Train, load_config
+from wals_spark.solvers.half_iteration import Solver
 
 
 def test_only_the_half_iterations_between_the_first_iteration_and_the_last_solve_are_relaxed():
@@ -26,7 +26,7 @@ def test_the_last_solve_is_exact(solver, last):
 
 
 def test_relaxed_training_reaches_in_half_the_iterations_what_plain_training_reaches():
-    users, items, ratings = planted_ratings(20_000, users=400, items=150, tastes=12, seed=3)
+    users, items, ratings = synthetic_ratings(20_000, users=400, items=150, tastes=12, seed=3)
     common = ["input.path=a", "output.path=b", "train.rank=8", "train.reg_param=0.1"]
 
     def loss(max_iter, *settings):

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.pages.tuning_report import tuning_report
-from wals_spark.settings import load_settings
-from wals_spark.trials import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, best_first, read_leaderboard
-from wals_spark.tune_settings import TuneSettings
+from wals_spark.reports.tuning_report import tuning_report
+from wals_spark.settings.loader import load_settings
+from wals_spark.settings.tune import TuneSettings
+from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, best_first, read_leaderboard
 
 GIVEN = """
 input.path = "a"
@@ -40,21 +40,21 @@ def load(tmp_path):
 
 def run(settings, so_far, trials):
     """A search on a made metric that likes small λ and hates items first, without any training."""
-    search = pytest.importorskip("wals_spark.search", reason="needs Optuna")
+    search = pytest.importorskip("wals_spark.tuning.proposals", reason="needs Optuna")
     pytest.importorskip("optuna", reason="the extra tune")
     so_far = list(so_far)
     while len(so_far) < trials:
         candidate = search.propose(settings.tune, so_far)
         values = candidate.values
         worth = 1.0 - values["train.reg_param"] / 20 - 0.3 * (values["train.first_side"] == "items")
-        looks, state = {}, COMPLETE
+        intermediate_values, state = {}, COMPLETE
         for iteration in (1, 2):
-            looks[iteration] = worth * iteration / 3
-            if candidate.is_hopeless(iteration, looks[iteration]):
+            intermediate_values[iteration] = worth * iteration / 3
+            if candidate.should_prune(iteration, intermediate_values[iteration]):
                 state = PRUNED
                 break
-        value = worth if state == COMPLETE else looks[max(looks)]
-        so_far.append(Trial(candidate.number, state, values, value, 0.5, looks))
+        value = worth if state == COMPLETE else intermediate_values[max(intermediate_values)]
+        so_far.append(Trial(candidate.number, state, values, value, 0.5, intermediate_values))
     return so_far
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from wals_spark.errors import ConfigError
-from wals_spark.settings import load_settings
-from wals_spark.split_settings import SplitSettings
+from wals_spark.settings.loader import load_settings
+from wals_spark.settings.split import SplitSettings
 
 NEEDED = ("input.path=i", "output.path=o")
 

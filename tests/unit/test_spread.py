@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-import local_training
 import numpy as np
 import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_training import half_iteration
 from problems import assert_same_rows, matrix, problems
 
-from wals_spark.blocks import InBlock
-from wals_spark.half_iteration import Solver, solve_rows
-from wals_spark.normal_equations import Summed
-from wals_spark.objective import Objective
-from wals_spark.spread import SpreadRows, divide, row_limit, summed
-from wals_spark.weighing import weigh
+from wals_spark.blocks.in_out import InBlock
+from wals_spark.blocks.weighted import weight_observations
+from wals_spark.local import training as local_training
+from wals_spark.local.training import half_iteration
+from wals_spark.objective.objective import Objective
+from wals_spark.solvers.half_iteration import Solver, solve_rows
+from wals_spark.solvers.heavy_rows import HeavyRows, add_partial_sums, row_limit, split_heavy_rows
+from wals_spark.solvers.normal_equations import HeavyRowSums
 
 LIMITS = st.integers(0, 4)  # observations: of a few rows, of most, or of all
 
@@ -60,7 +60,7 @@ def test_steps_of_a_spread_row_are_those_of_a_row_with_its_observations():
     users, items = np.nonzero(rng.random((300, 40)) < 0.4)
     objective, rows = Objective(reg_param=0.1), []
     for limit in (None, 100):
-        user_side, item_side, _ = local_training.lay_out(users, items, np.ones(len(users)), user_blocks=3)
+        user_side, item_side, _ = local_training.build_blocks(users, items, np.ones(len(users)), user_blocks=3)
         for side in (user_side, item_side):
             local_training.start(side, objective, rank=20)
         half_iteration(item_side, user_side, objective, Solver("cg", 3, relaxation=1.5), row_limit=limit)
@@ -74,37 +74,39 @@ def test_the_item_that_every_user_has_is_summed_by_the_blocks_of_users_and_nobod
     """Of 90 users in three blocks each has item 0, and one in three one more item."""
     users = np.concatenate([np.arange(90), np.arange(0, 90, 3)])
     items = np.concatenate([np.zeros(90, dtype=int), 1 + np.arange(30) % 5])
-    user_side, item_side, _ = local_training.lay_out(users, items, np.ones(120), user_blocks=3, item_blocks=1)
-    blocks = [weigh(block, Objective()) for block in item_side.in_blocks]
-    divided, shorter, shares = local_training.spread(user_side, blocks, row_limit=20)
-    assert divided[0].spread.rows.tolist() == [0]
-    assert divided[0].rest.counts.tolist() == [0, 6, 6, 6, 6, 6]
+    user_side, item_side, _ = local_training.build_blocks(users, items, np.ones(120), user_blocks=3, item_blocks=1)
+    blocks = [weight_observations(block, Objective()) for block in item_side.in_blocks]
+    split, as_float32_if_exact, shares = local_training.spread(user_side, blocks, row_limit=20)
+    assert split[0].spread.rows.tolist() == [0]
+    assert split[0].rest.counts.tolist() == [0, 6, 6, 6, 6, 6]
     assert [len(share[0].positions) for share in shares] == [len(ids) for ids in user_side.ids]
     assert sum(len(out_block[0]) for out_block in user_side.out_blocks) == 90
-    assert sum(len(out_block.get(0, ())) for out_block in shorter.out_blocks) == 30
+    assert sum(len(out_block.get(0, ())) for out_block in as_float32_if_exact.out_blocks) == 30
 
 
 def test_where_all_ratings_differ_a_part_takes_along_no_more_of_them_than_it_has_observations():
     users, items = np.concatenate([np.arange(60), np.arange(60)]), np.repeat([0, 1], 60)
     ratings = 1.0 + np.random.default_rng(1).random(120)
-    _, item_side, _ = local_training.lay_out(users, items, ratings, user_blocks=3, item_blocks=1)
-    (block,) = (weigh(block, Objective()) for block in item_side.in_blocks)
-    assert len(block.curvature) == 120
-    for part in divide(block, 50).parts.values():
-        assert len(part.curvature) == len(part.target) == len(part.positions) < 60
+    _, item_side, _ = local_training.build_blocks(users, items, ratings, user_blocks=3, item_blocks=1)
+    (block,) = (weight_observations(block, Objective()) for block in item_side.in_blocks)
+    assert len(block.excess_weight) == 120
+    for part in split_heavy_rows(block, 50).parts.values():
+        assert len(part.excess_weight) == len(part.target) == len(part.positions) < 60
 
 
 def test_a_block_without_a_long_row_is_as_it_was():
     users, items = np.nonzero(np.random.default_rng(0).random((20, 10)) < 0.3)
-    user_side, item_side, _ = local_training.lay_out(users, items, np.ones(len(users)), user_blocks=2, item_blocks=2)
-    blocks = [weigh(block, Objective()) for block in item_side.in_blocks]
-    divided, shorter, shares = local_training.spread(user_side, blocks, row_limit=100)
+    user_side, item_side, _ = local_training.build_blocks(
+        users, items, np.ones(len(users)), user_blocks=2, item_blocks=2
+    )
+    blocks = [weight_observations(block, Objective()) for block in item_side.in_blocks]
+    split, as_float32_if_exact, shares = local_training.spread(user_side, blocks, row_limit=100)
     assert shares == [{}, {}]
-    for block, parts in zip(blocks, divided, strict=True):
+    for block, parts in zip(blocks, split, strict=True):
         np.testing.assert_array_equal(parts.rest.positions, block.positions)
         np.testing.assert_array_equal(parts.rest.offsets, block.offsets)
         assert not len(parts.spread.rows)
-    for now, before in zip(shorter.out_blocks, user_side.out_blocks, strict=True):
+    for now, before in zip(as_float32_if_exact.out_blocks, user_side.out_blocks, strict=True):
         assert {d: rows.tolist() for d, rows in now.items()} == {d: rows.tolist() for d, rows in before.items()}
 
 
@@ -112,17 +114,17 @@ def test_a_block_without_a_long_row_is_as_it_was():
 def test_a_spread_row_that_has_no_solution_is_named(method):
     rows = InBlock.of(np.array([0, 0, 1, 1]), np.array([0]), np.ones(1), np.array([0, 1]))
     objective = Objective(unobserved_weight=0.0, reg_param=1.0)
-    added_up = Summed(np.array([0, 2]), np.stack([np.eye(3), -5 * np.eye(3)]), np.ones((2, 3)), np.ones(2))
+    added_up = HeavyRowSums(np.array([0, 2]), np.stack([np.eye(3), -5 * np.eye(3)]), np.ones((2, 3)), np.ones(2))
     received = np.ones((1, 3), dtype=np.float32)
-    system = (weigh(rows, objective), received, np.zeros((3, 3)), objective)
-    summary = solve_rows(*system, Solver(method, 3), summed=added_up).summary
+    system = (weight_observations(rows, objective), received, np.zeros((3, 3)), objective)
+    summary = solve_rows(*system, Solver(method, 3), add_partial_sums=added_up).summary
     assert (summary.failed_row, summary.failure) == (2, "its normal equations are singular")
 
 
 def test_sums_that_a_source_did_not_send_are_missed():
-    spread = SpreadRows(np.array([0]), np.array([0, 2]), np.array([5]))
+    spread = HeavyRows(np.array([0]), np.array([0, 2]), np.array([5]))
     with pytest.raises(FileNotFoundError, match="block 0 sent no sums"):
-        summed(spread, {}, 4)
+        add_partial_sums(spread, {}, 4)
 
 
 def test_half_of_a_mean_block_may_be_one_row_unless_the_setting_says_otherwise():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.start import start_factors
+from wals_spark.solvers.start import start_factors
 
 
 def draw(ids, rank=8, seed=1, side="users", scale=1.0):

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from wals_spark.errors import InputError
-from wals_spark.ranking_metrics import Popularity
+from wals_spark.evaluation.metrics import Popularity
 from wals_spark.spark.histories import histories, with_histories
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from wals_spark.arrow import as_arrow, as_numpy
+from wals_spark.arrays.arrow import as_arrow, as_numpy
+from wals_spark.arrays.sorting import stable_argsort
+from wals_spark.arrays.types import Indices
 from wals_spark.errors import InputError
-from wals_spark.order import stable_order
 
 _TASK_SECONDS = 20  # long beside the start of a task, short beside a run
 _SCORES_A_SECOND = 2e8  # of one core at rank 64, roughly
@@ -77,9 +76,9 @@ def _table(batches: Iterable[pa.RecordBatch]) -> pa.Table | None:
     return pa.Table.from_batches(parts).combine_chunks() if parts else None
 
 
-def _with_lists(rows: pa.Table, codes: npt.NDArray[np.integer[Any]], entries: pa.Table) -> Iterator[pa.RecordBatch]:
+def _with_lists(rows: pa.Table, codes: Indices, entries: pa.Table) -> Iterator[pa.RecordBatch]:
     """``rows``, some at a time, with the ``entries`` whose code is the row's number as lists, in their order."""
-    order = stable_order(codes)
+    order = stable_argsort(codes)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(rows)))])
     for begin in range(0, len(rows), _IDS_A_BATCH):
         bounds = indptr[begin : begin + _IDS_A_BATCH + 1]

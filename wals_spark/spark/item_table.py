@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
-from wals_spark.arrow import as_binary, as_numpy
-from wals_spark.features import squared_lengths
-from wals_spark.pieces import as_stream
-from wals_spark.ranking import ItemLists
-
-Floats = npt.NDArray[np.float32]
+from wals_spark.arrays.arrow import as_binary, as_numpy
+from wals_spark.arrays.features import squared_lengths
+from wals_spark.arrays.types import Float32Array, Int32Array
+from wals_spark.blocks.records import as_stream
+from wals_spark.ranking.top_k import ItemLists
 
 _BATCH_ROWS = 10_000  # that travel to the driver together
 _BYTES_A_SORT = 256 * 2**20  # that one task sorts sooner than several agree on ranges
@@ -57,9 +55,9 @@ class OpenItems:
     """
 
     ids: pa.Array
-    features: Floats
+    features: Float32Array
 
-    def positions(self, ids: pa.Array) -> npt.NDArray[np.int32]:
+    def positions(self, ids: pa.Array) -> Int32Array:
         """The position of each id, -1 where there is none."""
         return as_numpy(pc.index_in(ids, value_set=self.ids), null=-1)
 
@@ -94,10 +92,10 @@ def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> 
     return ItemTable(name, rows, width, factors.schema["id"].dataType)
 
 
-def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floats:
+def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Float32Array:
     """A column of features as a matrix (n, width): their first ``width`` numbers, divided by their length if so."""
     numbers = as_numpy(features.flatten()).astype(np.float32, copy=False)
-    rows: Floats = numbers.reshape(len(features), -1)[:, :width]
+    rows: Float32Array = numbers.reshape(len(features), -1)[:, :width]
     if unit_length:
         lengths = np.sqrt(squared_lengths(rows))
         rows = (rows / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)

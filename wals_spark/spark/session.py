@@ -12,7 +12,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 import wals_spark
-from wals_spark.archive import write_archive
+from wals_spark.spark.archive import write_archive
 
 BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
 

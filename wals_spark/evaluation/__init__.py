@@ -1,0 +1,1 @@
+"""Ranking metrics of a batch of users, and their intervals."""

@@ -1,0 +1,1 @@
+"""What is minimised: weights, targets and regularisation; the presets of other systems."""

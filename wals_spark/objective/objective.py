@@ -1,0 +1,114 @@
+"""What is minimised, as weights, targets and diagonals; and the exact loss in its three parts.
+
+With Ω the observed pairs, x_u and y_i the rows of the factors:
+
+    L = Σ_Ω (w ŷ² − 2 s ŷ + k)  +  α₀ Σ_all ŷ²  +  Σ_u Λ_u |x_u|² + Σ_i Λ_i |y_i|²        ŷ = x_u·y_i
+
+An observed pair has confidence c(r) and target t: 1 or 0 (implicit), or the rating itself (explicit). Its weight c
+either replaces the weight α₀ that unobserved pairs have, or comes on top of it:
+
+    unobserved_on = missing    c (t − ŷ)²               w = c − α₀    Hu, Koren and Volinsky; MLlib; implicit
+    unobserved_on = all        c (t − ŷ)² + α₀ ŷ²       w = c         Rendle et al. 2022
+
+and s = c·t, k = c·t² in both: the constants are in, so L is the textbook loss itself. With biases, ŷ is still x_u·y_i:
+a user's row ends in (b_u, 1) and an item's in (1, b_i), and the coordinate that is 1 is held there, without penalty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from wals_spark.arrays.types import Float64Array, FloatArray, Indices, Int64Array
+from wals_spark.objective.confidence import Confidence, ItemWeight
+
+REG_SCALINGS = ("plain", "count", "frequency")
+UNOBSERVED_ON = ("missing", "all")
+
+
+class ObservedTerms(NamedTuple):
+    """Per observation, shape (n_observed,): ``w`` and ``t`` of the loss above."""
+
+    excess_weight: Float64Array
+    target: Float64Array
+
+
+class Loss(NamedTuple):
+    """The exact loss in its three parts; ``penalty`` is of both sides."""
+
+    observed: float
+    unobserved: float
+    penalty: float
+
+    @property
+    def total(self) -> float:
+        """The value that training minimises."""
+        return self.observed + self.unobserved + self.penalty
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A choice of weights, targets and regularisation, for one side: all an executor needs to know of the settings.
+
+    Attributes
+    ----------
+    offset : float
+        Taken from each rating before it is a target: the global mean, or 0.
+    held : int or None
+        With biases, the coordinate of this side's rows that is always 1.
+    n_fixed : int
+        Rows of the other side; frequency scaling uses it.
+    largest_item_count : int
+        Positive observations of the most popular item; propensity weights use it.
+    """
+
+    confidence: Confidence = field(default_factory=Confidence)
+    item_weight: ItemWeight = field(default_factory=ItemWeight)
+    unobserved_weight: float = 1.0
+    unobserved_on: str = "missing"
+    target: str = "preference"
+    offset: float = 0.0
+    reg_param: float = 0.1
+    reg_scaling: str = "plain"
+    reg_exponent: float = 1.0
+    nonnegative: bool = False
+    held: int | None = None
+    n_fixed: int = 0
+    largest_item_count: int = 1
+
+    @property
+    def unobserved_weight_in_confidence(self) -> float:
+        """What an observation's confidence has beyond its ``w``: ``s = (w + carried) t``, ``k = (w + carried) t²``."""
+        return self.unobserved_weight if self.unobserved_on == "missing" else 0.0
+
+    def free(self, width: int) -> Int64Array:
+        """The coordinates of a row that are solved for: all of ``width`` but the one that is held."""
+        return np.array([k for k in range(width) if k != self.held])
+
+    def observed_terms(self, ratings: FloatArray, multiplier: Float64Array | float = 1.0) -> ObservedTerms:
+        """Weights and targets of observed ratings; ``multiplier`` is of the confidence above its base.
+
+        With target ``preference``, a rating above zero has target 1; one of zero or below has target 0: a stated
+        dislike, as in MLlib's implicit ALS, or an impression that nothing came of.
+        """
+        excess_weight = self.confidence.of(ratings, multiplier) - self.unobserved_weight_in_confidence
+        rated = self.target == "rating"
+        target = ratings.astype(np.float64) - self.offset if rated else (ratings > 0).astype(np.float64)
+        return ObservedTerms(excess_weight, target)
+
+    def regularization(self, counts: Indices) -> Float64Array:
+        """``Λ`` of rows with ``counts`` observations.
+
+        plain: λ · count: λ n (ALS-WR, Zhou et al. 2008) · frequency: λ (n + α₀ N)^ν, N rows on the other side
+        (Rendle et al. 2022, eq. 6). A row that counts 0 has dislikes alone: it is solved by 0 under any Λ above 0,
+        and counts 1 so that Λ is.
+        """
+        n: Float64Array = np.maximum(counts, 1).astype(np.float64)
+        if self.reg_scaling == "plain":
+            return np.full(n.shape, self.reg_param)
+        if self.reg_scaling == "count":
+            return self.reg_param * n
+        scaled: Float64Array = self.reg_param * (n + self.unobserved_weight * self.n_fixed) ** self.reg_exponent
+        return scaled

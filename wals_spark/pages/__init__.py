@@ -1,1 +1,0 @@
-"""Pages that people read in a browser: self-contained HTML with drawn charts, made of plain data."""

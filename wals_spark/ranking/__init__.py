@@ -1,0 +1,1 @@
+"""Exact top-k and ranks, and explanations of a score."""

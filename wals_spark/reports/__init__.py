@@ -1,0 +1,1 @@
+"""report.html: charts and pages without a library."""

@@ -1,0 +1,110 @@
+"""report.html of a search: how the metric went by trial and by each setting that varied, and the leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from xml.etree.ElementTree import Element
+
+from wals_spark.reports.charts import Series, chart
+from wals_spark.reports.markup import Child
+from wals_spark.reports.page import facts, page, panels, section, table
+from wals_spark.reports.scales import Axis, duration
+from wals_spark.settings.tune import Parameter
+from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Trial, best_first
+
+_TONES = {COMPLETE: 0, PRUNED: 1}
+
+
+def tuning_report(
+    trials: Sequence[Trial],
+    space: Mapping[str, Parameter],
+    *,
+    metric: str,
+    title: str,
+    planned: int,
+    lower_is_better: bool = False,
+) -> str:
+    """The page of a search as HTML text; ``trials`` (one at least) in the order they were run."""
+    ordered = best_first(trials, lower_is_better=lower_is_better)
+    best = ordered[0]
+    summary = [("trials", f"{len(trials)} of {planned}")]
+    summary += [(state, str(n)) for state in (PRUNED, FAILED) if (n := sum(t.state == state for t in trials))]
+    summary += [(f"best {metric}", _value(best)), ("its number", str(best.number))]
+    summary += [("time", duration(sum(trial.seconds for trial in trials)))]
+    measured = [trial for trial in trials if trial.value is not None]
+    figures = [_by_trial(measured, metric, lower_is_better)] if any(t.state == COMPLETE for t in trials) else []
+    if measured:
+        figures += [_by_setting(measured, name, parameter, metric) for name, parameter in space.items()]
+    return page(
+        title,
+        f"Search for the {'least' if lower_is_better else 'greatest'} {metric}",
+        facts(summary),
+        section("By trial and by setting", panels(figures)),
+        section("Leaderboard", _board(ordered, space)),
+    )
+
+
+def _by_trial(trials: Sequence[Trial], metric: str, lower_is_better: bool) -> Element:
+    complete = [(trial.number, trial.value) for trial in trials if trial.state == COMPLETE and trial.value is not None]
+    numbers, values = zip(*complete, strict=True)
+    best_so_far = list(accumulate(values, min if lower_is_better else max))
+    return chart(
+        f"{metric} by trial",
+        [Series("best so far", numbers, best_so_far, tone=2), *_points(trials, lambda trial: trial.number)],
+        x=Axis("trial", whole=True),
+        y=Axis(metric),
+        note="Trials that were given up (pruned) stand at their last value.",
+    )
+
+
+def _by_setting(trials: Sequence[Trial], setting: str, parameter: Parameter, metric: str) -> Element:
+    if parameter.choices:
+        places = {choice: place for place, choice in enumerate(parameter.choices)}
+        x = Axis(setting, names=tuple(str(choice) for choice in parameter.choices))
+        series = _points(trials, lambda trial: places[trial.settings[setting]])
+    else:
+        x = Axis(setting, log=parameter.log)
+        series = _points(trials, lambda trial: trial.settings[setting])
+    return chart(setting, series, x=x, y=Axis(metric))
+
+
+def _points(trials: Sequence[Trial], place: Callable[[Trial], float]) -> list[Series]:
+    """The trials that ended and those given up, which stand at their last value."""
+    found = {state: [trial for trial in trials if trial.state == state] for state in _TONES}
+    return [
+        Series(
+            state,
+            [place(trial) for trial in own],
+            [trial.value for trial in own if trial.value is not None],
+            mark="points",
+            tone=_TONES[state],
+        )
+        for state, own in found.items()
+        if own
+    ]
+
+
+def _board(ordered: Sequence[Trial], space: Mapping[str, Parameter]) -> Element:
+    rows: list[list[Child]] = [
+        [
+            str(place),
+            str(trial.number),
+            _value(trial),
+            trial.message
+            or trial.state + (f" at iteration {max(trial.intermediate_values)}" if trial.state == PRUNED else ""),
+            *(_setting(trial.settings[name]) for name in space),
+            duration(trial.seconds),
+        ]
+        for place, trial in enumerate(ordered, start=1)
+    ]
+    header = ["place", "trial", "value", "", *space, "time"]
+    return table(header, rows, numbers=(0, 1, 2, *range(4, 5 + len(space))), marked=(0,))
+
+
+def _value(trial: Trial) -> str:
+    return "" if trial.value is None else f"{trial.value:.4f}"
+
+
+def _setting(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,63 @@
+"""The record of one half-iteration, as `events.jsonl` holds it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from wals_spark.objective.objective import Loss
+
+
+@dataclass(frozen=True)
+class HalfIteration:
+    """What happened in a half-iteration.
+
+    ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is of the factors at its end. ``seconds`` are the
+    driver's; ``solve_seconds`` what tasks spent on solving rows, summed over blocks, ``slowest_solve_seconds`` what the
+    slowest of them did: where that is much more than the mean, one block is too dear.
+    """
+
+    number: int
+    planned: int
+    side: str
+    rows: int
+    seconds: float
+    loss: Loss
+    solve_seconds: float = 0.0
+    slowest_solve_seconds: float = 0.0
+
+    @property
+    def iteration(self) -> int:
+        """The iteration it belongs to, from 1."""
+        return (self.number + 1) // 2
+
+    def as_json(self) -> str:
+        """One line of `events.jsonl`."""
+        loss = self.loss
+        record = {
+            "event": "half_iteration",
+            "half_iteration": self.number,
+            "planned": self.planned,
+            "iteration": self.iteration,
+            "side": self.side,
+            "rows": self.rows,
+            "seconds": round(self.seconds, 4),
+            "solve_seconds": round(self.solve_seconds, 4),
+            "slowest_solve_seconds": round(self.slowest_solve_seconds, 4),
+            "loss": loss.total,
+            "observed": loss.observed,
+            "unobserved": loss.unobserved,
+            "penalty": loss.penalty,
+        }
+        return json.dumps(record)
+
+
+def as_jsonl(events: list[HalfIteration]) -> str:
+    """All records, a line each."""
+    return "".join(f"{event.as_json()}\n" for event in events)
+
+
+def read_jsonl(text: str) -> list[dict[str, Any]]:
+    """The records that `as_jsonl` wrote."""
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,67 @@
+"""Training as a person sees it: a progress bar on a terminal, a plain log line a half-iteration elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from wals_spark.run.events import HalfIteration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+logger = logging.getLogger("wals_spark")
+
+Report = Callable[[HalfIteration], None]
+
+
+def describe(event: HalfIteration, previous_loss: float | None) -> str:
+    """One line: which half-iteration, the loss, how far it fell, how long it took."""
+    change = ""
+    if previous_loss:
+        change = f" ({(event.loss.total - previous_loss) / abs(previous_loss):+.3%})"
+    width = len(str(event.planned))
+    return (
+        f"half-iteration {event.number:{width}d}/{event.planned}  {event.side:5s}  "
+        f"loss {event.loss.total:,.2f}{change}  {event.seconds:.2f} s"
+    )
+
+
+@contextmanager
+def progress(planned: int) -> Iterator[Report]:
+    """Give a function to call after each half-iteration.
+
+    The bar needs `rich` (the extra ``terminal``) and a terminal on standard error; otherwise the lines go to
+    the logger ``wals_spark``.
+    """
+    previous: list[float] = []
+
+    def line(event: HalfIteration) -> str:
+        text = describe(event, previous[-1] if previous else None)
+        previous[:] = [event.loss.total]
+        return text
+
+    bar = _bar() if sys.stderr.isatty() else None
+    if bar is None:
+        yield lambda event: logger.info("%s", line(event))
+        return
+    with bar:
+        task = bar.add_task("training", total=planned)
+
+        def show(event: HalfIteration) -> None:
+            bar.console.print(line(event), highlight=False)
+            bar.update(task, completed=event.number, total=event.planned)
+
+        yield show
+
+
+def _bar() -> Progress | None:
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:  # an extra: a cluster's driver can do without
+        return None
+    return Progress(console=Console(stderr=True), transient=True)

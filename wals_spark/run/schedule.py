@@ -1,0 +1,23 @@
+"""How each half-iteration solves its rows: what is settled by its number alone."""
+
+from __future__ import annotations
+
+from wals_spark.settings.train import Train
+from wals_spark.solvers.half_iteration import Solver
+
+
+def solver_of(settings: Train, number: int) -> Solver:
+    """The solver of half-iteration ``number`` of ``2 * max_iter``, counted from 1.
+
+    The first iteration leaves the start behind, which is no direction to go further in: it is not relaxed. Nor is the
+    last half-iteration (`last_solver`), nor are non-negative factors, which might leave their bounds.
+    """
+    if number == 2 * settings.max_iter:
+        return last_solver(settings)
+    relaxed = number > 2 and not settings.nonnegative
+    return Solver(settings.solver, settings.cg_steps, relaxation=settings.relaxation if relaxed else 1.0)
+
+
+def last_solver(settings: Train) -> Solver:
+    """The solver of the half-iteration that ends training: what is published is the exact fold-in."""
+    return Solver("exact" if settings.solver == "cg" else settings.solver, settings.cg_steps)

@@ -1,0 +1,1 @@
+"""The settings of every job, with defaults, meaning and limits: one file per job."""

@@ -1,0 +1,221 @@
+"""Settings of a search over settings: what stays, what varies and in which range, and how trials are judged."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from wals_spark.errors import ConfigError
+from wals_spark.evaluation.metrics import OF_PLACES
+from wals_spark.evaluation.user_batch import Protocol
+from wals_spark.settings.evaluate import Evaluate, EvaluateSettings
+from wals_spark.settings.loader import Section, Settings, checked
+from wals_spark.settings.train import ConfidenceSettings, Config, Input, StoredModel, Train
+
+_SPACE = "tune.space"
+_SECTIONS: dict[str, type[Section]] = {"confidence": ConfidenceSettings, "train": Train}
+_NEEDS_NEW_BLOCKS = "changes the interactions before they are laid out, and blocks are laid out once for all trials"
+_NOT_SEARCHED = {
+    "train.preset": "is a name for other settings: give it as what the search starts from, and search over those",
+    "train.implicit": "decides how the input is checked, once for all trials",
+    "train.user_blocks": "does not change the model",
+    "train.item_blocks": "does not change the model",
+    "train.heavy_row_threshold": "does not change the model",
+    "confidence.half_life_days": _NEEDS_NEW_BLOCKS,
+    "confidence.decay_floor": _NEEDS_NEW_BLOCKS,
+    "confidence.reference_time": _NEEDS_NEW_BLOCKS,
+}
+
+Value = bool | int | float | str
+
+
+class Parameter(Section, frozen=True, kw_only=True):
+    """What a setting may be: one of ``choices``, or from ``low`` to ``high``, on a ``log`` scale if so said."""
+
+    choices: tuple[Value, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """Values that, if valid, make all between them so."""
+        return self.choices or tuple(end for end in (self.low, self.high) if end is not None)
+
+
+class Tune(Section, frozen=True, kw_only=True):
+    """The search."""
+
+    trials: Annotated[
+        int,
+        Meta(description="Trials in all; those on the leaderboard of output.path count and are not repeated.", ge=1),
+    ] = 20
+    sampler: Annotated[
+        Literal["tpe", "random"],
+        Meta(description="What to try next: at random (random), or where trials so far did well (tpe: Optuna's)."),
+    ] = "tpe"
+    startup: Annotated[int, Meta(description="Trials that tpe draws at random, and that nothing prunes.", ge=1)] = 8
+    seed: Annotated[int, Meta(description="Seed of the search; a trial depends on it and on those before.", ge=0)] = 0
+    metric: Annotated[
+        str,
+        Meta(description="What trials are judged by: recall, precision, ndcg, map, mrr, hit_rate @k; percentile_rank."),
+    ] = "ndcg@20"
+    pruner: Annotated[
+        Literal["median", "halving", "none"],
+        Meta(
+            description=(
+                "Give a trial up half-way when it is worse than the median of the trials so far at that iteration "
+                "(median), or not among the best quarter of those that came so far (halving); or never (none)."
+            )
+        ),
+    ] = "median"
+    prune_every: Annotated[
+        int, Meta(description="Iterations between two looks at a trial under way; each look is an evaluation.", ge=1)
+    ] = 5
+    space: Annotated[
+        dict[str, dict[str, Parameter]],
+        Meta(
+            description=(
+                "What varies: in [tune.space.train] reg_param = {low = 0.01, high = 10.0, log = true}, or rank = "
+                "{choices = [16, 32]}; settings of train and of confidence."
+            )
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The space by the full names of its settings, in the order of names."""
+        flat = {f"{section}.{key}": p for section, own in self.space.items() for key, p in own.items()}
+        return dict(sorted(flat.items()))
+
+    @property
+    def measure(self) -> tuple[str, int | None]:
+        """The metric's name and its length of list, if it has one.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such metric: what there is.
+        """
+        name, at, k = self.metric.partition("@")
+        if name not in OF_PLACES or bool(at) == (name == "percentile_rank") or (at and not k.isdecimal()) or k == "0":
+            known = ", ".join(name if name == "percentile_rank" else f"{name}@k" for name in OF_PLACES)
+            raise ConfigError(f"tune.metric = {self.metric}: there is no such metric; known, with k from 1: {known}")
+        return name, int(k) if at else None
+
+
+class TuneOutput(Section, frozen=True, kw_only=True):
+    """Where the leaderboard goes."""
+
+    path: Annotated[str, Meta(description="Folder or URL; a leaderboard that lies there already is gone on with.")] = ""
+
+
+class TuneSettings(Settings, frozen=True, kw_only=True):
+    """All settings of a search: those of training, which every trial starts from, and the search's own."""
+
+    input: Input = Input()
+    test: Input = Input()
+    confidence: ConfidenceSettings = ConfidenceSettings()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    tune: Tune = Tune()
+    output: TuneOutput = TuneOutput()
+
+    @classmethod
+    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The settings of the preset that ``given`` names, if any, with ``given`` on top; test is read as input is."""
+        tested = EvaluateSettings.completed({name: given[name] for name in ("input", "test") if name in given})
+        return {**Config.completed(given), "test": tested.get("test", {})}
+
+    @property
+    def protocol(self) -> Protocol:
+        """How trials are judged: as jobs/evaluate.py does, by one metric and without intervals."""
+        return self._evaluation().protocol
+
+    def check_together(self, given: dict[str, Any]) -> None:
+        """Refuse a space that is empty or names what cannot be searched, and ranges that hold no valid value."""
+        if not self.output.path:
+            raise ConfigError("output.path is not set: name the folder for the leaderboard")
+        idle = [f"evaluate.{key}" for key in given.get("evaluate", {}) if key in ("k", "metrics", "bootstrap", "seed")]
+        if idle:
+            raise ConfigError(f"{', '.join(idle)}: no meaning in a search, which is judged by tune.metric alone")
+        self._evaluation().check_together({})
+        if not self.tune.parameters:
+            raise ConfigError(
+                "tune.space is empty: say what varies, as [tune.space.train] reg_param = {low = 0.01, high = 10.0}"
+            )
+        for setting, parameter in self.tune.parameters.items():
+            _check_parameter(setting, parameter)
+            for value in parameter.ends:
+                self._trial({setting: value})
+        self._trial({}).check_together(given)
+
+    def of_trial(self, values: Mapping[str, Value]) -> Config:
+        """What a trial trains with: these settings, and ``values`` by their full names on top.
+
+        Raises
+        ------
+        ConfigError
+            If they contradict each other.
+        """
+        config = self._trial(values)
+        usual = Config().as_dict()
+        config.check_together(
+            {
+                section: {key: value for key, value in found.items() if value != usual[section][key]}
+                for section, found in config.as_dict().items()
+            }
+        )
+        return config
+
+    def _evaluation(self) -> EvaluateSettings:
+        name, k = self.tune.measure
+        chosen = msgspec.structs.replace(self.evaluate, metrics=(name,), k=(k or 1,), bootstrap=0)
+        model = StoredModel(path=self.output.path)
+        return EvaluateSettings(model=model, input=self.input, test=self.test, evaluate=chosen)
+
+    def _trial(self, values: Mapping[str, Value]) -> Config:
+        sections = self.as_dict()
+        for setting, value in values.items():
+            section, _, key = setting.partition(".")
+            sections[section][key] = value
+        sections["output"] = {"path": self.output.path}
+        return checked(Config, {name: sections[name] for name in ("input", "confidence", "train", "output")}, _SPACE)
+
+
+def is_whole(setting: str) -> bool:
+    """Whether a setting takes whole numbers."""
+    section, _, key = setting.partition(".")
+    return type(getattr(_SECTIONS[section](), key)) is int
+
+
+def _check_parameter(setting: str, parameter: Parameter) -> None:
+    section, _, key = setting.partition(".")
+    if section not in _SECTIONS:
+        raise ConfigError(
+            f"tune.space.{section}: settings of {' and '.join(_SECTIONS)} can vary, those of {section} not"
+        )
+    known = [info.name for info in msgspec.structs.fields(_SECTIONS[section])]
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        raise ConfigError(f"tune.space: unknown setting {setting}" + (f"; did you mean {near[0]}?" if near else ""))
+    if setting in _NOT_SEARCHED:
+        raise ConfigError(f"tune.space: {setting} {_NOT_SEARCHED[setting]}")
+    low, high = parameter.low, parameter.high
+    if bool(parameter.choices) == (low is not None or high is not None):
+        raise ConfigError(f"tune.space: {setting} needs either choices, or low and high")
+    if parameter.choices:
+        return
+    if low is None or high is None or not low < high or not math.isfinite(high - low):
+        raise ConfigError(f"tune.space: {setting} from {low} to {high} is no range: low < high is needed")
+    if parameter.log and low <= 0:
+        raise ConfigError(f"tune.space: {setting} from {low}: a logarithmic scale begins above 0")
+    if isinstance(getattr(_SECTIONS[section](), key), str | bool):
+        raise ConfigError(f"tune.space: {setting} is no number: list its choices")
+    if is_whole(setting) and (low % 1 or high % 1):
+        raise ConfigError(f"tune.space: {setting} takes whole numbers, not {low} to {high}")

@@ -1,0 +1,1 @@
+"""One block's half-iteration: normal equations and the solvers of its rows."""

@@ -1,0 +1,70 @@
+"""One side's blocks on storage: written once by blocking, read by every stage after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from wals_spark.arrays.histogram import Histogram
+from wals_spark.blocks.records import Record, join_ids
+from wals_spark.spark.training.rdd import Keyed, by_block
+
+SCHEMA = "kind string, block int, name string, peer int, start long, payload binary"
+"""A piece (`records.Record`), the block it belongs to, and its kind: in, out, ids, columns or summary."""
+
+
+@dataclass(frozen=True)
+class BlockedSide:
+    """One side's blocks on storage.
+
+    ``name`` is ``users`` or ``items``, ``rows`` how many there are of them, ``id_type`` the caller's own; ``degrees``
+    counts the rows that have so many observations.
+    """
+
+    spark: SparkSession
+    name: str
+    path: str
+    n_blocks: int
+    rows: int
+    id_type: T.DataType
+    degrees: Histogram
+
+    def records(self, kind: str) -> Keyed:
+        """The pieces of one kind (in, out, ids), each block's in its own partition."""
+        return by_block(read_records(self.spark, self.path, kind, self.n_blocks), self.n_blocks)
+
+    def id_of(self, block: int, row: int) -> Any:
+        """The id of one row, for a message that has to name it."""
+        rows = read_kind(self.spark, self.path, "ids").where((F.col("block") == block) & (F.col("start") <= row))
+        found = rows.orderBy(F.col("start").desc()).first()
+        if found is None:
+            return None
+        record = Record(found.name, found.peer, found.start, bytes(found.payload))
+        return join_ids([record])[row - record.start].as_py()
+
+
+def read_kind(spark: SparkSession, path: str, kind: str) -> DataFrame:
+    """The records of one kind; only their files are read."""
+    return spark.read.schema(SCHEMA).parquet(f"{path}/kind={kind}").drop("kind")
+
+
+def read_records(spark: SparkSession, path: str, kind: str, n_files: int) -> Keyed:
+    """The pieces of one kind, by their block, as they lie in about ``n_files`` files.
+
+    Whole files go to Python as they are, and PyArrow reads them there: rows of a DataFrame would be pickled in the JVM.
+    """
+    return spark.sparkContext.binaryFiles(f"{path}/kind={kind}", minPartitions=n_files).flatMap(_records_of_file)
+
+
+def _records_of_file(file: tuple[str, bytes]) -> Iterator[tuple[int, Record]]:
+    for batch in pq.ParquetFile(pa.BufferReader(file[1])).iter_batches(batch_size=16):
+        columns = (batch.column(name).to_pylist() for name in ("block", "name", "peer", "start", "payload"))
+        for block, *record in zip(*columns, strict=True):
+            yield block, Record(*record)

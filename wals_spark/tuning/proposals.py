@@ -1,0 +1,102 @@
+"""What to try next, and when to give a trial up, by Optuna: a function of the settings and of the trials so far alone.
+
+Optuna keeps no file here. Each trial has a sampler of its own, seeded by the search's seed and the trial's number, and
+is told the trials before it; so a search that was killed and goes on tries what it would have tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wals_spark.errors import ConfigError
+from wals_spark.settings.tune import Parameter, Tune, Value, is_whole
+from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Trial
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class Candidate:
+    """A trial to run: its ``number`` and its ``values``, and a judge of how it goes."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.number: int = trial.number
+        self.values: dict[str, Value] = dict(trial.params)
+        self._trial = trial
+
+    def should_prune(self, iteration: int, value: float) -> bool:
+        """Whether to give up, as the metric stands after an iteration. Iterations are told in their order."""
+        self._trial.report(value, iteration)
+        return bool(self._trial.should_prune())
+
+
+def check_installed() -> None:
+    """Refuse to begin without Optuna.
+
+    Raises
+    ------
+    ConfigError
+        With how to install it.
+    """
+    _optuna()
+
+
+def propose(tune: Tune, so_far: Sequence[Trial], *, lower_is_better: bool = False) -> Candidate:
+    """The trial that follows ``so_far``, which are in the order of their numbers, from 0 without a gap.
+
+    Raises
+    ------
+    ConfigError
+        If Optuna is not installed.
+    """
+    optuna = _optuna()
+    seed = int(np.random.SeedSequence([tune.seed, len(so_far)]).generate_state(1)[0])
+    samplers = {
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=tune.startup, multivariate=True),
+    }
+    pruners = {
+        "none": optuna.pruners.NopPruner,
+        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=tune.startup),
+        "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=tune.prune_every),
+    }
+    study = optuna.create_study(
+        direction="minimize" if lower_is_better else "maximize",
+        sampler=samplers[tune.sampler](),
+        pruner=pruners[tune.pruner](),
+    )
+    space = {setting: _distribution(setting, parameter) for setting, parameter in tune.parameters.items()}
+    states = {name: optuna.trial.TrialState[name.upper()] for name in (COMPLETE, PRUNED)}
+    for trial in so_far:
+        study.add_trial(
+            optuna.create_trial(
+                state=states.get(trial.state, optuna.trial.TrialState.FAIL),
+                params=trial.settings,
+                distributions=space,
+                value=None if trial.state == FAILED else trial.value,
+                intermediate_values=trial.intermediate_values,
+            )
+        )
+    return Candidate(study.ask(space))
+
+
+def _distribution(setting: str, parameter: Parameter) -> Any:
+    distributions = _optuna().distributions
+    if parameter.choices:
+        return distributions.CategoricalDistribution(parameter.choices)
+    low, high = parameter.ends
+    if is_whole(setting):
+        return distributions.IntDistribution(int(low), int(high), log=parameter.log)
+    return distributions.FloatDistribution(float(low), float(high), log=parameter.log)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("jobs/tune.py needs Optuna: pip install 'wals_spark[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
