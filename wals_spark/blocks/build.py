@@ -19,7 +19,7 @@ from wals_spark.arrays.arrow import as_arrow, as_numpy
 from wals_spark.arrays.dictionary import compact_dictionary, concatenate_dictionaries, count_indices, narrow_integers
 from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.sorting import stable_argsort, stable_sort
-from wals_spark.arrays.types import Float32Array, FloatArray, Indices, Int32Array, Int64Array
+from wals_spark.arrays.types import Float32Array, Float64Array, FloatArray, Indices, Int32Array, Int64Array
 from wals_spark.blocks.assignment import bucket_of
 from wals_spark.blocks.in_out import InBlock, OutBlock
 from wals_spark.blocks.records import Record, cut_ids, cut_typed, group_records, join_ids, join_typed
@@ -274,3 +274,30 @@ def _transpose(
             weights=weights[begin:end],
         )
     return out_block, transposed
+
+
+def merge_histories(
+    users: Int64Array,
+    positions: Indices,
+    ratings: Float64Array,
+    weights: Float64Array | None,
+    timestamps: Float64Array | None,
+    *,
+    shape: tuple[int, int],
+    duplicates: str,
+) -> tuple[InBlock, Indices]:
+    """Build the in-block of users from entries in any order; also return the (user, item) pairs that repeat.
+
+    ``positions`` are item positions; ``shape`` is (n_users, n_items). A pair is encoded as user · n_items + position.
+    """
+    n_users, n_items = shape
+    pair = users.astype(np.int64) * n_items + positions
+    pairs, merged_ratings, merged_weights, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
+    block = InBlock.of(
+        indptr=np.searchsorted(pairs, np.arange(n_users + 1) * n_items).astype(np.int64),
+        positions=pairs % n_items,
+        ratings=merged_ratings,
+        offsets=np.array([0, n_items]),
+        weights=merged_weights,
+    )
+    return block, repeated

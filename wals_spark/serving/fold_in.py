@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wals_spark.arrays.features import feature_rows
-from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Indices, Int64Array
-from wals_spark.blocks.build import merge_duplicates
+from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Int64Array
+from wals_spark.blocks.build import merge_histories
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import weight_observations
 from wals_spark.errors import InputError
@@ -172,7 +172,7 @@ class FoldIn:
     ) -> InBlock:
         """Entries of known items, user after user, as a block of rows with each item once."""
         order = np.arange(len(user), dtype=np.float64)  # the last of several is the one that stands last
-        block, repeated = merged_histories(
+        block, repeated = merge_histories(
             user, positions, ratings, weights, order, shape=(n_users, len(self.ids)), duplicates=self.duplicates
         )
         if self.duplicates == "refuse" and len(repeated):
@@ -212,33 +212,6 @@ class FoldIn:
         if bad.any():
             raise InputError(f"{bad.sum()} of {n_entries} {name} cannot be used, such as {numbers[bad][0]}")
         return numbers
-
-
-def merged_histories(
-    user: Int64Array,
-    positions: Indices,
-    ratings: Float64Array,
-    weights: Float64Array | None,
-    timestamps: Float64Array | None,
-    *,
-    shape: tuple[int, int],
-    duplicates: str,
-) -> tuple[InBlock, Indices]:
-    """Entries in any order as a block of ``shape`` (n_users, n_items), each pair once, and the pairs that repeat.
-
-    A pair is a number, user times n_items plus position.
-    """
-    n_users, n_items = shape
-    pair = user.astype(np.int64) * n_items + positions
-    pairs, merged, own, repeated = merge_duplicates(pair, ratings, weights, timestamps, duplicates)
-    block = InBlock.of(
-        indptr=np.searchsorted(pairs, np.arange(n_users + 1) * n_items).astype(np.int64),
-        positions=pairs % n_items,
-        ratings=merged,
-        offsets=np.array([0, n_items]),
-        weights=own,
-    )
-    return block, repeated
 
 
 def solve_histories(

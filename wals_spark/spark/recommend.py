@@ -15,11 +15,11 @@ from pyspark.sql import types as T
 
 from wals_spark.arrays.arrow import as_arrow, as_numpy
 from wals_spark.arrays.types import Float64Array, Int32Array
+from wals_spark.blocks.build import merge_histories
 from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.ranking.explanations import largest_contributions
 from wals_spark.ranking.top_k import ItemLists, TopK, top_k
-from wals_spark.serving.fold_in import merged_histories
 from wals_spark.settings.recommend import Mode
 from wals_spark.spark.histories import beside, gathered_beside, partitions
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
@@ -211,7 +211,7 @@ def _because(batch: pa.RecordBatch, found: TopK, candidates: OpenItems, task: Ex
     known = positions >= 0
     names = {"rating", "weight", "timestamp"}.intersection(batch.schema.names)
     numbers = {name: as_numpy(batch.column(name).flatten())[known] for name in names}
-    block, _ = merged_histories(
+    block, _ = merge_histories(
         user[known], positions[known], numbers["rating"], numbers.get("weight"), numbers.get("timestamp"),
         shape=(len(history), task.items.rows), duplicates=task.duplicates,
     )  # fmt: skip
