@@ -12,7 +12,7 @@ import oracle
 import pyarrow as pa
 import pytest
 
-from wals_spark.solvers.start import start_factors
+from wals_spark.solvers.start import Start, start_factors
 
 pytest.importorskip("optuna", reason="the extra tune")
 
@@ -64,7 +64,7 @@ def recall(reg_param, alpha):
     """Recall@3 of the factors of one iteration, by dense arithmetic and plain loops."""
     c, p, _ = oracle.dense(N_USERS, N_ITEMS, *np.nonzero(SEEN), np.ones(SEEN.sum()), "log", alpha, 1.0)
     ids = pa.array([f"i{i:02d}" for i in range(N_ITEMS)])
-    y = start_factors(ids, rank=2, seed=0, side="items", scale=1.0).astype(np.float64)
+    y = start_factors(ids, Start(rank=2), side="items").astype(np.float64)
     x = oracle.solve(c, p, oracle.diagonal(SEEN, reg_param, "count"), y)
     y = oracle.solve(c.T, p.T, oracle.diagonal(SEEN.T, reg_param, "count"), x)
     recalls = []

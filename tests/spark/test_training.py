@@ -7,14 +7,14 @@ import oracle
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
-
 from wals_spark.blocks.records import group_records, join, join_ids
+
 from wals_spark.errors import TrainingError
 from wals_spark.local import training as local_training
-from wals_spark.objective.confidence import Confidence
-from wals_spark.objective.objective import Objective
-from wals_spark.settings.train import Train, load_config
-from wals_spark.solvers.start import start_factors
+from wals_spark.objective.objective import Confidence, Objective
+from wals_spark.settings.train import load_config
+from wals_spark.settings.training import Train
+from wals_spark.solvers.start import Start, start_factors
 from wals_spark.spark.training.build import build_blocks
 from wals_spark.spark.training.loop import train
 from wals_spark.spark.training.rdd import zip_partitions
@@ -76,7 +76,7 @@ def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_
     users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
     c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
     x, y = (
-        start_factors(pa.array(range(n)), rank=6, seed=5, side=side, scale=1.0).astype(np.float64)
+        start_factors(pa.array(range(n)), Start(rank=6, seed=5), side=side).astype(np.float64)
         for n, side in ((N_USERS, "users"), (N_ITEMS, "items"))
     )
     for event in trained.events:

@@ -22,8 +22,7 @@ from wals_spark.blocks.weighted import (
     positive_counts,
     weight_observations,
 )
-from wals_spark.objective.confidence import ItemWeight
-from wals_spark.objective.objective import Loss, Objective
+from wals_spark.objective.objective import ItemWeight, Loss, Objective
 from wals_spark.run.schedule import solver_of
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import merged
@@ -41,7 +40,7 @@ from wals_spark.solvers.heavy_rows import (
     sums,
     take_heavy_parts,
 )
-from wals_spark.solvers.start import start_factors
+from wals_spark.solvers.start import Start, start_factors
 
 
 @dataclass
@@ -105,8 +104,9 @@ def _side(name, layouts) -> Side:
 
 
 def start(side: Side, objective: Objective, *, rank: int, seed: int = 0, scale: float = 1.0, positive=False) -> None:
-    options = {"rank": rank, "seed": seed, "side": side.name, "scale": scale, "positive": positive}
-    set_factors(side, [start_factors(ids, held=objective.held, **options) for ids in side.ids], objective)
+    drawn_from = Start(rank, seed, scale, positive)
+    factors = [start_factors(ids, drawn_from, side=side.name, held=objective.held) for ids in side.ids]
+    set_factors(side, factors, objective)
 
 
 def set_factors(side: Side, factors: list[np.ndarray], objective: Objective) -> None:

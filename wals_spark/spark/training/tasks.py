@@ -20,7 +20,7 @@ from wals_spark.blocks.in_out import InBlock, OutBlock, out_block_from_records, 
 from wals_spark.blocks.records import GroupedRecords, Record, cut, group_records, join, join_ids, records_of
 from wals_spark.blocks.weighted import WeightedBlock, item_weights, item_weights_of_observed, weight_observations
 from wals_spark.objective.objective import Objective
-from wals_spark.settings.train import Train
+from wals_spark.settings.training import Train
 from wals_spark.solvers.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.solvers.heavy_rows import (
     HeavyParts,
@@ -34,7 +34,7 @@ from wals_spark.solvers.heavy_rows import (
     take_heavy_parts,
 )
 from wals_spark.solvers.normal_equations import HeavyRowSums
-from wals_spark.solvers.start import start_factors
+from wals_spark.solvers.start import Start, start_factors
 from wals_spark.spark.training.cache import BlockCache, CachedSide
 
 Records = Iterable[tuple[int, Record]]
@@ -112,11 +112,8 @@ def start_block(block: int, records: Records, *, task: HalfIterationTask, settin
     found = group_records(record for _, record in records)
     factors = start_factors(
         join_ids(records_of(found, "ids")),
-        rank=settings.rank,
-        seed=settings.seed,
+        Start(settings.rank, settings.seed, settings.start_scale, settings.positive_start),
         side=task.side,
-        scale=settings.start_scale,
-        positive=settings.positive_start,
         held=task.objective.held,
     )
     spread = HeavyRows.from_records(found)
