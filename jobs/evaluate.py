@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from wals_spark.evaluation.results import METRICS_FILE, as_table, caveats, document
 from wals_spark.settings.command_line import parse_settings, run
 from wals_spark.settings.evaluate import EvaluateSettings
-from wals_spark.settings.train import Input
+from wals_spark.settings.tables import Input
 from wals_spark.spark import checking as ratings
 from wals_spark.spark import evaluate as evaluating
 from wals_spark.spark import held_out

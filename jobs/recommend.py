@@ -31,7 +31,7 @@ def main() -> None:
     with open_session("wals_spark recommend") as spark, new_folder(spark, settings.output.path) as folder:
         model = open_model(spark, settings.model.path, settings.model.version)
         factors = {"user": model.user_factors, "item": model.item_factors}
-        of, among = factors[mode.query], factors[mode.found]
+        of, among = factors[mode.query], factors[mode.result]
         ids = {
             section: ratings.read_ids(spark, table, of if section == "whom" else among, section=section)
             for section, table in settings.id_tables.items()
@@ -47,7 +47,7 @@ def main() -> None:
         catalogue = recommending.candidates(among, allowed=ids.get("allowed"), blocked=ids.get("blocked"))
         width = model.manifest["rank"] if mode.cosine else model.manifest["score"]["length"]
         table = item_table(catalogue, width=width, unit_length=mode.cosine)
-        recommending.refuse_small_catalogue(table.rows, chosen.k, mode.found)
+        recommending.refuse_small_catalogue(table.rows, chosen.k, mode.result)
         pairs = _interactions(spark, settings, model) if settings.needs_interactions else None
         reasons = _explanation_task(spark, chosen.because, model) if chosen.because else None
 

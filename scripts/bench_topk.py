@@ -29,7 +29,7 @@ from rich.table import Table
 
 from wals_spark.arrays.features import feature_column
 from wals_spark.local.synthetic import synthetic_ratings
-from wals_spark.settings.recommend import MODES
+from wals_spark.ranking.modes import MODES
 from wals_spark.spark.item_table import item_table
 from wals_spark.spark.recommend import RankTask, recommend
 from wals_spark.spark.session import open_session

@@ -10,8 +10,15 @@ import oracle
 from hypothesis import strategies as st
 
 from wals_spark.local.training import build_blocks, start
-from wals_spark.objective.confidence import FUNCTIONS, ITEM_WEIGHTS, Confidence, ItemWeight
-from wals_spark.objective.objective import REG_SCALINGS, UNOBSERVED_ON, Objective
+from wals_spark.objective.objective import (
+    FUNCTIONS,
+    ITEM_WEIGHTS,
+    REG_SCALINGS,
+    UNOBSERVED_ON,
+    Confidence,
+    ItemWeight,
+    Objective,
+)
 
 
 class Problem(NamedTuple):

@@ -7,7 +7,7 @@ import resource
 import sys
 
 from wals_spark.objective.objective import Objective
-from wals_spark.settings.train import Train
+from wals_spark.settings.training import Train
 from wals_spark.spark.model.publish import write_factors
 from wals_spark.spark.session import open_session
 from wals_spark.spark.training.build import build_blocks

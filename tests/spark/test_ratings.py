@@ -8,8 +8,8 @@ from pyspark.sql import functions as F
 
 from wals_spark.blocks.assignment import N_BUCKETS, bucket_of
 from wals_spark.errors import InputError
-from wals_spark.objective.confidence import Decay
-from wals_spark.settings.train import Input
+from wals_spark.objective.objective import Decay
+from wals_spark.settings.tables import Input
 from wals_spark.spark.checking import check, read
 
 GOOD = [("ann", "i1", 2.0), ("bob", "i2", 0.5)]

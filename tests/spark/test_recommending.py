@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from wals_spark.errors import InputError
+from wals_spark.ranking.modes import MODES
 from wals_spark.ranking.top_k import top_k
-from wals_spark.settings.recommend import MODES
-from wals_spark.settings.train import Ids
+from wals_spark.settings.tables import Ids
 from wals_spark.spark.checking import read_ids
 from wals_spark.spark.histories import beside, gathered_beside
 from wals_spark.spark.item_table import item_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wals_spark.evaluation.metrics import Measures
 from wals_spark.evaluation.user_batch import Protocol
-from wals_spark.settings.recommend import MODES
+from wals_spark.ranking.modes import MODES
 from wals_spark.settings.train import load_config
 from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate import evaluate

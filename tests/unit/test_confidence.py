@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 
-from wals_spark.objective.confidence import FUNCTIONS, Confidence
+from wals_spark.objective.objective import FUNCTIONS, Confidence
 
 RATINGS = np.array([0.0, 0.1, 1.0, 5.0, 352_698.0])
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from wals_spark.errors import ConfigError
-from wals_spark.objective.confidence import Decay
+from wals_spark.objective.objective import Decay
 from wals_spark.settings.loader import describe_settings
 from wals_spark.settings.train import Config, load_config
 

@@ -13,8 +13,7 @@ from scipy.optimize import nnls
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import WeightedBlock, weight_observations
 from wals_spark.local.training import build_blocks, half_iteration, start
-from wals_spark.objective.confidence import Confidence, ItemWeight
-from wals_spark.objective.objective import Objective
+from wals_spark.objective.objective import Confidence, ItemWeight, Objective
 from wals_spark.solvers.half_iteration import Solver, solve_rows
 
 

@@ -10,7 +10,8 @@ from wals_spark.errors import ConfigError
 from wals_spark.local.training import train
 from wals_spark.objective.presets import PRESETS
 from wals_spark.run.objective_summary import equivalents
-from wals_spark.settings.train import Train, load_config
+from wals_spark.settings.train import load_config
+from wals_spark.settings.training import Train
 
 PATHS = ["input.path=in", "output.path=out"]
 R = np.array([0.5, 1.0, 7.0])

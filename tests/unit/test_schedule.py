@@ -7,7 +7,8 @@ import pytest
 from wals_spark.local.synthetic import synthetic_ratings
 from wals_spark.local.training import train
 from wals_spark.run.schedule import last_solver, solver_of
-from wals_spark.settings.train import Train, load_config
+from wals_spark.settings.train import load_config
+from wals_spark.settings.training import Train
 from wals_spark.solvers.half_iteration import Solver
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wals_spark.settings.train import Train
+from wals_spark.settings.training import Train
 from wals_spark.solvers.half_iteration import Solver
 
 

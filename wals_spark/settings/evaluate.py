@@ -12,7 +12,7 @@ from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, Measures
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.train import Input, StoredModel, check_input
+from wals_spark.settings.tables import Input, StoredModel, check_input
 
 _OF_PAIRS = ("format", "options", "user", "item", "bad_rows")  # what candidates are read by
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from wals_spark.errors import ConfigError
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.train import StoredModel
+from wals_spark.settings.tables import StoredModel
 
 
 class ExportOptions(Section, frozen=True, kw_only=True):

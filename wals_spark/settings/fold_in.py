@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from wals_spark.errors import ConfigError
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.train import Input, NewVersion, Publish, StoredModel, check_input
+from wals_spark.settings.tables import Input, NewVersion, Publish, StoredModel, check_input
 
 
 class FoldInOptions(Section, frozen=True, kw_only=True):

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.objective.confidence import Decay
+from wals_spark.objective.objective import Decay
+from wals_spark.ranking.modes import MODES, Mode
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.train import Config, Ids, Input, StoredModel, check_input
-
-
-class Mode(NamedTuple):
-    """What is found for whom: columns of the result, and of the interactions; by cosine among its own kind, or not."""
-
-    query: Literal["user", "item"]
-    found: Literal["user", "item"]
-    column: str
-    cosine: bool
-
-
-MODES = {
-    "items": Mode("user", "item", "item", False),
-    "users": Mode("item", "user", "user", False),
-    "similar-items": Mode("item", "item", "similar_item", True),
-    "similar-users": Mode("user", "user", "similar_user", True),
-}
+from wals_spark.settings.tables import Ids, Input, StoredModel, check_input
+from wals_spark.settings.train import Config
 
 
 class Queries(Ids, frozen=True, kw_only=True):

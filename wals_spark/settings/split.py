@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from wals_spark.errors import ConfigError
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.train import Input, check_input, moment_in_seconds
+from wals_spark.settings.tables import Input, check_input, moment_in_seconds
 
 
 class SplitOptions(Section, frozen=True, kw_only=True):

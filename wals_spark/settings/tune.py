@@ -15,7 +15,9 @@ from wals_spark.evaluation.metrics import OF_PLACES
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.settings.evaluate import Evaluate, EvaluateSettings
 from wals_spark.settings.loader import Section, Settings, checked
-from wals_spark.settings.train import ConfidenceSettings, Config, Input, StoredModel, Train
+from wals_spark.settings.tables import Input, StoredModel
+from wals_spark.settings.train import Config
+from wals_spark.settings.training import ConfidenceSettings, Train
 
 _SPACE = "tune.space"
 _SECTIONS: dict[str, type[Section]] = {"confidence": ConfidenceSettings, "train": Train}

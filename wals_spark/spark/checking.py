@@ -18,8 +18,8 @@ from pyspark.sql import types as T
 from wals_spark.arrays.types import Int64Array
 from wals_spark.blocks.assignment import N_BUCKETS
 from wals_spark.errors import InputError
-from wals_spark.objective.confidence import Decay
-from wals_spark.settings.train import Ids, Input
+from wals_spark.objective.objective import Decay
+from wals_spark.settings.tables import Ids, Input
 from wals_spark.spark.histories import in_type_of
 
 logger = logging.getLogger("wals_spark")

@@ -19,8 +19,8 @@ from wals_spark.blocks.build import merge_histories
 from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.ranking.explanations import largest_contributions
+from wals_spark.ranking.modes import Mode
 from wals_spark.ranking.top_k import ItemLists, TopK, top_k
-from wals_spark.settings.recommend import Mode
 from wals_spark.spark.histories import beside, gathered_beside, partitions
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
 from wals_spark.spark.session import BATCH_ROWS
@@ -186,8 +186,8 @@ def _excluded(batch: pa.RecordBatch, items: OpenItems, task: RankTask) -> ItemLi
     """What no query of a batch is to find: itself among what is similar, else what it has already."""
     if task.mode.cosine:
         return ItemLists.of(np.arange(len(batch)), items.positions(batch.column("id")), len(batch))
-    if task.exclude_seen and task.mode.found in batch.schema.names:
-        return items.lists(batch.column(task.mode.found))
+    if task.exclude_seen and task.mode.result in batch.schema.names:
+        return items.lists(batch.column(task.mode.result))
     return None
 
 

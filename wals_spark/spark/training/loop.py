@@ -20,7 +20,7 @@ from wals_spark.objective.objective import Loss, Objective
 from wals_spark.run.convergence import gain_is_small, refuse_rising_loss
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.schedule import last_solver, solver_of
-from wals_spark.settings.train import Train
+from wals_spark.settings.training import Train
 from wals_spark.solvers.gramian import merged
 from wals_spark.solvers.half_iteration import BlockSummary, Solver
 from wals_spark.spark.training.cache import CachedSide, CacheLocation

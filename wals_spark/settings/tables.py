@@ -1,0 +1,120 @@
+"""Sections of settings that several jobs have: tables of interactions, tables of ids, a stored model."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from wals_spark.errors import ConfigError
+from wals_spark.settings.loader import Section
+
+
+class Input(Section, frozen=True, kw_only=True):
+    """Where the interactions are and how to read them."""
+
+    path: Annotated[
+        str, Meta(description="File, folder or URL of the interactions; a table's name with format = table.")
+    ] = ""
+    format: Annotated[
+        str,
+        Meta(
+            description="Anything spark.read has: parquet, csv, json, orc, delta, ...; or table.",
+            min_length=1,
+        ),
+    ] = "parquet"
+    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header and sep for csv.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    user: Annotated[str, Meta(description="Column of user ids: string or integer.", min_length=1)] = "user"
+    item: Annotated[str, Meta(description="Column of item ids: string or integer.", min_length=1)] = "item"
+    rating: Annotated[
+        str, Meta(description="Column of ratings (counts, hours, stars, ...); empty: 1 for every row.")
+    ] = "rating"
+    weight: Annotated[
+        str,
+        Meta(description="Column of your own weights, from 0: each multiplies its row's confidence above the base."),
+    ] = ""
+    timestamp: Annotated[
+        str,
+        Meta(description="Column of times: a timestamp, a date, or unix seconds; for duplicates = last and for decay."),
+    ] = ""
+    duplicates: Annotated[
+        Literal["sum", "last", "max", "refuse"],
+        Meta(
+            description=(
+                "What several rows of one (user, item) pair become; last is by timestamp. Their weights: sum keeps the "
+                "mean, last and max that of the row they keep."
+            )
+        ),
+    ] = "sum"
+    bad_rows: Annotated[
+        Literal["refuse", "drop"],
+        Meta(
+            description="Rows with a null or empty id or an unusable rating: refuse the input, or drop and count them."
+        ),
+    ] = "refuse"
+    nonpositive: Annotated[
+        Literal["bad", "unobserved", "dislike", "impression"],
+        Meta(
+            description=(
+                "A rating <= 0 is a bad row; or as if it were not there; or a stated dislike (target 0 with "
+                "the confidence of its magnitude); or an impression that nothing came of (target 0 with "
+                "confidence.impression_weight)."
+            )
+        ),
+    ] = "bad"
+
+
+class Ids(Section, frozen=True, kw_only=True):
+    """A table of ids."""
+
+    path: Annotated[str, Meta(description="File, folder or URL; a table's name with format = table; empty: none.")] = ""
+    format: Annotated[str, Meta(description="Anything spark.read has; or table.", min_length=1)] = "parquet"
+    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header for csv.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    column: Annotated[str, Meta(description="Column of the ids.", min_length=1)] = "id"
+
+
+class StoredModel(Section, frozen=True, kw_only=True):
+    """The model to use."""
+
+    path: Annotated[str, Meta(description="Folder or URL of all versions: what output.path named in training.")] = ""
+    version: Annotated[str, Meta(description="Name of the version; empty: the served one (CURRENT).")] = ""
+
+    def check(self) -> None:
+        """Refuse a model without a place."""
+        if not self.path:
+            raise ConfigError("model.path is not set: name the folder that output.path named in training")
+
+
+NewVersion = Annotated[
+    str,
+    Meta(description="Name of the new version; empty: the time in UTC.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$"),
+]
+Publish = Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")]
+
+
+
+def check_input(table: Input, purpose: str, *, section: str = "input") -> None:
+    """Refuse a table of interactions without a path, or whose columns contradict each other."""
+    if not table.path:
+        raise ConfigError(f"{section}.path is not set: name the {purpose}")
+    if table.duplicates == "last" and not table.timestamp:
+        raise ConfigError(f"{section}.duplicates = last needs {section}.timestamp: name the column of times")
+    roles = ("user", "item", "rating", "weight", "timestamp")
+    named = [column for role in roles if (column := getattr(table, role))]
+    if len(set(named)) < len(named):
+        raise ConfigError(f"{section}: one column is named twice among {', '.join(roles)}: {named}")
+
+
+def moment_in_seconds(moment: str, setting: str) -> float:
+    """ISO 8601 as seconds since 1970; without a zone, UTC."""
+    try:
+        parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
+    except ValueError as error:
+        raise ConfigError(f"{setting} = {moment}: a time like 2026-01-31T00:00:00Z is needed") from error
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
