@@ -6,7 +6,13 @@ import logging
 from datetime import datetime, timezone
 
 from wals_spark.errors import InputError
-from wals_spark.run.manifest import folded_in_manifest, new_version_name, read_objectives, read_training_settings
+from wals_spark.run.manifest import (
+    FoldInRun,
+    fold_in_manifest,
+    new_version_name,
+    read_objectives,
+    read_training_settings,
+)
 from wals_spark.settings.command_line import parse_settings, run
 from wals_spark.settings.fold_in import FoldInSettings
 from wals_spark.solvers.gramian import as_json, from_json
@@ -74,20 +80,22 @@ def main() -> None:
             for name in ("item_factors", "item_weights")[: 1 + has_weights]:
                 storage.copy(storage.path(model.folder, name), folder, name)
             storage.write_text(as_json(gramians), folder, GRAMIANS)
-            text = folded_in_manifest(
+            text = fold_in_manifest(
                 model.manifest,
-                version=version,
-                created=created,
-                counts={
-                    "users": users,
-                    "items": model.manifest["counts"]["items"],
-                    "observations": blocks.observations,
-                    "duplicates_merged": blocks.merged,
-                    "rows_dropped": checked.dropped,
-                    "rows_of_unknown_items": checked.rows - rows,
-                },
-                settings=settings.as_dict(),
-                spark_version=spark.version,
+                FoldInRun(
+                    version=version,
+                    created=created,
+                    counts={
+                        "users": users,
+                        "items": model.manifest["counts"]["items"],
+                        "observations": blocks.observations,
+                        "duplicates_merged": blocks.merged,
+                        "rows_dropped": checked.dropped,
+                        "rows_of_unknown_items": checked.rows - rows,
+                    },
+                    settings=settings.as_dict(),
+                    spark_version=spark.version,
+                ),
             )
             publishing.publish(storage, folder, text, current=version if settings.output.publish else None)
             logger.info(

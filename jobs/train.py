@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from wals_spark.arrays.histogram import Histogram
 from wals_spark.run.events import HalfIteration
-from wals_spark.run.manifest import manifest, new_version_name
+from wals_spark.run.manifest import TrainingRun, new_version_name, training_manifest
 from wals_spark.run.objective_summary import describe_objective, describe_weights
 from wals_spark.run.phases import Phases
 from wals_spark.run.progress import progress
@@ -97,24 +97,26 @@ def main() -> None:
                     spark, blocks.items, objectives["items"], storage.path(folder, "item_weights")
                 )
             phases.end("write")
-            text = manifest(
-                version=version,
-                created=created,
-                config=config,
-                counts={
-                    "users": blocks.users.rows,
-                    "items": blocks.items.rows,
-                    "observations": blocks.observations,
-                    "duplicates_merged": blocks.merged,
-                    "rows_dropped": checked.dropped,
-                },
-                objectives=objectives,
-                last=trained.events[-1],
-                stopped_by=trained.stopped_by,
-                spark_version=spark.version,
-                degrees={side.name: side.degrees for side in (blocks.users, blocks.items)},
-                seconds=phases.seconds,
-                explanation=explanation,
+            text = training_manifest(
+                TrainingRun(
+                    version=version,
+                    created=created,
+                    config=config,
+                    counts={
+                        "users": blocks.users.rows,
+                        "items": blocks.items.rows,
+                        "observations": blocks.observations,
+                        "duplicates_merged": blocks.merged,
+                        "rows_dropped": checked.dropped,
+                    },
+                    objectives=objectives,
+                    last=trained.events[-1],
+                    stopped_by=trained.stopped_by,
+                    spark_version=spark.version,
+                    degrees={side.name: side.degrees for side in (blocks.users, blocks.items)},
+                    seconds=phases.seconds,
+                    objective_summary=explanation,
+                )
             )
             reporting.write_report(storage, folder, json.loads(text))
             publishing.publish(storage, folder, text, current=version if config.output.publish else None)

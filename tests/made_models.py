@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from wals_spark.arrays.features import feature_column
 from wals_spark.objective.objective import Loss
 from wals_spark.run.events import HalfIteration
-from wals_spark.run.manifest import manifest
+from wals_spark.run.manifest import TrainingRun, training_manifest
 from wals_spark.settings.train import load_config
 from wals_spark.solvers.gramian import as_json, gramian
 
@@ -26,18 +26,20 @@ def write_model(folder, *, users, items, settings=()):
     config = load_config(None, ["input.path=-", "output.path=-", f"train.rank={items[1].shape[1]}", *settings])
     counts = {"users": len(users[0]), "items": len(items[0]), "observations": 1, "duplicates_merged": 0}
     objectives = config.objectives(users=counts["users"], items=counts["items"], largest_item_count=4)
-    text = manifest(
-        version=folder.name,
-        created=datetime.now(timezone.utc),
-        config=config,
-        counts={**counts, "rows_dropped": 0},
-        objectives=objectives,
-        last=HalfIteration(2, 2, "users", counts["users"], 0.1, Loss(1.0, 1.0, 1.0)),
-        stopped_by="max_iter",
-        spark_version="4",
-        degrees={},
-        seconds={},
-        explanation=[],
+    text = training_manifest(
+        TrainingRun(
+            version=folder.name,
+            created=datetime.now(timezone.utc),
+            config=config,
+            counts={**counts, "rows_dropped": 0},
+            objectives=objectives,
+            last=HalfIteration(2, 2, "users", counts["users"], 0.1, Loss(1.0, 1.0, 1.0)),
+            stopped_by="max_iter",
+            spark_version="4",
+            degrees={},
+            seconds={},
+            objective_summary=[],
+        )
     )
     (folder / "manifest.json").write_text(text)
     return objectives

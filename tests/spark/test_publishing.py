@@ -13,7 +13,7 @@ from wals_spark.blocks.records import RECORD_BYTES, cut
 from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.objective.objective import Loss
 from wals_spark.run.events import HalfIteration
-from wals_spark.run.manifest import manifest, new_version_name
+from wals_spark.run.manifest import TrainingRun, new_version_name, training_manifest
 from wals_spark.settings.train import load_config
 from wals_spark.spark.model.publish import event_log, new_version, publish, write_factors
 from wals_spark.spark.storage import Storage
@@ -127,18 +127,20 @@ def test_a_version_can_be_complete_without_being_served(storage, tmp_path):
 
 def test_the_manifest_says_what_a_reader_needs():
     config = load_config(None, ["input.path=a", "output.path=b", "train.rank=8"])
-    text = manifest(
-        version="v1",
-        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
-        config=config,
-        counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
-        objectives=config.objectives(users=3, items=2),
-        last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
-        stopped_by="max_iter",
-        spark_version="4.0",
-        degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([2, 2]))},
-        seconds={"train": 1.23456},
-        explanation=["objective: ..."],
+    text = training_manifest(
+        TrainingRun(
+            version="v1",
+            created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+            config=config,
+            counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
+            objectives=config.objectives(users=3, items=2),
+            last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
+            stopped_by="max_iter",
+            spark_version="4.0",
+            degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([2, 2]))},
+            seconds={"train": 1.23456},
+            objective_summary=["objective: ..."],
+        )
     )
     document = json.loads(text)
     assert document["tables"]["user_factors"] == {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -26,60 +26,99 @@ def new_version_name(now: datetime) -> str:
     return now.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
 
 
-def manifest(
-    *,
-    version: str,
-    created: datetime,
-    config: Config,
-    counts: dict[str, int],
-    objectives: Mapping[str, Objective],
-    last: HalfIteration,
-    stopped_by: str,
-    spark_version: str,
-    degrees: Mapping[str, Histogram],
-    seconds: Mapping[str, float],
-    explanation: Sequence[str],
-) -> str:
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run that is over: what its manifest says.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        ``users``, ``items``, ``observations``, ``duplicates_merged`` and ``rows_dropped``.
+    objectives : dict of str to Objective
+        What was minimised, of each side: the settings, and what only the data could tell.
+    objective_summary : sequence of str
+        The same in words (`objective_summary.py`).
+    last : HalfIteration
+        The half-iteration that ended training.
+    degrees : dict of str to Histogram
+        Observations per user and per item.
+    seconds : dict of str to float
+        Seconds per phase.
+    """
+
+    version: str
+    created: datetime
+    config: Config
+    counts: Mapping[str, int]
+    objectives: Mapping[str, Objective]
+    objective_summary: Sequence[str]
+    last: HalfIteration
+    stopped_by: str
+    degrees: Mapping[str, Histogram]
+    seconds: Mapping[str, float]
+    spark_version: str
+
+
+@dataclass(frozen=True)
+class FoldInRun:
+    """A batch fold-in that is over: what its manifest says beyond that of the version it started from.
+
+    ``counts`` are those of `TrainingRun`, of the interactions folded in, and ``rows_of_unknown_items``, the rows that
+    were left out; ``settings`` are the job's.
+    """
+
+    version: str
+    created: datetime
+    counts: Mapping[str, int]
+    settings: Mapping[str, Any]
+    spark_version: str
+
+
+def training_manifest(run: TrainingRun) -> str:
     """What a reader needs to trust and to use the factor tables, as JSON.
 
-    ``counts`` are of users, items, observations, duplicates merged and rows dropped. With biases, ``biases`` says
-    which coordinate of a user's and of an item's features is the bias; the other of the two is 1. ``objectives`` are
-    what was minimised, of each side: the settings together with what only the data could tell; ``explanation`` says it
-    in words. ``degrees`` are of users and of items, ``seconds`` of the phases of the job.
+    With biases, ``biases`` says which coordinate of a user's and of an item's features is the bias; the other of the
+    two is 1.
     """
     document: dict[str, Any] = {
         "format": "wals_spark model",
         "format_version": FORMAT_VERSION,
-        "version": version,
-        "created": _in_utc(created),
+        "version": run.version,
+        "created": _in_utc(run.created),
         "tables": {
-            side: {"path": side, "rows": counts[name], "columns": ["id", "features"]}
-            for side, name in (("user_factors", "users"), ("item_factors", "items"))
+            table: {"path": table, "rows": run.counts[side], "columns": ["id", "features"]}
+            for table, side in (("user_factors", "users"), ("item_factors", "items"))
         },
-        "rank": config.train.rank,
-        "score": {  # of a user's and an item's features
-            "formula": "global_mean + dot(user, item)",
-            "global_mean": objectives["users"].offset,
-            "length": config.train.width,
-            "biases": {"users": config.train.rank, "items": config.train.rank + 1} if config.train.biases else None,
-        },
-        "counts": counts,
-        "degrees": {side: _distribution(found) for side, found in degrees.items()},
-        "loss": {"total": last.loss.total, **last.loss._asdict()},
-        "half_iterations": last.number,
-        "stopped_by": stopped_by,
-        "solved_last": last.side,
-        "objectives": {side: asdict(objective) for side, objective in objectives.items()},
-        "explanation": list(explanation),
-        "seconds": {phase: round(spent, 3) for phase, spent in seconds.items()},
-        "settings": config.as_dict(),
-        "written_by": _written_by(spark_version),
+        "rank": run.config.train.rank,
+        "score": _score(run),
+        "counts": dict(run.counts),
+        "degrees": {side: _distribution(degrees) for side, degrees in run.degrees.items()},
+        "loss": {"total": run.last.loss.total, **run.last.loss._asdict()},
+        "half_iterations": run.last.number,
+        "stopped_by": run.stopped_by,
+        "solved_last": run.last.side,
+        "objectives": {side: asdict(objective) for side, objective in run.objectives.items()},
+        "explanation": list(run.objective_summary),
+        "seconds": {phase: round(seconds, 3) for phase, seconds in run.seconds.items()},
+        "settings": run.config.as_dict(),
+        "written_by": _written_by(run.spark_version),
     }
     return _as_text(document)
 
 
+def _score(run: TrainingRun) -> dict[str, Any]:
+    """How a score is computed from the features of a user and of an item."""
+    train = run.config.train
+    return {
+        "formula": "global_mean + dot(user, item)",
+        "global_mean": run.objectives["users"].offset,
+        "length": train.width,
+        "biases": {"users": train.rank, "items": train.rank + 1} if train.biases else None,
+    }
+
+
 def _distribution(degrees: Histogram) -> dict[str, Any]:
-    """Rows by the octave of their number of observations, which begins at ``from``."""
+    """How many rows have how many observations: per octave, which begins at ``from``, and in quantiles."""
     octaves = degrees.octaves()
     median, p99, most = degrees.quantiles([0.5, 0.99, 1.0])
     return {
@@ -93,50 +132,41 @@ def _distribution(degrees: Histogram) -> dict[str, Any]:
 
 
 def read_manifest(text: str, where: str) -> dict[str, Any]:
-    """The document that `manifest` wrote.
+    """The document that `training_manifest` or `fold_in_manifest` wrote.
 
     Raises
     ------
     InputError
-        If it is none, or of a format that this version does not know; ``where`` is what the message names.
+        If it is no manifest, or of a format that this version does not know; ``where`` is what the message names.
     """
     try:
         document: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{where} is no JSON: {error}; the model is damaged, train or copy it again") from error
-    found = document.get("format_version")
-    if document.get("format") != "wals_spark model" or found != FORMAT_VERSION:
+    format_version = document.get("format_version")
+    if document.get("format") != "wals_spark model" or format_version != FORMAT_VERSION:
         raise InputError(
-            f"{where} is of format {document.get('format')!r}, version {found}; wals_spark {wals_spark.__version__} "
-            f"reads version {FORMAT_VERSION}"
+            f"{where} is of format {document.get('format')!r}, version {format_version}; "
+            f"wals_spark {wals_spark.__version__} reads version {FORMAT_VERSION}"
         )
     return document
 
 
-def folded_in_manifest(
-    parent: dict[str, Any],
-    *,
-    version: str,
-    created: datetime,
-    counts: dict[str, int],
-    settings: dict[str, Any],
-    spark_version: str,
-) -> str:
+def fold_in_manifest(parent: Mapping[str, Any], run: FoldInRun) -> str:
     """The manifest of a version with the items of ``parent``, a manifest, and users folded in against them.
 
-    ``counts`` are those that `manifest` has, of the interactions folded in, and ``rows_of_unknown_items``, left out;
-    ``settings`` are the job's. Loss, objectives and training settings stay the parent's.
+    Loss, objectives and training settings stay the parent's.
     """
-    tables = {**parent["tables"], "user_factors": {**parent["tables"]["user_factors"], "rows": counts["users"]}}
+    tables = {**parent["tables"], "user_factors": {**parent["tables"]["user_factors"], "rows": run.counts["users"]}}
     document = {
         **{key: value for key, value in parent.items() if key not in ("degrees", "seconds")},
-        "version": version,
+        "version": run.version,
         "folded_in_from": parent["version"],
-        "created": _in_utc(created),
+        "created": _in_utc(run.created),
         "tables": tables,
-        "counts": counts,
-        "fold_in_settings": settings,
-        "written_by": _written_by(spark_version),
+        "counts": dict(run.counts),
+        "fold_in_settings": dict(run.settings),
+        "written_by": _written_by(run.spark_version),
     }
     return _as_text(document)
 
