@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from pyspark.sql import DataFrame, SparkSession
 
-from wals_spark.evaluation.results import METRICS_FILE, as_table, caveats, document
+from wals_spark.evaluation.results import METRICS_FILE
 from wals_spark.settings.command_line import parse_settings, run
 from wals_spark.settings.evaluate import EvaluateSettings
 from wals_spark.settings.tables import Input
@@ -41,14 +41,12 @@ def main() -> None:
             seed=settings.evaluate.seed,
         ) as tests:
             width = facts["score"]["length"]
-            found = evaluating.evaluate(
+            evaluation = evaluating.evaluate(
                 tests, model.user_factors, model.item_factors, width=width, protocol=settings.protocol
             )
-        for sentence in caveats(found.counts):
+        for sentence in evaluation.caveats:
             logger.warning("%s", sentence)
-        result = document(
-            found.metrics,
-            found.counts,
+        result = evaluation.document(
             created=datetime.now(timezone.utc),
             model={"path": model.storage.root, "version": model.version},
             protocol=settings.facts,
@@ -56,8 +54,8 @@ def main() -> None:
         output = Storage(spark, settings.output.path or model.storage.path(model.folder))
         output.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", METRICS_FILE)
         reporting.write_report(model.storage, model.folder, model.manifest, result)
-        users, items = (f"{found.counts[name]:,}" for name in ("users", "items"))
-        print(f"\nModel {model.version}, {users} users judged on {items} items\n\n{as_table(found.metrics)}\n")
+        users, items = (f"{evaluation.counts[name]:,}" for name in ("users", "items"))
+        print(f"\nModel {model.version}, {users} users evaluated on {items} items\n\n{evaluation}\n")
         logger.info("%s is written", output.path(METRICS_FILE))
 
 

@@ -29,7 +29,7 @@ from wals_spark.spark.storage import REPORT, Storage
 from wals_spark.spark.training import build as blocking
 from wals_spark.spark.training import loop as training
 from wals_spark.spark.training.build import Blocks
-from wals_spark.spark.training.rdd import Keyed
+from wals_spark.spark.training.rdd import KeyedRecords
 from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, read_leaderboard
 from wals_spark.tuning.proposals import Candidate, check_installed, propose
 
@@ -73,7 +73,7 @@ class Course:
     tests: HeldOut
     data: dict[str, int]
 
-    def evaluate_batch(self, users: Keyed, items: Keyed, width: int) -> float:
+    def evaluate_batch(self, users: KeyedRecords, items: KeyedRecords, width: int) -> float:
         """The metric that is searched by, of factors as they stand."""
         tables = {}
         for side, factors in ((self.blocks.users, users), (self.blocks.items, items)):
@@ -81,10 +81,10 @@ class Course:
             path = self.storage.path(publishing.WORK, f"{side.name}_factors")
             publishing.write_factors(self.spark, side, factors, path)
             tables[side.name] = self.spark.read.parquet(path)
-        found = evaluating.evaluate(
+        evaluation = evaluating.evaluate(
             self.tests, tables["users"], tables["items"], width=width, protocol=self.settings.protocol
         )
-        value: float = found.metrics[0]["model"]
+        value: float = evaluation.metrics[0]["model"]
         return value
 
 
@@ -171,7 +171,7 @@ def run_trial(course: Course, candidate: Candidate) -> Trial:
         config = course.settings.of_trial(candidate.values)
         width = config.train.width
 
-        def look(iteration: int, users: Keyed, items: Keyed) -> None:
+        def look(iteration: int, users: KeyedRecords, items: KeyedRecords) -> None:
             if tune.pruner != "none" and iteration % tune.prune_every == 0:
                 intermediate_values[iteration] = course.evaluate_batch(users, items, width)
                 if candidate.should_prune(iteration, intermediate_values[iteration]):

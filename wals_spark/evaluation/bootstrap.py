@@ -1,9 +1,9 @@
-"""Intervals by the Poisson bootstrap: each user counts in each replicate as often as the user's own numbers say.
+"""Confidence intervals by the Poisson bootstrap: in each replicate, a user's count is a function of the user's key.
 
-A replicate draws users again with replacement. For many users the times that one of them is drawn are Poisson
-distributed with mean 1, independent of the others, so no task needs to know how many users there are (Chamandy et al.
-2012, "Estimating uncertainty for massive data streams"). The numbers are a function of the user's key: a user has the
-same ones whatever the partitioning, and whichever model is judged.
+A bootstrap replicate draws users with replacement. With many users, the number of times that one of them is drawn is
+Poisson distributed with mean 1 and independent of the others, so no task needs to know the number of users (Chamandy
+et al. 2012, "Estimating uncertainty for massive data streams"). The counts are computed from the user's key: they are
+the same for every partitioning and for every model.
 """
 
 from __future__ import annotations
@@ -17,74 +17,78 @@ import numpy as np
 
 from wals_spark.arrays.types import Float64Array, UInt8Array, UInt64Array
 
-_POISSON = np.cumsum([exp(-1.0) / factorial(times) for times in range(19)])  # P(at most so often); then 1 - 1e-17
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_USERS_AT_A_TIME = 4096  # 200 replicates of them: 6.5 MB
+_POISSON_CDF = np.cumsum([exp(-1.0) / factorial(count) for count in range(19)])  # of mean 1; beyond 18: 1e-17
+_GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_BATCH_USERS = 4096  # with 200 replicates, their counts take 6.5 MB
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Numerators and denominators over users, both of shape (1 + replicates, n_columns); row 0 is the data itself."""
+class MetricSums:
+    """Sums of numerators and denominators over users, in shape (1 + replicates, n_columns) each; they can be added.
+
+    Row 0 is the data itself, in which each user counts once; the other rows are bootstrap replicates.
+    """
 
     numerators: Float64Array
     denominators: Float64Array
 
     @classmethod
-    def of(cls, numerators: Float64Array, denominators: Float64Array, keys: UInt64Array, replicates: int) -> Sums:
-        """Over the users of a task: numerators and denominators (n_users, n_columns), keys (n_users,)."""
-        whole = cls(*np.zeros((2, 1 + replicates, numerators.shape[1])))
-        for begin in range(0, len(keys), _USERS_AT_A_TIME):
-            some = slice(begin, begin + _USERS_AT_A_TIME)
-            times = np.ones((1 + replicates, len(keys[some])))
-            times[1:] = poisson_times(keys[some], replicates).T
-            whole += cls(times @ numerators[some], times @ denominators[some])
-        return whole
+    def of(cls, numerators: Float64Array, denominators: Float64Array, keys: UInt64Array, replicates: int) -> MetricSums:
+        """Sum over users: numerators and denominators have shape (n_users, n_columns), keys (n_users,)."""
+        total = cls(*np.zeros((2, 1 + replicates, numerators.shape[1])))
+        for begin in range(0, len(keys), _BATCH_USERS):
+            batch = slice(begin, begin + _BATCH_USERS)
+            counts = np.ones((1 + replicates, len(keys[batch])))
+            counts[1:] = poisson_counts(keys[batch], replicates).T
+            total += cls(counts @ numerators[batch], counts @ denominators[batch])
+        return total
 
     @classmethod
-    def merged(cls, parts: Iterable[Sums]) -> Sums:
-        """Of all users of all parts, of which there is one at least."""
-        first, *others = parts
+    def merged(cls, partial_sums: Iterable[MetricSums]) -> MetricSums:
+        """The total of at least one set of partial sums."""
+        first, *others = partial_sums
         return sum(others, first)
 
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(self.numerators + other.numerators, self.denominators + other.denominators)
+    def __add__(self, other: MetricSums) -> MetricSums:
+        return MetricSums(self.numerators + other.numerators, self.denominators + other.denominators)
 
-    def __radd__(self, other: Sums) -> Sums:
+    def __radd__(self, other: MetricSums) -> MetricSums:
         return other + self
 
 
 class Estimate(NamedTuple):
-    """A metric over all users and its interval; without replicates, the interval is (nan, nan)."""
+    """The value of a metric over all users and its confidence interval, (nan, nan) without replicates."""
 
     value: float
     low: float
     high: float
 
 
-def estimates(sums: Sums, *, level: float = 0.95) -> list[Estimate]:
-    """The value of each column, with the percentile interval of the replicates.
+def estimate_metrics(sums: MetricSums, *, level: float = 0.95) -> list[Estimate]:
+    """The value of each column, with the percentile interval of its bootstrap replicates.
 
-    A replicate that drew no user with a say in a column says nothing of it; a column in which nobody has one is nan.
+    A replicate whose denominator is 0 in a column is left out of this column's interval; a column whose denominator is
+    0 in the data has the value nan.
     """
-    counted = sums.denominators > 0
-    ratios = np.where(counted, sums.numerators / np.where(counted, sums.denominators, 1.0), np.nan)
-    found = []
+    defined = sums.denominators > 0
+    ratios = np.where(defined, sums.numerators / np.where(defined, sums.denominators, 1.0), np.nan)
+    estimates = []
     for value, *replicates in ratios.T:
-        drawn = [ratio for ratio in replicates if not np.isnan(ratio)]
-        ends = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0]) if drawn else (np.nan, np.nan)
-        found.append(Estimate(float(value), *map(float, ends)))
-    return found
+        sample = [ratio for ratio in replicates if not np.isnan(ratio)]
+        bounds = np.quantile(sample, [(1.0 - level) / 2.0, (1.0 + level) / 2.0]) if sample else (np.nan, np.nan)
+        estimates.append(Estimate(float(value), *map(float, bounds)))
+    return estimates
 
 
-def poisson_times(keys: UInt64Array, replicates: int) -> UInt8Array:
-    """How often each user counts in each replicate, shape (n, replicates): Poisson distributed with mean 1.
+def poisson_counts(keys: UInt64Array, replicates: int) -> UInt8Array:
+    """How often each user counts in each replicate, shape (n_users, replicates): Poisson distributed with mean 1.
 
-    Replicate b has the b-th number of the generator SplitMix64 (Steele et al. 2014) that starts at the user's key.
+    Replicate b uses the b-th output of the SplitMix64 generator (Steele et al. 2014) seeded with the user's key.
     """
-    with np.errstate(over="ignore"):  # modulo 2^64 is meant
-        state = keys[:, None] + _GOLDEN * np.arange(1, replicates + 1, dtype=np.uint64)  # (n, replicates)
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is intended
+        state = keys[:, None] + _GOLDEN_GAMMA * np.arange(1, replicates + 1, dtype=np.uint64)  # (n_users, replicates)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state ^= state >> np.uint64(31)
     uniform = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return np.asarray(np.searchsorted(_POISSON, uniform, side="right"), dtype=np.uint8)
+    return np.asarray(np.searchsorted(_POISSON_CDF, uniform, side="right"), dtype=np.uint8)

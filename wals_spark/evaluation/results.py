@@ -1,103 +1,154 @@
-"""What an evaluation found: the model's metrics beside popularity's, as a document to keep and a table to read."""
+"""The results of an evaluation: metrics of the model and of popularity, as values, a table and a JSON document."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from wals_spark.evaluation.bootstrap import Estimate, Sums, estimates
+from wals_spark.evaluation.bootstrap import Estimate, MetricSums, estimate_metrics
 from wals_spark.evaluation.metrics import LOWER_IS_BETTER, Column, Measures
 
 METRICS_FILE = "metrics.json"
-_OF_POPULARITY = ("popularity", "popularity_low", "popularity_high")
+_MODEL_FIELDS = ("model", "low", "high")
+_POPULARITY_FIELDS = ("popularity", "popularity_low", "popularity_high")
 
-Reached = Sequence[Mapping[int, int]]
-"""For each model, how many items have each best place in any list."""
+_CAVEATS = {
+    "test_users_unknown": "{:,} of the users in test.path are not in the model: they are not evaluated",
+    "test_pairs_in_training": "{:,} pairs of test.path are in input.path, too: they are left out of the test",
+    "test_pairs_of_unknown_items": "{:,} test pairs are of items that the model does not have: they count as misses",
+    "candidates_unknown": "{:,} candidates are items that the model does not have: they are left out",
+}
 
 
-def metrics_of(measures: Measures, sums: Sums, reached: Reached, n_items: int) -> list[dict[str, Any]]:
-    """Each metric at each k: ``name``, ``k``, what is ``better``, the ``model``'s value with ``low`` and ``high``.
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of a model on held-out interactions; ``print`` shows them as a table.
 
-    Where the sums have popularity's columns, too, so has the document: ``popularity``, ``popularity_low``, ``_high``.
-    What does not exist (an interval without replicates or of coverage, k of a metric without lists) is None.
+    Attributes
+    ----------
+    metrics
+        One entry per metric and list length: see `metric_entries`.
+    counts
+        How many users and items were evaluated, and how many pairs were left out and why.
+
+    Examples
+    --------
+    >>> ndcg = {"name": "ndcg", "k": 20, "better": "higher", "model": 0.25, "low": 0.24, "high": 0.26}
+    >>> evaluation = Evaluation([ndcg], {"users": 1000, "items": 80})
+    >>> evaluation.value("ndcg@20")
+    0.25
+    >>> print(evaluation)
+              model     95 % interval
+    ---------------------------------
+    ndcg@20  0.2500  0.2400 to 0.2600
     """
-    found = estimates(sums)
-    n_columns = len(measures.columns)
-    models = [dict(zip(measures.columns, found, strict=False))]
-    if len(found) > n_columns:
-        models.append(dict(zip(measures.columns, found[n_columns:], strict=True)))
-    if "coverage" in measures.names:
-        for model, places in zip(models, reached, strict=True):
-            for k in measures.ks:
-                n_reached = sum(n for place, n in places.items() if place < k)
-                model[Column("coverage", k)] = Estimate(n_reached / n_items, math.nan, math.nan)
-    columns = sorted(models[0], key=lambda column: measures.names.index(column.name))  # stable: k stays ascending
-    document = []
-    for column in columns:
-        entry: dict[str, Any] = {
-            "name": column.name,
-            "k": column.k,
-            "better": "lower" if column.name in LOWER_IS_BETTER else "higher",
+
+    metrics: list[dict[str, Any]]
+    counts: dict[str, int]
+
+    def value(self, metric: str) -> float:
+        """The model's value of a metric such as ``ndcg@20`` or ``percentile_rank``; nan if it is undefined.
+
+        Raises
+        ------
+        KeyError
+            If the metric was not computed.
+        """
+        values = {_title(entry): entry["model"] for entry in self.metrics}
+        if metric not in values:
+            raise KeyError(f"{metric} was not computed; there are {', '.join(values)}")
+        return math.nan if values[metric] is None else float(values[metric])
+
+    @property
+    def caveats(self) -> list[str]:
+        """What was left out of the evaluation, one sentence each."""
+        return [sentence.format(self.counts[name]) for name, sentence in _CAVEATS.items() if self.counts.get(name)]
+
+    def __str__(self) -> str:
+        return as_table(self.metrics)
+
+    def document(self, *, created: datetime, model: Mapping[str, str], protocol: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of metrics.json; ``model`` says which model, ``protocol`` how its users were evaluated."""
+        return {
+            "format": "wals_spark metrics",
+            "format_version": 1,
+            "created": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
+            "model": dict(model),
+            "protocol": dict(protocol),
+            "counts": dict(self.counts),
+            "metrics": list(self.metrics),
         }
-        for model, names in zip(models, (("model", "low", "high"), _OF_POPULARITY), strict=False):
-            entry |= dict(zip(names, map(_or_none, model[column]), strict=True))
-        document.append(entry)
-    return document
 
 
-def document(
-    metrics: Sequence[Mapping[str, Any]],
-    counts: Mapping[str, int],
-    *,
-    created: datetime,
-    model: Mapping[str, str],
-    protocol: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What metrics.json holds; ``protocol`` says how users were judged."""
-    return {
-        "format": "wals_spark metrics",
-        "format_version": 1,
-        "created": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
-        "model": dict(model),
-        "protocol": dict(protocol),
-        "counts": dict(counts),
-        "metrics": list(metrics),
-    }
+def metric_entries(
+    measures: Measures, sums: MetricSums, best_ranks: Sequence[Mapping[int, int]], n_items: int
+) -> list[dict[str, Any]]:
+    """Each metric at each k: ``name``, ``k``, which value is ``better``, and the ``model``'s value, ``low``, ``high``.
 
+    If the sums have columns of popularity, the entries have ``popularity``, ``popularity_low`` and ``popularity_high``.
+    A field is None where it is undefined: intervals without replicates and those of coverage, and k of a metric
+    without lists.
 
-def caveats(counts: Mapping[str, int]) -> list[str]:
-    """What did not go into the metrics as it was given, a sentence each."""
-    sentences = {
-        "test_users_unknown": "{:,} of the users in test.path are not in the model: they are not judged",
-        "test_pairs_in_training": "{:,} pairs of test.path are in input.path, too: they are left out of the test",
-        "test_pairs_of_unknown_items": "{:,} test pairs are of items that the model does not have: they are missed",
-        "candidates_unknown": "{:,} candidates are items that the model does not have: they are left out",
-    }
-    return [sentence.format(counts[name]) for name, sentence in sentences.items() if counts.get(name)]
+    Parameters
+    ----------
+    best_ranks
+        For each model, the number of items by their best rank in any list: coverage is computed from it.
+    n_items
+        The size of the catalogue.
+    """
+    estimates = estimate_metrics(sums)
+    n_columns = len(measures.columns)
+    models = [dict(zip(measures.columns, estimates, strict=False))]
+    if len(estimates) > n_columns:
+        models.append(dict(zip(measures.columns, estimates[n_columns:], strict=True)))
+    if "coverage" in measures.names:
+        for model, items_by_rank in zip(models, best_ranks, strict=True):
+            for k in measures.ks:
+                n_recommended = sum(n for rank, n in items_by_rank.items() if rank < k)
+                model[Column("coverage", k)] = Estimate(n_recommended / n_items, math.nan, math.nan)
+    columns = sorted(models[0], key=lambda column: measures.names.index(column.name))  # stable: k stays ascending
+    return [_entry(column, [model[column] for model in models]) for column in columns]
 
 
 def as_table(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """The metrics as lines of text, a row each."""
+    """The metrics as lines of text, one line per metric and k."""
     rows: list[tuple[str, ...]] = [("", "model", "95 % interval", "popularity", "95 % interval")]
     for entry in metrics:
         cells = [_number(entry["model"]), _interval(entry["low"], entry["high"])]
         if "popularity" in entry:
-            value, low, high = (entry[name] for name in _OF_POPULARITY)
+            value, low, high = (entry[field] for field in _POPULARITY_FIELDS)
             cells += [_number(value), _interval(low, high)]
-        rows.append((str(Column(entry["name"], entry["k"])), *cells))
+        rows.append((_title(entry), *cells))
     n_columns = len(rows[-1])
     widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(n_columns)]
     lines = []
-    for name, *cells in rows:
+    for title, *cells in rows:
         aligned = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=False))
-        lines.append("  ".join([name.ljust(widths[0]), *aligned]).rstrip())
+        lines.append("  ".join([title.ljust(widths[0]), *aligned]).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
 
 
-def _or_none(value: float) -> float | None:
+def _entry(column: Column, estimates: Sequence[Estimate]) -> dict[str, Any]:
+    """One metric as a record: the estimate of the model, then that of popularity if there is one."""
+    entry: dict[str, Any] = {
+        "name": column.name,
+        "k": column.k,
+        "better": "lower" if column.name in LOWER_IS_BETTER else "higher",
+    }
+    for estimate, fields in zip(estimates, (_MODEL_FIELDS, _POPULARITY_FIELDS), strict=False):
+        entry |= dict(zip(fields, map(_none_if_nan, estimate), strict=True))
+    return entry
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    return str(Column(entry["name"], entry["k"]))
+
+
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 

@@ -1,4 +1,4 @@
-"""A batch of users judged: where their test items stand, by the model and by popularity, as sums that merge."""
+"""A batch of users evaluated: ranks of held-out items by the model and by popularity, as sums that can be added."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from typing import NamedTuple
 import numpy as np
 
 from wals_spark.arrays.types import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, UInt64Array
-from wals_spark.evaluation.bootstrap import Sums
-from wals_spark.evaluation.metrics import MISSED, Lists, Measures, Placed, Popularity, apart, first_places, user_sums
+from wals_spark.evaluation.bootstrap import MetricSums
+from wals_spark.evaluation.metrics import (
+    UNRANKED,
+    HeldOutRanks,
+    Measures,
+    Popularity,
+    RecommendedLists,
+    best_ranks,
+    separate_ties,
+    user_fractions,
+)
 from wals_spark.ranking.top_k import ItemLists, Ties, pair_scores, ranks, top_k
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How users are judged.
+    """How users are evaluated.
 
-    Full: a test item stands among all items of the catalogue but those the user has in training. Sampled: among the
-    user's test items and the candidates given for the user, whatever is in training. ``ties`` says which of the others
-    of equal score stand before it: all that are no test items (``against``), none of them (``for``), or those of
-    smaller id (``order``).
+    Full: a held-out item is ranked among all items of the catalogue except those the user has in training. Sampled: it
+    is ranked among the user's held-out items and the user's sampled candidates, whatever is in training. ``ties`` says
+    which of the candidates of equal score rank before it: all that are not held out (``against``), none of them
+    (``for``), or those of smaller id (``order``). ``replicates`` is the number of bootstrap replicates.
     """
 
     measures: Measures
@@ -31,10 +40,11 @@ class Protocol:
 
 
 class Catalogue(NamedTuple):
-    """The items that are ranked, in the order of their ids.
+    """The items that are ranked, in ascending order of their ids.
 
-    ``items`` are the model's rows, shape (n_items, width); ``counts``, shape (n_items, 1), how many users in training
-    have each. Counts are the rows of a model too: of popularity, where each user's row is 1.
+    ``items`` are the model's item factors, shape (n_items, width); ``counts``, shape (n_items, 1), is the number of
+    training users per item. The popularity baseline is a model of width 1: the counts are its item factors, and each
+    user's factor is 1.
     """
 
     items: Float32Array
@@ -43,138 +53,148 @@ class Catalogue(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Users by their number in the batch, items by their position in the catalogue, -1 if unknown; both (n,)."""
+    """(user, item) pairs: row of the user in the batch and position of the item in the catalogue (-1: unknown).
+
+    Both arrays have shape (n_pairs,).
+    """
 
     users: Int64Array
     items: Int32Array
 
-    def where(self, kept: BoolArray) -> Pairs:
-        """Those of the pairs."""
-        return Pairs(self.users[kept], self.items[kept])
+    def where(self, mask: BoolArray) -> Pairs:
+        """The pairs for which ``mask``, shape (n_pairs,), is true."""
+        return Pairs(self.users[mask], self.items[mask])
 
-    def among(self, others: Pairs) -> BoolArray:
-        """Which of the pairs are among the others, too; an unknown item never is."""
-        return np.isin(self.codes, others.codes) & (self.items >= 0)
+    def isin(self, others: Pairs) -> BoolArray:
+        """Which of the pairs are among the others, shape (n_pairs,); a pair of an unknown item never is."""
+        return np.isin(self.keys, others.keys) & (self.items >= 0)
 
     @property
-    def codes(self) -> Int64Array:
-        """A number for each pair."""
+    def keys(self) -> Int64Array:
+        """An integer per pair, equal for equal pairs only; shape (n_pairs,)."""
         return (self.users << 32) + self.items
 
 
-class Batch(NamedTuple):
-    """Users with rows (n_users, width) and the keys of their bootstrap; their pairs in the test, each once; and others.
+class UserBatch(NamedTuple):
+    """The users of a batch with all that is needed to evaluate them.
 
-    ``ratings`` are of the tested pairs. ``candidates`` are of the sampled protocol, and empty in the full one.
+    ``bootstrap_keys`` have shape (n_users,), ``factors`` (n_users, width). ``held_out`` has each pair once, in any
+    order, with ``ratings`` of the same length; ``seen`` are pairs in training. ``candidates`` belong to the sampled
+    protocol and are empty in the full one.
     """
 
-    keys: UInt64Array
-    rows: Float32Array
-    tested: Pairs
+    bootstrap_keys: UInt64Array
+    factors: Float32Array
+    held_out: Pairs
     ratings: Float64Array
     seen: Pairs
     candidates: Pairs
 
 
-class Outcome(NamedTuple):
-    """Sums over the users, columns of the model before those of popularity; for each, what was recommended; counts.
+class BatchResult(NamedTuple):
+    """Sums over users, the columns of the model before those of popularity; recommended items; and counts.
 
-    What was recommended is items and the best place of each in any list.
+    ``recommended`` has, per model, the positions of recommended items and the best rank of each in any list, from 0.
     """
 
-    sums: Sums
+    sums: MetricSums
     recommended: list[tuple[Int64Array, Int64Array]]
     counts: Counter[str]
 
 
-def evaluate_batch(batch: Batch, catalogue: Catalogue, protocol: Protocol) -> Outcome:
-    """Judge users by their test items; pairs that are in training, too, are left out and counted."""
-    shared = batch.tested.among(batch.seen)
-    tested, ratings = batch.tested.where(~shared), batch.ratings[~shared]
+def evaluate_batch(batch: UserBatch, catalogue: Catalogue, protocol: Protocol) -> BatchResult:
+    """Rank the held-out items of users; held-out pairs that are in training are left out and counted."""
+    in_training = batch.held_out.isin(batch.seen)
+    held_out, ratings = batch.held_out.where(~in_training), batch.ratings[~in_training]
+    users, rows = np.unique(held_out.users, return_inverse=True)  # users without held-out pairs are left out
     counts = Counter(
         {
-            "test_pairs": len(shared),
-            "test_pairs_in_training": int(shared.sum()),
-            "test_pairs_of_unknown_items": int((tested.items < 0).sum()),
+            "test_pairs": len(in_training),
+            "test_pairs_in_training": int(in_training.sum()),
+            "test_pairs_of_unknown_items": int((held_out.items < 0).sum()),
             "candidates_unknown": int((batch.candidates.items < 0).sum()),
-            "users": len(np.unique(tested.users)),
+            "users": len(users),
         }
     )
-    users, numbers = np.unique(tested.users, return_inverse=True)
-    order = np.lexsort((tested.items, numbers))
-    tested, ratings = Pairs(numbers[order].astype(np.int64), tested.items[order]), ratings[order]
-    seen, candidates = (_lists(pairs, users) for pairs in (batch.seen, batch.candidates))
-    models = [(batch.rows[users], catalogue.items)]
+    order = np.lexsort((held_out.items, rows))
+    held_out, ratings = Pairs(rows[order].astype(np.int64), held_out.items[order]), ratings[order]
+    seen, candidates = (_lists_of(pairs, users) for pairs in (batch.seen, batch.candidates))
+    models = [(batch.factors[users], catalogue.items)]
     if catalogue.counts is not None:
         models.append((np.ones((len(users), 1), dtype=np.float32), catalogue.counts))
-    columns, recommended = [], []
-    for rows, items in models:
-        placed = _placed(rows, items, tested, ratings, None if protocol.sampled else seen, candidates, protocol.ties)
+    fractions, recommended = [], []
+    for model in models:
+        held_out_ranks, n_candidates = _rank_held_out(model, held_out, seen, candidates, protocol)
+        indptr = np.searchsorted(held_out.users, np.arange(len(users) + 1)).astype(np.int64)
         lists = None
         if protocol.measures.list_length:
-            shown = top_k(rows, items, protocol.measures.list_length, excluded=seen).positions
-            recommended.append(first_places(shown))
-            lists = _judged_by_popularity(shown, catalogue)
-        columns.append(user_sums(placed, lists, protocol.measures))
-    values, weights = (np.hstack(parts) for parts in zip(*columns, strict=True))
-    return Outcome(Sums.of(values, weights, batch.keys[users], protocol.replicates), recommended, counts)
+            positions = top_k(*model, protocol.measures.list_length, excluded=seen).positions
+            recommended.append(best_ranks(positions))
+            lists = _recommended_lists(positions, catalogue)
+        ranked = HeldOutRanks(indptr, held_out_ranks, ratings, n_candidates)
+        fractions.append(user_fractions(ranked, lists, protocol.measures))
+    numerators, denominators = (np.hstack(columns) for columns in zip(*fractions, strict=True))
+    sums = MetricSums.of(numerators, denominators, batch.bootstrap_keys[users], protocol.replicates)
+    return BatchResult(sums, recommended, counts)
 
 
 def sampled_ranks(
-    queries: Float32Array, items: Float32Array, wanted: ItemLists, candidates: ItemLists, ties: Ties
+    queries: Float32Array, items: Float32Array, held_out: ItemLists, candidates: ItemLists, ties: Ties
 ) -> tuple[Int64Array, Int64Array]:
-    """Where each wanted item stands among all wanted and candidate ones of its query; and how many those are.
+    """The rank of each held-out item among the held-out and candidate items of its query, and the number of these.
 
-    Shapes (len(wanted.positions),) and (n_queries,). What is both wanted and a candidate counts once, as wanted.
+    Shapes (len(held_out.positions),) and (n_queries,); ranks are counted from 0. An item that is both held out and a
+    candidate counts once, as held out.
     """
-    n_queries = len(wanted.indptr) - 1
-    wanted_pairs, others = _pairs(wanted), _pairs(candidates)
-    users = np.concatenate([wanted_pairs.users, others.users])
-    lists = ItemLists.of(users, np.concatenate([wanted_pairs.items, others.items]), n_queries)
-    pairs = _pairs(lists)
-    is_wanted = pairs.among(wanted_pairs)
-    last = {"order": np.zeros_like(is_wanted), "against": is_wanted, "for": ~is_wanted}[ties]
-    order = np.lexsort((pairs.items, last, -pair_scores(queries, items, lists), pairs.users))
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order)) - lists.indptr[pairs.users[order]]
-    return places[is_wanted], np.diff(lists.indptr)
+    n_queries = len(held_out.indptr) - 1
+    held_out_pairs, candidate_pairs = _pairs_of(held_out), _pairs_of(candidates)
+    users = np.concatenate([held_out_pairs.users, candidate_pairs.users])
+    lists = ItemLists.of(users, np.concatenate([held_out_pairs.items, candidate_pairs.items]), n_queries)
+    pairs = _pairs_of(lists)
+    is_held_out = pairs.isin(held_out_pairs)
+    ranked_last = {"order": np.zeros_like(is_held_out), "against": is_held_out, "for": ~is_held_out}[ties]
+    order = np.lexsort((pairs.items, ranked_last, -pair_scores(queries, items, lists), pairs.users))
+    all_ranks = np.empty(len(order), dtype=np.int64)
+    all_ranks[order] = np.arange(len(order)) - lists.indptr[pairs.users[order]]
+    return all_ranks[is_held_out], np.diff(lists.indptr)
 
 
-def _placed(
-    rows: Float32Array,
-    items: Float32Array,
-    tested: Pairs,
-    ratings: Float64Array,
-    seen: ItemLists | None,
+def _rank_held_out(
+    model: tuple[Float32Array, Float32Array],
+    held_out: Pairs,
+    seen: ItemLists,
     candidates: ItemLists,
-    ties: Ties,
-) -> Placed:
-    """The places of tested pairs, which are in order; among ``candidates`` if ``seen`` is None."""
-    known = tested.items >= 0
-    wanted = ItemLists.of(tested.users, tested.items, len(rows))
-    places = np.full(len(known), MISSED)
-    if seen is None:
-        places[known], sizes = sampled_ranks(rows, items, wanted, candidates, ties)
-    else:
-        places[known] = apart(wanted.indptr, ranks(rows, items, wanted, excluded=seen, ties=ties), ties)
-        sizes = len(items) - np.diff(seen.indptr)
-    indptr = np.searchsorted(tested.users, np.arange(len(rows) + 1))
-    return Placed(indptr.astype(np.int64), places, ratings, sizes)
+    protocol: Protocol,
+) -> tuple[Int64Array, Int64Array]:
+    """The rank of each held-out item by a model (user factors, item factors), and the number of candidates per user.
+
+    ``held_out`` is in the order of users, then items.
+    """
+    queries, items = model
+    known = held_out.items >= 0
+    wanted = ItemLists.of(held_out.users, held_out.items, len(queries))
+    held_out_ranks = np.full(len(known), UNRANKED)
+    if protocol.sampled:
+        held_out_ranks[known], n_candidates = sampled_ranks(queries, items, wanted, candidates, protocol.ties)
+        return held_out_ranks, n_candidates
+    ranked = ranks(queries, items, wanted, excluded=seen, ties=protocol.ties)
+    held_out_ranks[known] = separate_ties(wanted.indptr, ranked, protocol.ties)
+    return held_out_ranks, len(items) - np.diff(seen.indptr)
 
 
-def _judged_by_popularity(shown: Int32Array, catalogue: Catalogue) -> Lists:
+def _recommended_lists(positions: Int32Array, catalogue: Catalogue) -> RecommendedLists:
     counts, popularity = catalogue.counts, catalogue.popularity
-    if counts is None or popularity is None:  # only coverage is asked for, which needs neither
-        nothing = np.zeros(len(catalogue.items))
-        return Lists(shown, nothing, nothing.astype(np.bool_))
-    return Lists(shown, popularity.surprise(counts[:, 0]), popularity.tail(counts[:, 0]))
+    if counts is None or popularity is None:  # coverage is the only list metric, and does not need item properties
+        unused = np.zeros(len(catalogue.items))
+        return RecommendedLists(positions, unused, unused.astype(np.bool_))
+    return RecommendedLists(positions, popularity.self_information(counts[:, 0]), popularity.is_tail(counts[:, 0]))
 
 
-def _lists(pairs: Pairs, users: Int64Array) -> ItemLists:
-    """The items of each of some users."""
-    kept = pairs.where(np.isin(pairs.users, users))
-    return ItemLists.of(np.searchsorted(users, kept.users), kept.items, len(users))
+def _lists_of(pairs: Pairs, users: Int64Array) -> ItemLists:
+    """The items that ``users``, ascending, have in the pairs: a list per user."""
+    of_users = pairs.where(np.isin(pairs.users, users))
+    return ItemLists.of(np.searchsorted(users, of_users.users), of_users.items, len(users))
 
 
-def _pairs(lists: ItemLists) -> Pairs:
+def _pairs_of(lists: ItemLists) -> Pairs:
     return Pairs(lists.queries(), lists.positions)

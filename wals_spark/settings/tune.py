@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.evaluation.metrics import OF_PLACES
+from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.settings.evaluate import Evaluate, EvaluateSettings
 from wals_spark.settings.loader import Section, Settings, checked
@@ -105,8 +105,8 @@ class Tune(Section, frozen=True, kw_only=True):
             If there is no such metric: what there is.
         """
         name, at, k = self.metric.partition("@")
-        if name not in OF_PLACES or bool(at) == (name == "percentile_rank") or (at and not k.isdecimal()) or k == "0":
-            known = ", ".join(name if name == "percentile_rank" else f"{name}@k" for name in OF_PLACES)
+        if name not in RANK_METRICS or bool(at) == (name == "percentile_rank") or (at and not k.isdecimal()) or k == "0":
+            known = ", ".join(name if name == "percentile_rank" else f"{name}@k" for name in RANK_METRICS)
             raise ConfigError(f"tune.metric = {self.metric}: there is no such metric; known, with k from 1: {known}")
         return name, int(k) if at else None
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +17,10 @@ from pyspark.sql import functions as F
 from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy
 from wals_spark.arrays.types import Int32Array
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.evaluation.bootstrap import Sums
+from wals_spark.evaluation.bootstrap import MetricSums
 from wals_spark.evaluation.metrics import Popularity
-from wals_spark.evaluation.results import metrics_of
-from wals_spark.evaluation.user_batch import Batch, Catalogue, Outcome, Pairs, Protocol, evaluate_batch
+from wals_spark.evaluation.results import Evaluation, metric_entries
+from wals_spark.evaluation.user_batch import BatchResult, Catalogue, Pairs, Protocol, UserBatch, evaluate_batch
 from wals_spark.spark.held_out import HeldOut, with_plain_ids
 from wals_spark.spark.histories import refuse_other_type
 from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
@@ -31,16 +30,9 @@ _USERS_AT_A_TIME = 16_384
 _NOWHERE = np.iinfo(np.int32).max
 
 
-class Found(NamedTuple):
-    """Metrics as `evaluation.metrics_of` gives them, and what was counted on the way."""
-
-    metrics: list[dict[str, Any]]
-    counts: dict[str, int]
-
-
 def evaluate(
     held_out: HeldOut, user_factors: DataFrame, item_factors: DataFrame, *, width: int, protocol: Protocol
-) -> Found:
+) -> Evaluation:
     """Judge factor tables (id, features); ``width`` is the number of features, those of biases included.
 
     Raises
@@ -81,8 +73,9 @@ def evaluate(
             f"no user is left to be judged: {counted['test_users_unknown']} of {counted['test_users']} users in "
             f"test.path are not in the model, {counted['test_pairs_in_training']} pairs of the others are in input.path"
         )
-    sums = Sums.merged(_unpacked(row["sums"], protocol.replicates) for row in summaries if row["sums"])
-    return Found(metrics_of(protocol.measures, sums, reached, items.rows), {**counted, "items": items.rows})
+    sums = MetricSums.merged(_unpacked(row["sums"], protocol.replicates) for row in summaries if row["sums"])
+    metrics = metric_entries(protocol.measures, sums, reached, items.rows)
+    return Evaluation(metrics, {**counted, "items": items.rows})
 
 
 @dataclass(frozen=True)
@@ -135,13 +128,13 @@ def _evaluate_users(batches: Iterable[pa.RecordBatch], *, task: EvaluateTask) ->
         yield _results(**{name: as_arrow(numbers.astype(np.int32)) for name, numbers in columns.items()})
 
 
-def _encoded(users: pa.RecordBatch, items: OpenItems) -> Batch:
+def _encoded(users: pa.RecordBatch, items: OpenItems) -> UserBatch:
     """Users, all of them known to the model, as numbers."""
-    tested, seen, candidates = (_pairs(users[name], items) for name in ("tested", "seen", "candidates"))
-    return Batch(
-        keys=as_numpy(users["key"]).view(np.uint64),
-        rows=matrix(users["features"], width=items.features.shape[1]),
-        tested=tested,
+    held_out, seen, candidates = (_pairs(users[name], items) for name in ("tested", "seen", "candidates"))
+    return UserBatch(
+        bootstrap_keys=as_numpy(users["key"]).view(np.uint64),
+        factors=matrix(users["features"], width=items.features.shape[1]),
+        held_out=held_out,
         ratings=as_numpy(users["ratings"].flatten()),
         seen=seen,
         candidates=candidates,
@@ -153,7 +146,7 @@ def _pairs(lists: pa.ListArray, items: OpenItems) -> Pairs:
     return Pairs(np.repeat(np.arange(len(lists)), lengths), items.positions(lists.flatten()))
 
 
-def _keep_best(best: Int32Array, outcome: Outcome) -> None:
+def _keep_best(best: Int32Array, outcome: BatchResult) -> None:
     for places, (items, found) in zip(best, outcome.recommended, strict=False):
         places[items] = np.minimum(places[items], found)
 
@@ -164,12 +157,12 @@ def _results(**columns: pa.Array) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=_ARROW_RESULTS)
 
 
-def _packed(sums: Sums) -> bytes:
+def _packed(sums: MetricSums) -> bytes:
     return np.stack([sums.numerators, sums.denominators]).tobytes()
 
 
-def _unpacked(packed: bytes, replicates: int) -> Sums:
-    return Sums(*np.frombuffer(packed).reshape(2, 1 + replicates, -1))
+def _unpacked(packed: bytes, replicates: int) -> MetricSums:
+    return MetricSums(*np.frombuffer(packed).reshape(2, 1 + replicates, -1))
 
 
 def _reached(results: DataFrame) -> list[dict[int, int]]:
