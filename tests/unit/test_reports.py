@@ -15,7 +15,7 @@ from wals_spark.objective.objective import Loss
 from wals_spark.reports.scales import Axis, Scale
 from wals_spark.reports.training_report import report
 from wals_spark.run.events import HalfIteration, as_jsonl, read_jsonl
-from wals_spark.run.manifest import manifest
+from wals_spark.run.manifest import TrainingRun, training_manifest
 from wals_spark.settings.train import load_config
 
 HOSTILE = """</title><script>alert("1")</script>'&amp;"""
@@ -70,18 +70,20 @@ EVENTS = [
 def document():
     reader = ["input.options.header=true", "input.options.dbPassword=hunter2"]
     config = load_config(None, [f"input.path={HOSTILE}", "output.path=b", "train.rank=8", *reader])
-    text = manifest(
-        version="v1",
-        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
-        config=config,
-        counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
-        objectives=config.objectives(users=3, items=2),
-        last=EVENTS[-1],
-        stopped_by="tol",
-        spark_version="4.0",
-        degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([1, 3]))},
-        seconds={"lay out": 1.5, "train": 4.5},
-        explanation=[f"objective: {HOSTILE}"],
+    text = training_manifest(
+        TrainingRun(
+            version="v1",
+            created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+            config=config,
+            counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
+            objectives=config.objectives(users=3, items=2),
+            last=EVENTS[-1],
+            stopped_by="tol",
+            spark_version="4.0",
+            degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([1, 3]))},
+            seconds={"lay out": 1.5, "train": 4.5},
+            objective_summary=[f"objective: {HOSTILE}"],
+        )
     )
     return json.loads(text)
 
