@@ -18,12 +18,12 @@ numbers = st.sampled_from(DTYPES).flatmap(lambda dtype: hnp.arrays(dtype, st.int
 
 
 def bits(values):
-    """Not a number is equal to itself here."""
+    """For comparisons in which nan equals nan."""
     return values.dtype, values.tobytes()
 
 
 @given(numbers, st.integers(-3, 3).filter(bool))
-def test_numbers_become_what_pyarrow_makes_of_them_and_come_back_whatever_their_stride(values, step):
+def test_conversion_equals_pyarrows_for_any_stride(values, step):
     array = as_arrow(values[::step])
     array.validate(full=True)
     expected = pa.array(values[::step])
@@ -32,7 +32,7 @@ def test_numbers_become_what_pyarrow_makes_of_them_and_come_back_whatever_their_
 
 
 @given(numbers, st.lists(st.integers(0, 30), max_size=4))
-def test_slices_and_chunks_are_one_after_the_other(values, cuts):
+def test_chunks_are_concatenated(values, cuts):
     array = as_arrow(values)
     bounds = [0, *sorted(cuts), len(values)]
     chunks = [array.slice(begin, max(0, end - begin)) for begin, end in pairwise(bounds)]
@@ -43,15 +43,15 @@ def test_slices_and_chunks_are_one_after_the_other(values, cuts):
     assert bits(as_numpy(pa.chunked_array([], type=array.type))) == bits(values[:0])
 
 
-def test_what_is_in_one_chunk_is_not_copied_nor_to_be_written_to():
+def test_a_single_chunk_is_a_read_only_view():
     values = np.arange(5)
     for array in (as_arrow(values).slice(1), pa.chunked_array([as_arrow(values).slice(1)])):
-        seen = as_numpy(array)
-        assert np.shares_memory(seen, values)
-        assert not seen.flags.writeable
+        view = as_numpy(array)
+        assert np.shares_memory(view, values)
+        assert not view.flags.writeable
 
 
-def test_nulls_are_refused_unless_something_stands_for_them():
+def test_nulls_are_refused_unless_a_value_replaces_them():
     array = pa.array([7, None, 9], type=pa.int32())
     assert bits(as_numpy(array, null=-1)) == bits(np.array([7, -1, 9], dtype=np.int32))
     assert as_numpy(pa.chunked_array([array, array.slice(1)]), null=0).tolist() == [7, 0, 9, 0, 9]
@@ -61,18 +61,18 @@ def test_nulls_are_refused_unless_something_stands_for_them():
 
 
 @pytest.mark.parametrize("array", [pa.array([True]), pa.array(["a"]), pa.nulls(1), pa.array([0], pa.timestamp("us"))])
-def test_what_is_no_number_is_refused(array):
-    with pytest.raises(TypeError, match="is not a kind of number that NumPy and Arrow keep alike"):
+def test_arrow_types_other_than_numbers_are_refused(array):
+    with pytest.raises(TypeError, match="is not a numeric type that NumPy and Arrow store alike"):
         as_numpy(array)
 
 
-def test_truth_values_take_a_bit_in_arrow_and_are_refused():
-    with pytest.raises(TypeError, match="bool is not a kind of number"):
+def test_booleans_are_refused_because_arrow_packs_them():
+    with pytest.raises(TypeError, match="bool is not a numeric type"):
         as_arrow(np.array([True]))
 
 
 @given(st.lists(st.text(max_size=5), max_size=5))
-def test_texts_and_bytes_come_back(texts):
+def test_strings_and_bytes_round_trip(texts):
     encoded = [text.encode() for text in texts]
     assert as_binary(encoded).to_pylist() == encoded
     strings = as_binary(encoded, pa.string())
@@ -80,13 +80,13 @@ def test_texts_and_bytes_come_back(texts):
     assert strings.to_pylist() == texts
 
 
-def test_a_single_payload_is_not_copied():
+def test_a_single_binary_value_is_not_copied():
     payload = bytes(1000)
     address = np.frombuffer(payload, dtype=np.uint8).ctypes.data
     assert as_binary([payload]).buffers()[2].address == address
 
 
-def test_none_of_it_imports_pandas():
+def test_conversion_does_not_import_pandas():
     pytest.importorskip("pandas")
     program = (
         "import sys, numpy as np, pyarrow as pa; from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy;"

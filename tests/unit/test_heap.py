@@ -1,38 +1,65 @@
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim and mallopt")
+
+PROGRAM = """
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from wals_spark.arrays.heap import trim_heap
 
 
 def resident_mib():
-    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if line.count(":") == 1)
-    return int(lines["RssAnon"].split()[0]) / 1024
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+"""
+FRAGMENTED = """
+records = [bytes([n % 256]) * 65_536 for n in range(3200)]  # 200 MiB, each too small to be mapped
+kept = records[::64]  # live objects between free ones and at the end of the heap, so that glibc cannot shrink it itself
+filled = resident_mib()
+del records
+freed = resident_mib()
+{trim}
+print(filled - freed, freed - resident_mib())
+"""
+LARGE_ARRAYS = """
+{trim}
+first = np.ones(2**18)  # 2 MiB: when it is freed, glibc by default stops mapping arrays of this size
+del first
+arrays = [np.ones(2**18) for _ in range(100)]
+kept = arrays[::10]
+filled = resident_mib()
+del arrays
+print(filled - resident_mib())
+"""
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to give memory back")
-def test_what_was_freed_between_things_that_are_still_used_is_given_back():
-    records = [bytes([n % 256]) * 65_536 for n in range(3200)]  # 200 MiB, each too small for a mapping of its own
-    kept = records[::64]  # so that no free part ends where the heap ends, which is given back without being asked for
-    del records
-    before = resident_mib()
-    trim_heap()
-    assert resident_mib() < before - 150
-    assert len(kept) == 50
+def returned_mib(program: str, *, trim: bool) -> list[float]:
+    """Memory that a process of its own returns to the system, which runs this program and nothing else."""
+    text = PROGRAM + program.format(trim="trim_heap()" if trim else "")
+    default_malloc = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    process = subprocess.run(
+        [sys.executable, "-c", text], check=True, capture_output=True, text=True, env=default_malloc
+    )
+    return [float(mib) for mib in process.stdout.split()]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large arrays on its heap")
-def test_large_arrays_are_given_back_as_they_are_freed_whatever_was_freed_before():
-    trim_heap()
-    first = np.ones(2**18)  # 2 MiB: glibc's sign, when it is freed, to keep such on the heap
-    del first
-    arrays = [np.ones(2**18) for _ in range(100)]
-    kept = arrays[::10]
-    before = resident_mib()
-    del arrays
-    assert resident_mib() < before - 150
-    assert len(kept) == 10
+def test_trim_heap_returns_memory_between_live_objects():
+    on_free, on_trim = returned_mib(FRAGMENTED, trim=True)
+    assert on_free < 20
+    assert on_trim > 150
+    assert returned_mib(FRAGMENTED, trim=False)[1] < 20
+
+
+def test_large_arrays_are_returned_when_freed_after_trim_heap():
+    assert returned_mib(LARGE_ARRAYS, trim=True)[0] > 150
+    assert returned_mib(LARGE_ARRAYS, trim=False)[0] < 50

@@ -1,1 +1,1 @@
-"""NumPy and Arrow arrays: conversion, dictionary encoding, sorting, batching; the settings of the process that holds them."""
+"""NumPy and Arrow arrays: types, conversion, encoding, sorting, batching; and settings of the process they live in."""

@@ -1,4 +1,4 @@
-"""How many threads NumPy's BLAS takes in this process."""
+"""The number of threads that NumPy's BLAS uses in this process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def blas_threads() -> int:
-    """The most threads that a BLAS loaded here runs; 0 where nothing can be found out (no threadpoolctl)."""
+    """The largest thread count of the BLAS libraries loaded here; 0 if it is unknown, without threadpoolctl."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
         return 0
-    np.ones((1, 1)) @ np.ones((1, 1))  # some load it when it is first used
+    np.ones((1, 1)) @ np.ones((1, 1))  # some BLAS libraries are loaded at the first use
     return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=0)

@@ -1,4 +1,4 @@
-"""Rows of factors as an Arrow column, `array<float>`, and back; how long they are."""
+"""Factor rows as an Arrow column of type `array<float>` and back, and their squared lengths."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from wals_spark.arrays.types import Float32Array, Float64Array
 
 
 def feature_column(rows: Float32Array) -> pa.Array:
-    """A list of floats for each row of ``rows``, shape (n, width)."""
+    """An Arrow column with one list of floats per row; ``rows`` have shape (n, width)."""
     n, width = rows.shape
     offsets = np.arange(n + 1, dtype=np.int32) * width
     return pa.ListArray.from_arrays(as_arrow(offsets), as_arrow(rows.ravel()))
 
 
 def feature_rows(column: pa.Array) -> Float32Array:
-    """The rows of a column whose lists are of one length, shape (n, width); not a copy where Arrow has no gaps."""
+    """The rows of a column whose lists have equal lengths, shape (n, width); not copied if they are contiguous."""
     values: Float32Array = as_numpy(column.flatten())
     return values.reshape(len(column), -1) if len(column) else np.empty((0, 0), dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""Memory that is free in this process and that the machine still counts as the process's."""
+"""Free memory of this process returned to the operating system."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pyarrow as pa
 _LARGE = 2**20  # bytes
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 
-_trim: Any = None
+_malloc_trim: Any = None
 _mallopt: Any = None
-with suppress(AttributeError, OSError, TypeError):  # neither glibc nor anything like it
-    _trim, _mallopt = ctypes.CDLL(None).malloc_trim, ctypes.CDLL(None).mallopt
+with suppress(AttributeError, OSError, TypeError):  # a C library without these functions of glibc
+    _malloc_trim, _mallopt = ctypes.CDLL(None).malloc_trim, ctypes.CDLL(None).mallopt
 
 
 def trim_heap() -> None:
-    """Give it back, and from now on large arrays when they are freed.
+    """Return free memory to the operating system, and from now on that of large arrays as soon as they are freed.
 
-    Spark's workers live long, and clusters end those that hold too much. Large arrays are mapped, and unmapped when
-    they are freed; by itself glibc takes the first that is freed for a sign to keep those to come on the heap, where
-    what lies behind them keeps them from being given back.
+    Spark's Python workers live long, and cluster managers kill those that use too much memory. glibc maps large arrays
+    and unmaps them when they are freed. But by default, the first one that is freed raises its threshold: it keeps
+    later arrays of this size on the heap, where live objects behind them keep their memory from being returned.
     """
-    if _mallopt is not None:  # here and not above: who only imports this package may want malloc as it is
+    if _mallopt is not None:  # not at import: a program that only imports this package may want malloc unchanged
         _mallopt(_MMAP_THRESHOLD, _LARGE)
     pa.default_memory_pool().release_unused()
-    if _trim is not None:
-        _trim(0)
+    if _malloc_trim is not None:
+        _malloc_trim(0)

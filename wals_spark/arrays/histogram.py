@@ -1,4 +1,4 @@
-"""The distribution of many positive numbers in mergeable counts: quantiles to 1 %, whatever the number of parts."""
+"""The distribution of positive numbers in mergeable counts: quantiles within 1 %, however the data is partitioned."""
 
 from __future__ import annotations
 
@@ -11,60 +11,65 @@ import numpy as np
 
 from wals_spark.arrays.types import FloatArray, Indices
 
-_BINS_AN_OCTAVE = 36  # a bin is 2 % wide, so its middle is within 1 %
-_LOWEST = np.finfo(np.float32).tiny
+_BINS_PER_OCTAVE = 36  # a bin is 2 % wide, so its middle is within 1 %
+_SMALLEST = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts on a logarithmic scale, the exact extremes and the exact sum.
+    """Counts on a logarithmic scale, the exact minimum and maximum, and the exact sum.
 
-    ``counts`` has the number of values x with ⌊36 log₂ x⌋ equal to its key; zero and below go to the lowest bin.
+    ``counts`` maps a bin b to the number of values x with ⌊36 log₂ x⌋ = b; zero and below go to the lowest bin.
     """
 
     counts: Counter[int] = field(default_factory=Counter)
-    least: float = np.inf
-    most: float = -np.inf
+    minimum: float = np.inf
+    maximum: float = -np.inf
     total: float = 0.0
 
     @classmethod
-    def of(cls, values: FloatArray | Indices, times: Indices) -> Histogram:
-        """Count values, each of them ``times`` over."""
+    def of(cls, values: FloatArray | Indices, counts: Indices) -> Histogram:
+        """Count values, ``counts[j]`` times the value ``values[j]``; both (n,)."""
         if not len(values):
             return cls()
-        bins = np.floor(_BINS_AN_OCTAVE * np.log2(np.maximum(values, _LOWEST))).astype(np.int64)
-        counts: Counter[int] = Counter()
-        for number, n in zip(bins.tolist(), times.tolist(), strict=True):
-            counts[number] += n
-        return cls(counts, float(values.min()), float(values.max()), float(values.astype(np.float64) @ times))
+        bins = np.floor(_BINS_PER_OCTAVE * np.log2(np.maximum(values, _SMALLEST))).astype(np.int64)
+        by_bin: Counter[int] = Counter()
+        for bin_number, count in zip(bins.tolist(), counts.tolist(), strict=True):
+            by_bin[bin_number] += count
+        return cls(by_bin, float(values.min()), float(values.max()), float(values.astype(np.float64) @ counts))
 
     @classmethod
-    def merged(cls, parts: Iterable[Histogram]) -> Histogram:
-        """All values of all parts."""
-        whole = cls()
-        for part in parts:
-            whole = cls(
-                whole.counts + part.counts,
-                min(whole.least, part.least),
-                max(whole.most, part.most),
-                whole.total + part.total,
+    def merged(cls, histograms: Iterable[Histogram]) -> Histogram:
+        """The distribution of all values of all histograms."""
+        merged = cls()
+        for histogram in histograms:
+            merged = cls(
+                merged.counts + histogram.counts,
+                min(merged.minimum, histogram.minimum),
+                max(merged.maximum, histogram.maximum),
+                merged.total + histogram.total,
             )
-        return whole
+        return merged
 
     @classmethod
     def of_counts(cls, counts: Indices) -> Histogram:
-        """Count whole numbers from 1, such as how many observations each row has."""
-        values, times = np.unique(counts, return_counts=True)
-        return cls.of(values, times)
+        """The distribution of whole numbers from 1, such as the number of observations of each row."""
+        values, repetitions = np.unique(counts, return_counts=True)
+        return cls.of(values, repetitions)
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_record` is the way back."""
-        return {"counts": sorted(self.counts.items()), "least": self.least, "most": self.most, "total": self.total}
+        """Plain values for JSON, which `from_record` reads."""
+        return {
+            "counts": sorted(self.counts.items()),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "total": self.total,
+        }
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Histogram:
-        """What `as_record` gave."""
-        return cls(Counter(dict(record["counts"])), record["least"], record["most"], record["total"])
+        """The histogram that `as_record` wrote."""
+        return cls(Counter(dict(record["counts"])), record["minimum"], record["maximum"], record["total"])
 
     @property
     def size(self) -> int:
@@ -73,24 +78,24 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """Of all values; nan without any."""
+        """The mean of all values; nan if there are none."""
         return self.total / self.size if self.size else float("nan")
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
-        """The values below which a share of ``levels`` lies, each within 1 %; 0 and 1 are the exact extremes."""
+        """The quantiles at ``levels``, from 0 to 1, each within 1 %; those at 0 and 1 are exact."""
         bins = np.array(sorted(self.counts))
-        ranks = np.cumsum([self.counts[number] for number in bins.tolist()])
-        found = []
+        cumulative = np.cumsum([self.counts[bin_number] for bin_number in bins.tolist()])
+        exact = {0.0: self.minimum, 1.0: self.maximum}
+        quantiles = []
         for level in levels:
-            bin_number = bins[np.searchsorted(ranks, level * (ranks[-1] - 1), side="right").clip(0, len(bins) - 1)]
-            middle = float(2.0 ** ((bin_number + 0.5) / _BINS_AN_OCTAVE))
-            exact = {0.0: self.least, 1.0: self.most}
-            found.append(exact.get(level, min(max(middle, self.least), self.most)))
-        return found
+            index = np.searchsorted(cumulative, level * (cumulative[-1] - 1), side="right").clip(0, len(bins) - 1)
+            middle = float(2.0 ** ((bins[index] + 0.5) / _BINS_PER_OCTAVE))
+            quantiles.append(exact.get(level, min(max(middle, self.minimum), self.maximum)))
+        return quantiles
 
     def octaves(self) -> dict[int, int]:
-        """How many whole numbers from 1 lie in [1, 2), [2, 4), [4, 8), ..., by the least of each: gaps hold 0."""
-        found: Counter[int] = Counter()
-        for number, n in self.counts.items():
-            found[number // _BINS_AN_OCTAVE] += n
-        return {2**octave: found[octave] for octave in range(max(found, default=-1) + 1)}
+        """How many whole numbers lie in [1, 2), [2, 4), [4, 8), ..., by the lower end of each; empty ones have 0."""
+        by_exponent: Counter[int] = Counter()
+        for bin_number, count in self.counts.items():
+            by_exponent[bin_number // _BINS_PER_OCTAVE] += count
+        return {2**exponent: by_exponent[exponent] for exponent in range(max(by_exponent, default=-1) + 1)}

@@ -1,4 +1,4 @@
-"""How loops are compiled by Numba: once for all processes where a cache can be written, else once for each."""
+"""How kernels are compiled by Numba: once for all processes where its cache can be written, else once per process."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import numba
 
-# Sums may be reordered, so that they vectorize; nan and inf stay what they are, so that a failed row can be found.
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
+# Sums may be reordered, which lets them vectorize; nan and inf keep their meaning, so that failed rows are detected.
+_FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a loop when it is first called."""
-    options: dict[str, Any] = {"fastmath": _FAST, "nogil": True, "error_model": "numpy"}
+    """Compile a kernel when it is first called."""
+    options: dict[str, Any] = {"fastmath": _FAST_MATH, "nogil": True, "error_model": "numpy"}
     try:
-        loop: Callable[..., Any] = numba.njit(**options, cache=True)(function)
-    except RuntimeError:  # neither beside the function's file nor in the user's cache can anything be written
-        loop = numba.njit(**options)(function)
-    return loop
+        kernel: Callable[..., Any] = numba.njit(**options, cache=True)(function)
+    except RuntimeError:  # neither the folder of the function's file nor the user's cache is writable
+        kernel = numba.njit(**options)(function)
+    return kernel

@@ -1,4 +1,4 @@
-"""The array types of the package: NumPy arrays by what they hold; shapes are in docstrings, for NumPy has no types of them."""
+"""The array types of the package: NumPy arrays by element type; docstrings say their shapes, which types cannot."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ UInt64Array = npt.NDArray[np.uint64]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.integer[Any]]
-"""Integers of any width: positions, and indices into a dictionary, are kept as narrow as they fit."""
+"""Integers of any width: positions and dictionary indices are stored in as few bytes as hold them."""
