@@ -21,7 +21,7 @@ from wals_spark.solvers.gramian import gramian
 
 
 def trained_problem(problem):
-    """Both sides after an iteration that solves users last, and the model that such a training would leave."""
+    """The user side after an iteration that solves users last, and the model of this training."""
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
     half_iteration(item_side, user_side, of_items)
@@ -39,7 +39,7 @@ def trained_problem(problem):
 
 
 def histories_of(problem):
-    """The interactions by user, as `fold_in_many` takes them."""
+    """The interactions grouped by user: the arguments of `fold_in_many`."""
     order = np.argsort(problem.users, kind="stable")
     indptr = np.searchsorted(problem.users[order], np.arange(problem.shape[0] + 1))
     columns = (problem.items, problem.ratings, problem.weights)
@@ -53,26 +53,26 @@ def test_the_fold_in_of_a_training_user_is_its_trained_row(problem):
     vectors, unknown = model.fold_in_many(indptr, items, ratings, weights)
     assert_same_rows(vectors, matrix(user_side))
     assert not unknown.any()
-    own = slice(indptr[0], indptr[1])
-    alone = model.fold_in(items[own], ratings[own], None if weights is None else weights[own])
-    assert_same_rows(alone, vectors[0])
+    first = slice(indptr[0], indptr[1])
+    vector = model.fold_in(items[first], ratings[first], None if weights is None else weights[first])
+    assert_same_rows(vector, vectors[0])
 
 
 @given(problems(), st.sampled_from(["sum", "last", "max"]))
-def test_unknown_items_are_left_out_and_counted_and_repeated_ones_merged(problem, duplicates):
+def test_unknown_items_are_counted_and_repeated_ones_merged(problem, duplicates):
     _, model = trained_problem(problem._replace(weights=None))
     model = replace(model, duplicates=duplicates)
     indptr, items, ratings, _ = histories_of(problem)
     expected = model.fold_in_many(indptr, items, ratings).vectors
     half = ratings / 2
-    parts = {"sum": (half, half), "last": (ratings + 1, ratings), "max": (ratings, ratings - 0.5)}[duplicates]
+    repeated = {"sum": (half, half), "last": (ratings + 1, ratings), "max": (ratings, ratings - 0.5)}[duplicates]
     twice = np.stack([items, items, np.full_like(items, 999)], axis=1).ravel()
-    found = model.fold_in_many(3 * indptr, twice, np.stack([*parts, ratings], axis=1).ravel())
-    assert_same_rows(found.vectors, expected)
-    np.testing.assert_array_equal(found.unknown, np.diff(indptr))
+    folded = model.fold_in_many(3 * indptr, twice, np.stack([*repeated, ratings], axis=1).ravel())
+    assert_same_rows(folded.vectors, expected)
+    np.testing.assert_array_equal(folded.unknown, np.diff(indptr))
 
 
-def test_many_ids_are_looked_up_as_few_are():
+def test_ids_are_found_alike_with_arrow_and_with_a_dict():
     rng = np.random.default_rng(0)
     for ids in (np.arange(500, dtype=np.int32) * 3, [f"é{i}" for i in range(500)]):
         factors = rng.normal(size=(500, 4)).astype(np.float32)
@@ -84,20 +84,20 @@ def test_many_ids_are_looked_up_as_few_are():
         assert_same_rows(many[:100], few)
 
 
-def test_recommended_are_the_best_items_outside_the_history():
+def test_recommend_returns_the_best_items_outside_the_history():
     rng = np.random.default_rng(3)
     ids, factors = [f"i{n}" for n in range(50)], rng.normal(size=(50, 4)).astype(np.float32)
     model = FoldIn(pa.array(ids), factors, gramian(factors), Objective(offset=2.0))
     history = ["i3", "i8", "gone"]
     scores = dict(zip(ids, factors @ model.fold_in(history) + 2.0, strict=True))
     best = sorted(ids[:3] + ids[4:8] + ids[9:], key=scores.get, reverse=True)[:5]
-    found = model.recommend(history, k=5)
-    assert [item for item, _ in found] == best
-    np.testing.assert_allclose([score for _, score in found], [scores[item] for item in best], rtol=1e-5)
+    recommended = model.recommend(history, k=5)
+    assert [item for item, _ in recommended] == best
+    np.testing.assert_allclose([score for _, score in recommended], [scores[item] for item in best], rtol=1e-5)
     assert len(model.recommend(history, k=100)) == 48
 
 
-def test_an_empty_history_gives_the_solution_of_no_observations():
+def test_an_empty_history_has_the_solution_of_no_observations():
     rng = np.random.default_rng(1)
     factors = rng.normal(size=(5, 4)).astype(np.float32)
     plain = FoldIn(pa.array(range(5)), factors, gramian(factors), Objective())
@@ -127,7 +127,7 @@ def test_histories_that_training_would_refuse_are_refused(arguments, message):
         model.fold_in_many(*arguments)
 
 
-def test_a_model_is_opened_from_its_folder_alone(tmp_path):
+def test_a_model_is_opened_from_its_folder_without_spark(tmp_path):
     ids, factors = ["a", "b", "ü"], np.random.default_rng(2).normal(size=(3, 2)).astype(np.float32)
     settings = ["train.preset=google-wals", "train.reg_scaling=frequency"]
     objectives = write_model(tmp_path / "v", users=([1, 2], factors[:2]), items=(ids, factors), settings=settings)
@@ -148,7 +148,7 @@ def test_a_model_is_opened_from_its_folder_alone(tmp_path):
         FoldIn.open(tmp_path / "v")
 
 
-def test_feature_columns_and_rows_are_each_others_inverse():
+def test_feature_columns_and_rows_are_inverses():
     rows = np.arange(12, dtype=np.float32).reshape(4, 3)
     column = feature_column(rows)
     assert column.to_pylist() == rows.tolist()

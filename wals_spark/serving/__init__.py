@@ -1,1 +1,1 @@
-"""What serves a model without Spark: fold-in of one user, vectors and an index for search engines."""
+"""Serving without Spark: fold-in of users, and item vectors and an index for search engines."""

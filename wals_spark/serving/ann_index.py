@@ -1,7 +1,7 @@
-"""An index for approximate search (HNSW) in Faiss's own file format; the extra `index` brings Faiss.
+"""An HNSW index for approximate search in Faiss's file format; the extra `index` installs Faiss.
 
-Faiss ranks by the inner product itself, so items go in as they are: as cosines (`export.py`) they are found less often
-(docs/serving.md has the figures).
+Faiss ranks by the inner product itself, so the index holds the item factors as they are. An index of the augmented
+unit vectors (`vectors.py`) has a lower recall (docs/serving.md has the numbers).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from wals_spark.arrays.types import Float32Array
 from wals_spark.errors import ConfigError
 from wals_spark.serving.vectors import Precision
 
-_ROWS_AT_A_TIME = 65_536
-_TRAINED_ON = 65_536  # rows that say what range each coordinate has
+_BATCH_ROWS = 65_536
+_TRAINING_ROWS = 65_536  # rows that the quantizer learns the range of each coordinate from
 
 
 def require_faiss() -> Any:
-    """The library.
+    """The faiss module.
 
     Raises
     ------
@@ -38,25 +38,25 @@ def require_faiss() -> Any:
 def build_index(
     items: Float32Array, *, precision: Precision, neighbours: int, build_effort: int, search_effort: int
 ) -> Any:
-    """An HNSW graph (Malkov and Yashunin 2018) of items, shape (n, width), that are found by their row number.
+    """Build an HNSW graph (Malkov and Yashunin 2018) of items, shape (n, width); a search returns row numbers.
 
     Parameters
     ----------
     precision : str
-        Of the vectors inside the index; int8 is Faiss's own, with a range for each coordinate.
+        Of the vectors in the index; int8 is Faiss's scalar quantizer, with a range per coordinate.
     neighbours, build_effort, search_effort : int
-        HNSW's M, efConstruction and efSearch; the last is kept in the file and may be changed after reading.
+        HNSW's M, efConstruction and efSearch; the last is stored in the file and can be changed after reading.
     """
     faiss = require_faiss()
     width = items.shape[1]
     if precision == "float32":
         index = faiss.IndexHNSWFlat(width, neighbours, faiss.METRIC_INNER_PRODUCT)
     else:
-        kind = faiss.ScalarQuantizer.QT_fp16 if precision == "float16" else faiss.ScalarQuantizer.QT_8bit
-        index = faiss.IndexHNSWSQ(width, kind, neighbours, faiss.METRIC_INNER_PRODUCT)
+        quantizer = faiss.ScalarQuantizer.QT_fp16 if precision == "float16" else faiss.ScalarQuantizer.QT_8bit
+        index = faiss.IndexHNSWSQ(width, quantizer, neighbours, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction, index.hnsw.efSearch = build_effort, search_effort
     if not index.is_trained:
-        index.train(np.ascontiguousarray(items[:: max(1, len(items) // _TRAINED_ON)]))
-    for begin in range(0, len(items), _ROWS_AT_A_TIME):
-        index.add(np.ascontiguousarray(items[begin : begin + _ROWS_AT_A_TIME]))
+        index.train(np.ascontiguousarray(items[:: max(1, len(items) // _TRAINING_ROWS)]))
+    for begin in range(0, len(items), _BATCH_ROWS):
+        index.add(np.ascontiguousarray(items[begin : begin + _BATCH_ROWS]))
     return index

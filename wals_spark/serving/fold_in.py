@@ -1,7 +1,8 @@
-"""Users' rows from their histories and a model's folder alone: exact, by the code that trains, and without Spark.
+"""Fold-in without Spark: user factors solved from histories and a model's folder, exactly as training solves them.
 
-A trained user is its own fold-in: the last half-iteration of training solves users (`train.first_side` = items), each
-from its history, the items' factors, their Gramian and the objective, and all of these are in the folder.
+The fold-in of a training user equals its trained row: the last half-iteration of training solves users
+(`train.first_side` = items), each from its history, the item factors, their Gramian and the objective, and the folder
+has all of these.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from wals_spark.run.manifest import read_manifest, read_objectives
 from wals_spark.solvers.gramian import from_json
 from wals_spark.solvers.half_iteration import CHOLESKY, Solver, solve_rows
 
-_MANY = 10_000  # ids to look up: Arrow makes its table of 100,000 items in 10 ms, each time; a dictionary stays
+_ARROW_LOOKUP = 10_000  # ids: Arrow builds its hash table of 100,000 items in 10 ms per call; a dict is built once
 
 
 class FoldedIn(NamedTuple):
-    """Rows of users, and how many entries of each history name an item that the model does not know."""
+    """The factors of users, and how many entries of each history name an item that the model does not know."""
 
     vectors: Float32Array  # (n_users, width)
     unknown: Int64Array  # (n_users,)
@@ -41,7 +42,7 @@ class FoldedIn(NamedTuple):
 
 @dataclass(frozen=True)
 class FoldIn:
-    """A model's items, and all that a history's weights and its system of equations are made of.
+    """The item factors of a model, and what its weights and systems of equations are computed from.
 
     Attributes
     ----------
@@ -50,9 +51,9 @@ class FoldIn:
     gramian : float64, shape (width, width)
         Of all items.
     objective : Objective
-        Of users.
+        Of the user side.
     multipliers : float64, shape (n_items,), or None
-        What each item's popularity multiplies confidence by, where it does.
+        Per item, what multiplies the confidence if popularity weights it.
     duplicates, nonpositive : str
         The model's `input.duplicates` and `input.nonpositive`.
     """
@@ -67,12 +68,12 @@ class FoldIn:
 
     @classmethod
     def open(cls, folder: str | Path) -> FoldIn:
-        """Read the version of a model that lies in a local folder, ``<root>/versions/<version>``.
+        """Open a version of a model in a local folder, ``<root>/versions/<version>``.
 
         Raises
         ------
         InputError
-            If it is no complete model, or one that does not say what was minimised.
+            If it is not a complete model, or its manifest does not say what was minimised.
         """
         folder = Path(folder)
         path = folder / "manifest.json"
@@ -84,8 +85,8 @@ class FoldIn:
         ids, multipliers = items["id"].combine_chunks(), None
         if objective.item_weight.function != "none":
             weights = pq.read_table(folder / "item_weights")
-            of_item = dict(zip(weights["id"].to_pylist(), weights["weight"].to_pylist(), strict=True))
-            multipliers = np.array([of_item[i] for i in ids.to_pylist()])
+            weight_by_id = dict(zip(weights["id"].to_pylist(), weights["weight"].to_pylist(), strict=True))
+            multipliers = np.array([weight_by_id[i] for i in ids.to_pylist()])
         return cls(
             ids=ids,
             factors=np.concatenate([feature_rows(chunk) for chunk in items["features"].chunks if len(chunk)]),
@@ -99,7 +100,7 @@ class FoldIn:
     def fold_in(
         self, items: Sequence[Any], ratings: Sequence[float] | None = None, weights: Sequence[float] | None = None
     ) -> Float32Array:
-        """The row of one user, shape (width,): `fold_in_many` with one history."""
+        """The factors of one user, shape (width,): `fold_in_many` with one history."""
         (vector,) = self.fold_in_many([0, len(items)], items, ratings, weights).vectors
         return cast("Float32Array", vector)
 
@@ -111,14 +112,15 @@ class FoldIn:
         *,
         k: int = 10,
     ) -> list[tuple[Any, float]]:
-        """The ``k`` items of highest score for one user that are not in its history, and their scores, best first."""
+        """The ``k`` items of highest score for one user that are not in the history, and their scores, best first."""
         vector = self.fold_in(items, ratings, weights)
         seen = self._positions(items)
         excluded = ItemLists.of(np.zeros(len(seen), dtype=np.int64), seen, 1)
         positions, scores = top_k(vector[None], self.factors, k, excluded=excluded)
-        found = zip(positions[0].tolist(), scores[0].tolist(), strict=True)
         return [
-            (self.ids[position].as_py(), score + self.objective.offset) for position, score in found if position >= 0
+            (self.ids[position].as_py(), score + self.objective.offset)
+            for position, score in zip(positions[0].tolist(), scores[0].tolist(), strict=True)
+            if position >= 0
         ]
 
     def fold_in_many(
@@ -128,87 +130,89 @@ class FoldIn:
         ratings: Sequence[float] | Float64Array | None = None,
         weights: Sequence[float] | Float64Array | None = None,
     ) -> FoldedIn:
-        """Solve many users' rows, each from the entries of its history that name an item of the model.
+        """Solve the factors of many users, each from the entries of its history that name an item of the model.
 
-        A history of none such gives the solution of no observations: zeros, or with biases what the held 1 leaves.
+        A history without such entries has the solution of no observations: zeros; with biases, its held 1.
 
         Parameters
         ----------
         indptr : shape (n_users + 1,)
-            User u has the entries ``indptr[u]`` to ``indptr[u + 1]`` of what follows.
+            User u has the entries ``indptr[u]`` to ``indptr[u + 1]`` of the other arrays.
         items : shape (n_entries,)
-            The caller's own ids. An item that is there several times counts once, as in training.
+            Ids as in the training input. Repeated items of a history are merged as training merged duplicates.
         ratings : shape (n_entries,)
-            As training read them, decayed if it decayed them; none: 1 for every entry.
+            As in the training input, decayed if training decayed them; None: 1 for every entry.
         weights : shape (n_entries,)
-            The caller's own, if the model was trained with such; none: 1.
+            Sample weights as in the training input, if it had any; None: 1.
 
         Raises
         ------
         InputError
-            If arrays differ in length, an id is of another kind than the model's, a rating or weight is no finite
-            number or out of the range that training took, or a user's row has no finite solution.
+            If arrays differ in length, an id is of another type than the model's, a rating or weight is not finite or
+            outside the range that training accepts, or a user's system has no finite solution.
         """
         bounds = np.asarray(indptr, dtype=np.int64)
-        n_users = len(bounds) - 1
         positions = self._positions(items)
         if bounds[0] or bounds[-1] != len(positions) or (np.diff(bounds) < 0).any():
             raise InputError(f"indptr must rise from 0 to the number of entries, {len(positions)}")
-        rated = self._checked("ratings", ratings, len(positions))
-        own = None if weights is None else self._checked("weights", weights, len(positions))
-
-        user = np.repeat(np.arange(n_users), np.diff(bounds))
-        known = positions >= 0
-        unknown = np.bincount(user[~known], minlength=n_users)
-        used = known & (rated > 0) if self.nonpositive == "unobserved" and self.objective.target != "rating" else known
-        histories = self._histories(
-            user[used], positions[used], rated[used], None if own is None else own[used], n_users
-        )
+        users = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        unknown = np.bincount(users[positions < 0], minlength=len(bounds) - 1)
+        histories = self._histories(users, positions, ratings, weights, n_users=len(bounds) - 1)
         vectors = solve_histories(histories, self.factors, self.gramian, self.objective, self.multipliers)
         return FoldedIn(vectors, unknown)
 
-    def _histories(
-        self, user: Int64Array, positions: Int64Array, ratings: Float64Array, weights: Float64Array | None, n_users: int
-    ) -> InBlock:
-        """Entries of known items, user after user, as a block of rows with each item once."""
-        order = np.arange(len(user), dtype=np.float64)  # the last of several is the one that stands last
+    def _histories(self, users: Int64Array, positions: Int64Array, ratings: Any, weights: Any, n_users: int) -> InBlock:
+        """The in-block of the users, in which each item occurs once per user; unknown items are left out."""
+        n_entries, n_items = len(positions), len(self.ids)
+        checked_ratings = self._checked("ratings", ratings, n_entries)
+        checked_weights = None if weights is None else self._checked("weights", weights, n_entries)
+        observed = positions >= 0
+        if self.nonpositive == "unobserved" and self.objective.target != "rating":
+            observed &= checked_ratings > 0
         block, repeated = merge_histories(
-            user, positions, ratings, weights, order, shape=(n_users, len(self.ids)), duplicates=self.duplicates
+            users[observed],
+            positions[observed],
+            checked_ratings[observed],
+            None if checked_weights is None else checked_weights[observed],
+            np.arange(observed.sum(), dtype=np.float64),  # as timestamps: the last of duplicates is the last entry
+            shape=(n_users, n_items),
+            duplicates=self.duplicates,
         )
         if self.duplicates == "refuse" and len(repeated):
-            at, position = divmod(int(repeated[0]), len(self.ids))
-            raise InputError(f"history {at} repeats item {self.ids[position]}, and the model refuses duplicates")
+            user, position = divmod(int(repeated[0]), n_items)
+            raise InputError(f"history {user} repeats item {self.ids[position]}, and the model refuses duplicates")
         return block
 
     @cached_property
-    def _position_of(self) -> dict[Any, int]:
+    def _position_of_id(self) -> dict[Any, int]:
         return {item: position for position, item in enumerate(self.ids.to_pylist())}
 
     def _positions(self, items: Any) -> Int64Array:
-        """Where each id stands in ``factors``, -1 for an unknown one."""
+        """The row of each id in ``factors``, -1 for an unknown one."""
         entries = items if isinstance(items, (pa.Array, pa.ChunkedArray)) else pa.array(items)
-        of_text = not pa.types.is_integer(self.ids.type)
-        if len(entries) and of_text == pa.types.is_integer(entries.type):
+        is_text = not pa.types.is_integer(self.ids.type)
+        if len(entries) and is_text == pa.types.is_integer(entries.type):
             raise InputError(f"items such as {entries[0]}: the model's ids are of type {self.ids.type}")
-        if len(entries) >= _MANY:
-            wide = pa.large_string() if of_text else pa.int64()
-            found = pc.index_in(entries.cast(wide), self.ids.cast(wide))
-            return np.asarray(found.fill_null(-1)).astype(np.int64)
-        get = self._position_of.get
+        if len(entries) >= _ARROW_LOOKUP:
+            wide = pa.large_string() if is_text else pa.int64()
+            indices = pc.index_in(entries.cast(wide), self.ids.cast(wide))
+            return np.asarray(indices.fill_null(-1)).astype(np.int64)
+        get = self._position_of_id.get
         return np.array([get(item, -1) for item in entries.to_pylist()], dtype=np.int64)
 
     def _checked(self, name: str, values: Any, n_entries: int) -> Float64Array:
+        """Ratings or weights as float64, shape (n_entries,), after the checks that training makes; None: ones."""
         if values is None:
             return np.ones(n_entries)
         numbers = np.asarray(values, dtype=np.float64)
-        least = -np.inf
+        smallest = -np.inf
         if name == "weights":
-            least = 0.0
+            smallest = 0.0
         elif self.nonpositive == "bad" and self.objective.target != "rating":
-            least = np.nextafter(0.0, 1.0)
+            smallest = np.nextafter(0.0, 1.0)
         if len(numbers) != n_entries:
             raise InputError(f"{len(numbers)} {name} for {n_entries} items")
-        bad = ~(np.isfinite(numbers) & (numbers >= least))
+        bad = ~(np.isfinite(numbers) & (numbers >= smallest))
         if bad.any():
             raise InputError(f"{bad.sum()} of {n_entries} {name} cannot be used, such as {numbers[bad][0]}")
         return numbers
@@ -222,24 +226,25 @@ def solve_histories(
     multipliers: Float64Array | None = None,
     solver: Solver = CHOLESKY,
 ) -> Float32Array:
-    """Weigh histories and solve their users' rows against items that stay as they are, shape (n_users, width).
+    """Weight histories and solve their users' factors against fixed items, shape (n_users, width).
 
     Parameters
     ----------
     received : float32, shape (n_received, width)
-        The items' rows that ``histories.positions`` points into.
+        The item factors that ``histories.positions`` index.
     gramian : float64, shape (width, width)
         Of all items.
     multipliers : float64, shape (n_received,)
-        Of the items received, where popularity weighs.
+        Of the items received, if popularity weights the confidence.
 
     Raises
     ------
     InputError
-        If a row has no finite solution.
+        If a user's system has no finite solution.
     """
-    of_observed = None if multipliers is None else multipliers[histories.positions]
-    solved = solve_rows(weight_observations(histories, objective, of_observed), received, gramian, objective, solver)
+    of_observed = None if multipliers is None else multipliers[histories.positions]  # (n_observed,)
+    block = weight_observations(histories, objective, of_observed)
+    solved = solve_rows(block, received, gramian, objective, solver)
     if solved.summary.failed_row >= 0:
         raise InputError(f"history {solved.summary.failed_row} cannot be folded in: {solved.summary.failure}")
     return solved.factors
