@@ -12,7 +12,7 @@ import numpy as np
 
 from wals_spark.arrays.types import Float32Array
 from wals_spark.errors import ConfigError
-from wals_spark.serving.vectors import Precision
+from wals_spark.settings.export import Precision
 
 _BATCH_ROWS = 65_536
 _TRAINING_ROWS = 65_536  # rows that the quantizer learns the range of each coordinate from

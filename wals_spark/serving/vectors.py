@@ -11,13 +11,12 @@ transformation for inner-product spaces, RecSys 2014): an engine that only ranks
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from wals_spark.arrays.features import squared_lengths
 from wals_spark.arrays.types import AnyArray, Float32Array, Indices
-
+from wals_spark.settings.export import Precision
 
 _BATCH_ROWS = 65_536
 
