@@ -33,16 +33,16 @@ def main() -> None:
         factors = {"user": model.user_factors, "item": model.item_factors}
         of, among = factors[mode.query], factors[mode.result]
         ids = {
-            section: ratings.read_ids(spark, table, of if section == "whom" else among, section=section)
+            section: ratings.read_ids(spark, table, of if section == "queries" else among, section=section)
             for section, table in settings.id_tables.items()
         }
-        served = recommending.served(of, ids.get("whom"))
+        served = recommending.served(of, ids.get("queries"))
         logger.info("%s %ss of model %s", f"{served.known:,}", mode.query, model.version)
         if served.unknown:
             logger.warning("%s %ss are not in the model", f"{served.unknown:,}", mode.query)
-        popular = chosen.unknown == "popular" and served.unknown > 0
+        popular = chosen.cold_start == "popular" and served.unknown > 0
         if not served.known and not popular:
-            raise InputError(f"whom.path = {settings.whom.path}: none of its ids is a {mode.query} of the model")
+            raise InputError(f"queries.path = {settings.queries.path}: none of its ids is a {mode.query} of the model")
 
         catalogue = recommending.candidates(among, allowed=ids.get("allowed"), blocked=ids.get("blocked"))
         width = model.manifest["rank"] if mode.cosine else model.manifest["score"]["length"]
@@ -55,7 +55,7 @@ def main() -> None:
         rows = recommending.recommend(served.queries, task, n_queries=served.known, pairs=pairs)
         if popular and pairs is not None:
             by_users = item_table(recommending.popularity(pairs, catalogue), width=1)
-            strangers = recommending.without_factors(ids["whom"], of)
+            strangers = recommending.without_factors(ids["queries"], of)
             task = replace(task, candidates=by_users, reasons=None)
             fallback = recommending.recommend(strangers, task, n_queries=served.unknown, pairs=pairs)
             fallback = fallback.withColumn("source", F.lit("popular"))

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import oracle
 from hypothesis import strategies as st
+from objectives import make_confidence, make_item_weight, make_objective
 
 from wals_spark.local.training import build_blocks, start
-from wals_spark.objective.objective import (
-    FUNCTIONS,
-    ITEM_WEIGHTS,
-    REG_SCALINGS,
-    UNOBSERVED_ON,
-    Confidence,
-    ItemWeight,
-    Objective,
-)
+from wals_spark.objective.objective import ConfidenceFunction, ItemWeightFunction, Objective, RegScaling, UnobservedOn
 
 
 class Problem(NamedTuple):
@@ -68,31 +61,31 @@ class Problem(NamedTuple):
 @st.composite
 def objectives(draw, nonnegative=False):
     """Any combination of the settings that makes sense."""
-    popularity = draw(st.sampled_from(ITEM_WEIGHTS))
+    popularity = draw(st.sampled_from(get_args(ItemWeightFunction)))
     if draw(st.booleans()):  # explicit feedback
         weights = {
-            "confidence": Confidence("constant", 1.0, base=0.0),
-            "item_weight": ItemWeight(popularity if popularity == "propensity" else "none", 0.7, 0.2),
+            "confidence": make_confidence("constant", 1.0, base=0.0),
+            "item_weight": make_item_weight(popularity if popularity == "propensity" else "none", 0.7, 0.2),
             "unobserved_weight": 0.0,
             "target": "rating",
             "offset": draw(st.sampled_from([0.0, 2.5])),
         }
     else:
-        alpha_0, on = draw(st.sampled_from([0.01, 0.3, 1.0])), draw(st.sampled_from(UNOBSERVED_ON))
+        alpha_0, on = draw(st.sampled_from([0.01, 0.3, 1.0])), draw(st.sampled_from(get_args(UnobservedOn)))
         base = draw(st.sampled_from([alpha_0 if on == "missing" else 0.0, 1.0]))
         impression = draw(st.sampled_from([None, 0.4]))
-        function, alpha = draw(st.sampled_from(FUNCTIONS)), draw(st.sampled_from([0.5, 20.0]))
+        function, alpha = draw(st.sampled_from(get_args(ConfidenceFunction))), draw(st.sampled_from([0.5, 20.0]))
         weights = {
-            "confidence": Confidence(function, alpha, 0.7, base, impression),
-            "item_weight": ItemWeight(popularity, 0.7, 0.2),
+            "confidence": make_confidence(function, alpha, 0.7, base, impression),
+            "item_weight": make_item_weight(popularity, 0.7, 0.2),
             "unobserved_weight": alpha_0,
             "unobserved_on": on,
             "target": draw(st.sampled_from(["preference", "rating"])),
         }
-    return Objective(
+    return make_objective(
         **weights,
         reg_param=draw(st.sampled_from([0.1, 1.0, 50.0])),
-        reg_scaling=draw(st.sampled_from(REG_SCALINGS)),
+        reg_scaling=draw(st.sampled_from(get_args(RegScaling))),
         reg_exponent=draw(st.sampled_from([0.0, 0.5, 1.0])),
         nonnegative=nonnegative and draw(st.booleans()),
         held=draw(st.sampled_from([None, 0])),

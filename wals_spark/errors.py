@@ -1,4 +1,4 @@
-"""Every error a job can end with, each with the exit code its callers rely on."""
+"""Every error that a job can end with, each with the exit code that its callers rely on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from __future__ import annotations
 class WalsError(Exception):
     """Something went wrong that a message can explain.
 
-    ``exit_code`` is what a job returns to its scheduler: 1 unexpected (a retry may help),
-    2 configuration refused, 3 input refused.
+    ``exit_code`` is what a job returns to its scheduler: see `EXIT_CODES`.
     """
 
     exit_code = 1
@@ -27,3 +26,10 @@ class InputError(WalsError):
 
 class TrainingError(WalsError):
     """Training produced something that the mathematics forbids, or that no reader may see."""
+
+
+EXIT_CODES = (
+    f"exit codes: 0 done, {WalsError.exit_code} unexpected (a retry may help), "
+    f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input refused"
+)
+"""What a job's ``--help`` says of its exit codes."""

@@ -6,8 +6,7 @@ import json
 import resource
 import sys
 
-from wals_spark.objective.objective import Objective
-from wals_spark.settings.training import Train
+from wals_spark.settings.train import Config
 from wals_spark.spark.model.publish import write_factors
 from wals_spark.spark.session import open_session
 from wals_spark.spark.training.build import build_blocks
@@ -32,9 +31,9 @@ def main(n_users: int, work: str) -> None:
             spark, ratings, rows=2 * n_users, duplicates="sum", work=f"{work}/blocks", user_blocks=4, item_blocks=4
         )
         look()
-        settings = Train(rank=8, max_iter=2)
-        objectives = {"users": Objective(), "items": Objective()}
-        trained = train(spark.sparkContext, blocks.users, blocks.items, settings, objectives, look)
+        config = Config.of({"train.rank": 8, "train.max_iter": 2})
+        objectives = config.objectives(users=blocks.users.rows, items=blocks.items.rows)
+        trained = train(spark.sparkContext, blocks.users, blocks.items, config.train, objectives, look)
         write_factors(spark, blocks.users, trained.user_factors, f"{work}/user_factors")
         look()
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -43,8 +43,8 @@ def test_recommendations_are_the_best_of_what_is_allowed_and_not_seen_and_strang
     pq.write_table(pa.table({"item": blocked}), tmp_path / "blocked")
     common = ["model.path=model", "input.path=plays", "input.rating=", "recommend.k=4"]
     some = [
-        "whom.path=asked",
-        "recommend.unknown=popular",
+        "queries.path=asked",
+        "recommend.cold_start=popular",
         "blocked.path=blocked",
         "blocked.column=item",
         "recommend.because=99",
@@ -77,7 +77,7 @@ def test_recommendations_are_the_best_of_what_is_allowed_and_not_seen_and_strang
         else:
             assert row["because"] is None
 
-    done = run_job("recommend", *common, "recommend.what=similar-items", "output.path=similar")
+    done = run_job("recommend", *common, "recommend.mode=similar-items", "output.path=similar")
     assert done.returncode == 0, done.stderr
     unit = {i: row[:3] / np.linalg.norm(row[:3]) for i, row in items.items()}
     for item in items:

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from chispa import assert_df_equality
+from objectives import make_decay
 from pyspark.sql import functions as F
 
 from wals_spark.blocks.assignment import N_BUCKETS, bucket_of
 from wals_spark.errors import InputError
-from wals_spark.objective.objective import Decay
 from wals_spark.settings.tables import Input
 from wals_spark.spark.checking import check, read
 
@@ -174,9 +174,9 @@ def test_text_that_is_a_time_is_read_and_other_text_is_a_bad_row(spark):
 @pytest.mark.parametrize(
     ("decay", "expected"),
     [
-        (Decay(10.0), [8.0, 4.0, 1.0]),  # from the newest event
-        (Decay(10.0, floor=0.25), [8.0, 4.0, 2.0]),
-        (Decay(10.0, reference=20 * 86400.0), [8.0, 8.0, 2.0]),  # an event after the reference does not grow
+        (make_decay(10.0), [8.0, 4.0, 1.0]),  # from the newest event
+        (make_decay(10.0, floor=0.25), [8.0, 4.0, 2.0]),
+        (make_decay(10.0, reference=20 * 86400.0), [8.0, 8.0, 2.0]),  # an event after the reference does not grow
     ],
 )
 def test_ratings_fade_with_age_from_a_stated_moment(spark, decay, expected):
@@ -189,7 +189,8 @@ def test_ratings_fade_with_age_from_a_stated_moment(spark, decay, expected):
 
 def test_the_oldest_event_is_still_positive_as_a_float32(spark):
     rows = [("a", "i", 1.0, 1e9), ("b", "i", 1.0, 0.0)]
-    checked = check(spark.createDataFrame(rows, f"{SCHEMA}, at double"), settings(timestamp="at"), decay=Decay(1.0))
+    events = spark.createDataFrame(rows, f"{SCHEMA}, at double")
+    checked = check(events, settings(timestamp="at"), decay=make_decay(1.0))
     assert min(np.float32(row["rating"]) for row in checked.table.collect()) > 0
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from objectives import make_objective
 from problems import assert_same_rows
 
 from wals_spark.arrays.features import feature_column
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.objective.objective import Objective
 from wals_spark.serving.fold_in import FoldIn
 from wals_spark.settings.fold_in import FoldInSettings
 from wals_spark.settings.loader import load_settings
@@ -54,7 +54,7 @@ def test_users_are_solved_against_a_table_of_many_files_whatever_the_blocks(spar
     blocks = build_blocks(
         spark, table, rows=40, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=30
     )
-    objective = Objective(reg_scaling="count")
+    objective = make_objective(reg_scaling="count")
     factors = fold_in_users(
         blocks.users, blocks.items, block_of_bucket=blocks.block_of_bucket, item_factors=str(tmp_path / "items"), item_weights=None,
         gramian=gramian(rows), objective=objective,

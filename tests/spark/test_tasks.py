@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from objectives import make_objective
+from wals_spark.blocks.records import cut, group_records, join, records_of
 
 from wals_spark.blocks.in_out import out_block_records
-from wals_spark.blocks.records import cut, group_records, join, records_of
 from wals_spark.blocks.weighted import weight_observations
 from wals_spark.local import training as local_training
-from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import Solver
 from wals_spark.spark.training.cache import BlockCache, CachedSide, CacheLocation
 from wals_spark.spark.training.tasks import (
@@ -20,7 +20,7 @@ from wals_spark.spark.training.tasks import (
     solve_block,
 )
 
-WIDTH, OBJECTIVE, SOLVER = 4, Objective(reg_param=0.5), Solver("cg", 3, relaxation=1.5)
+WIDTH, OBJECTIVE, SOLVER = 4, make_objective(reg_param=0.5), Solver("cg", 3, relaxation=1.5)
 ELSEWHERE = "another-machine"
 
 

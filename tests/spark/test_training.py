@@ -6,12 +6,12 @@ import numpy as np
 import oracle
 import pyarrow as pa
 import pytest
+from objectives import make_confidence, make_objective
 from pyspark.sql import functions as F
 from wals_spark.blocks.records import group_records, join, join_ids
 
 from wals_spark.errors import TrainingError
 from wals_spark.local import training as local_training
-from wals_spark.objective.objective import Confidence, Objective
 from wals_spark.settings.train import load_config
 from wals_spark.settings.training import Train
 from wals_spark.solvers.start import Start, start_factors
@@ -26,7 +26,7 @@ OBSERVED[np.arange(N_USERS), RNG.integers(N_ITEMS, size=N_USERS)] = True  # ever
 OBSERVED[:, 3] = True  # and one item everyone has
 USERS, ITEMS = np.nonzero(OBSERVED)
 RATINGS = RNG.integers(1, 20, size=len(USERS)).astype(np.float64)
-OBJECTIVE = Objective(Confidence("log", 10.0, 1.0), reg_param=2.0)
+OBJECTIVE = make_objective(make_confidence("log", 10.0, 1.0), reg_param=2.0)
 SETTINGS = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, solver="cholesky")
 
 
@@ -228,7 +228,7 @@ def test_more_factors_than_items_are_solved(spark, tmp_path):
 
 def test_a_row_without_a_solution_is_an_error_that_names_its_id(spark, tmp_path):
     table = spark.createDataFrame([("u", "zoë", 1.0)], "user string, item string, rating double")
-    singular = Objective(Confidence("linear", 1.0), reg_param=0.0)
+    singular = make_objective(make_confidence("linear", 1.0), reg_param=0.0)
     settings = Train(rank=2, max_iter=1, user_blocks=1, item_blocks=1, solver="cholesky")
     with pytest.raises(TrainingError, match=r"half-iteration 1/2: item 'zoë' cannot be solved: .*singular.*reg_param"):
         trained_on(spark, tmp_path, table, settings, singular)

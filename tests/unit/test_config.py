@@ -6,7 +6,7 @@ import pytest
 
 from wals_spark.errors import ConfigError
 from wals_spark.objective.objective import Decay
-from wals_spark.settings.loader import describe_settings
+from wals_spark.settings.help import describe_settings
 from wals_spark.settings.train import Config, load_config
 
 PATHS = ["input.path=in", "output.path=out"]

@@ -5,12 +5,12 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objectives import make_confidence, make_objective
 from problems import assert_same_rows, matrix, problems
 
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import weight_observations
 from wals_spark.local.training import half_iteration
-from wals_spark.objective.objective import Confidence, Objective
 from wals_spark.solvers.conjugate_gradient import converge_rows
 from wals_spark.solvers.half_iteration import CHOLESKY, EXACT, Solver, solve_rows
 
@@ -116,7 +116,7 @@ def test_rows_that_float32_cannot_verify_are_solved_by_cholesky():
     rows = InBlock.of(
         np.array([0, 4, 6]), np.array([0, 1, 2, 3, 4, 5], np.int32), np.ones(6, np.float32), np.array([0, 6])
     )
-    objective = Objective(Confidence("linear", 1.0), unobserved_weight=0.0, reg_param=1e-6)
+    objective = make_objective(make_confidence("linear", 1.0), unobserved_weight=0.0, reg_param=1e-6)
     block = weight_observations(rows, objective)
     nothing = np.zeros((4, 4))
     converged = converge_rows(block, received, nothing, objective, None)
@@ -141,7 +141,7 @@ def test_the_item_that_every_user_has_is_solved_with_the_others(solver):
     indptr = np.concatenate([[0], np.cumsum(counts)])
     positions = np.concatenate([np.sort(generator.permutation(n_fixed)[:n]) for n in counts]).astype(np.int32)
     ratings = generator.integers(1, 5, size=len(positions)).astype(np.float32)
-    objective = Objective(Confidence("log", 10.0), reg_param=1.0)
+    objective = make_objective(make_confidence("log", 10.0), reg_param=1.0)
     block = weight_observations(InBlock.of(indptr, positions, ratings, np.array([0, n_fixed])), objective)
     gramian = received.T.astype(np.float64) @ received
     found = solve_rows(block, received, gramian, objective, solver)
@@ -156,7 +156,7 @@ def test_sums_over_millions_of_observations_keep_their_digits(solver):
     n, width = 3_000_000, 4
     received = (np.random.default_rng(5).standard_normal((n, width)) / 20 + 0.01).astype(np.float32)
     rows = InBlock.of(np.array([0, n]), np.arange(n), np.ones(n), np.array([0, n]))
-    objective = Objective(Confidence("log", 10.0), reg_param=0.1, reg_scaling="count")
+    objective = make_objective(make_confidence("log", 10.0), reg_param=0.1, reg_scaling="count")
     block = weight_observations(rows, objective)
     gramian = received.T.astype(np.float64) @ received
     found = solve_rows(block, received, gramian, objective, solver)
@@ -188,7 +188,7 @@ def test_steps_never_raise_the_loss_and_report_the_one_there_is(compiled, proble
 def test_a_row_that_curves_downwards_or_is_not_finite_is_named(compiled):
     received = np.ones((2, 3), dtype=np.float32)
     rows = InBlock.of(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
-    objective = Objective(Confidence("linear", 1.0), reg_param=1.0)
+    objective = make_objective(make_confidence("linear", 1.0), reg_param=1.0)
     received[1] = np.nan
     solver = Solver("cg", 3, compiled=compiled)
     assert (
@@ -197,7 +197,7 @@ def test_a_row_that_curves_downwards_or_is_not_finite_is_named(compiled):
         ).summary.failed_row
         == 1
     )
-    downward = Objective(Confidence("constant", 0.0, base=0.0), unobserved_weight=9.0, reg_param=1.0)
+    downward = make_objective(make_confidence("constant", 0.0, base=0.0), unobserved_weight=9.0, reg_param=1.0)
     received[1] = 1.0
     summary = solve_rows(weight_observations(rows, downward), received, np.zeros((3, 3)), downward, solver).summary
     assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")

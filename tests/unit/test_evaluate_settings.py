@@ -30,14 +30,14 @@ def test_lists_are_given_as_text_with_commas_too(tmp_path):
 
 
 def test_all_metrics_are_taken_that_can_be():
-    assert "novelty" not in settings().metrics
-    assert "coverage" in settings().metrics
-    assert "novelty" in settings("input.path=i").metrics
+    assert "novelty" not in settings().protocol.measures.names
+    assert "coverage" in settings().protocol.measures.names
+    assert "novelty" in settings("input.path=i").protocol.measures.names
 
 
 def test_ties_are_as_in_recommendations_or_with_candidates_against_the_test_item():
-    assert settings().ties == "order"
-    assert settings("candidates.path=c").ties == "against"
+    assert settings().protocol.ties == "order"
+    assert settings("candidates.path=c").protocol.ties == "against"
     assert settings("candidates.path=c", "evaluate.ties=for").protocol.ties == "for"
 
 
@@ -50,7 +50,7 @@ def test_ties_are_as_in_recommendations_or_with_candidates_against_the_test_item
         ("evaluate.k=", "evaluate.k: expected `array` of length >= 1"),
         ("model.path=", "model.path is not set"),
         ("test.path=", "test.path is not set: name the interactions to test with"),
-        ("test.nonpositive=dislike", "what a user dislikes is nothing to find"),
+        ("test.nonpositive=dislike", "an item that a user dislikes is no hit"),
         ("evaluate=3", "--set takes section.key=value"),
     ],
 )

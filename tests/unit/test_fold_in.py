@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_models import write_model
+from objectives import make_objective
 from problems import assert_same_rows, matrix, problems
 
 from wals_spark.arrays.features import feature_column, feature_rows
 from wals_spark.blocks.weighted import item_weights
 from wals_spark.errors import InputError
 from wals_spark.local.training import half_iteration
-from wals_spark.objective.objective import Objective
 from wals_spark.serving.fold_in import FoldIn
 from wals_spark.solvers.gramian import gramian
 
@@ -76,7 +76,7 @@ def test_ids_are_found_alike_with_arrow_and_with_a_dict():
     rng = np.random.default_rng(0)
     for ids in (np.arange(500, dtype=np.int32) * 3, [f"é{i}" for i in range(500)]):
         factors = rng.normal(size=(500, 4)).astype(np.float32)
-        model = FoldIn(pa.array(ids), factors, gramian(factors), Objective())
+        model = FoldIn(pa.array(ids), factors, gramian(factors), make_objective())
         items = [ids[k] for k in rng.integers(500, size=20_000)]
         indptr = np.arange(0, 20_001, 4)
         many = model.fold_in_many(indptr, items).vectors
@@ -87,7 +87,7 @@ def test_ids_are_found_alike_with_arrow_and_with_a_dict():
 def test_recommend_returns_the_best_items_outside_the_history():
     rng = np.random.default_rng(3)
     ids, factors = [f"i{n}" for n in range(50)], rng.normal(size=(50, 4)).astype(np.float32)
-    model = FoldIn(pa.array(ids), factors, gramian(factors), Objective(offset=2.0))
+    model = FoldIn(pa.array(ids), factors, gramian(factors), make_objective(offset=2.0))
     history = ["i3", "i8", "gone"]
     scores = dict(zip(ids, factors @ model.fold_in(history) + 2.0, strict=True))
     best = sorted(ids[:3] + ids[4:8] + ids[9:], key=scores.get, reverse=True)[:5]
@@ -100,11 +100,11 @@ def test_recommend_returns_the_best_items_outside_the_history():
 def test_an_empty_history_has_the_solution_of_no_observations():
     rng = np.random.default_rng(1)
     factors = rng.normal(size=(5, 4)).astype(np.float32)
-    plain = FoldIn(pa.array(range(5)), factors, gramian(factors), Objective())
+    plain = FoldIn(pa.array(range(5)), factors, gramian(factors), make_objective())
     np.testing.assert_array_equal(plain.fold_in([]), np.zeros(4, dtype=np.float32))
     np.testing.assert_array_equal(plain.fold_in([77]), np.zeros(4, dtype=np.float32))
     factors[:, 2] = 1.0  # an item's row ends in (1, bias)
-    biased = FoldIn(pa.array(range(5)), factors, gramian(factors), Objective(unobserved_weight=0.0, held=3))
+    biased = FoldIn(pa.array(range(5)), factors, gramian(factors), make_objective(unobserved_weight=0.0, held=3))
     np.testing.assert_array_equal(biased.fold_in([]), np.array([0, 0, 0, 1], dtype=np.float32))
 
 
@@ -122,7 +122,7 @@ def test_an_empty_history_has_the_solution_of_no_observations():
 )
 def test_histories_that_training_would_refuse_are_refused(arguments, message):
     factors = np.ones((3, 2), dtype=np.float32)
-    model = FoldIn(pa.array([0, 1, 2]), factors, gramian(factors), Objective(), duplicates="refuse")
+    model = FoldIn(pa.array([0, 1, 2]), factors, gramian(factors), make_objective(), duplicates="refuse")
     with pytest.raises(InputError, match=message):
         model.fold_in_many(*arguments)
 

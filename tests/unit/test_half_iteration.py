@@ -7,13 +7,13 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objectives import make_confidence, make_item_weight, make_objective
 from problems import assert_same_rows, matrix, problems
 from scipy.optimize import nnls
 
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import WeightedBlock, weight_observations
 from wals_spark.local.training import build_blocks, half_iteration, start
-from wals_spark.objective.objective import Confidence, ItemWeight, Objective
 from wals_spark.solvers.half_iteration import Solver, solve_rows
 
 
@@ -122,7 +122,7 @@ def test_shuffled_interactions_give_the_same_bits(problem, random):
 
 @given(problems())
 def test_users_and_items_swapped_swap_the_results(problem):
-    symmetric = replace(problem.objective, held=None, item_weight=ItemWeight())  # popularity is of items alone
+    symmetric = replace(problem.objective, held=None, item_weight=make_item_weight())  # popularity is of items alone
     problem = problem._replace(objective=symmetric)
     users, items, ratings, weights, _, rank = problem
     of_users, of_items = problem.sides
@@ -138,7 +138,7 @@ def test_users_and_items_swapped_swap_the_results(problem):
 @given(problems())
 def test_without_unobserved_weight_a_row_is_a_ridge_regression_on_what_it_observed(problem):
     users, items, ratings, _, objective, rank = problem
-    ridge = Objective(Confidence("constant", 1.0), unobserved_weight=0.0, reg_param=objective.reg_param)
+    ridge = make_objective(make_confidence("constant", 1.0), unobserved_weight=0.0, reg_param=objective.reg_param)
     user_side, item_side = problem._replace(ratings=np.abs(ratings), weights=None, objective=ridge).started()
     fixed = matrix(item_side).astype(np.float64)
     half_iteration(user_side, item_side, ridge)
@@ -173,7 +173,7 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
     n, rank = 40_000, 32  # 10 MB of float64 rows: more than one step
     received = rng.normal(size=(n, rank)).astype(np.float32)
     ratings = rng.random(n).astype(np.float32)
-    objective = Objective(Confidence("linear", 3.0), reg_param=2.0)
+    objective = make_objective(make_confidence("linear", 3.0), reg_param=2.0)
     row = weight_observations(
         InBlock.of(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n])), objective
     )
@@ -190,7 +190,7 @@ def test_a_row_that_cannot_be_solved_is_named(value):
     received[1] = value
     rows = InBlock.of(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     gramian = np.full((3, 3), 0.0)
-    objective = Objective(Confidence("linear", 1e300 if value == 1e38 else 1.0), reg_param=1.0)
+    objective = make_objective(make_confidence("linear", 1e300 if value == 1e38 else 1.0), reg_param=1.0)
     summary = solve_rows(weight_observations(rows, objective), received, gramian, objective).summary
     assert summary.failed_row == (0 if value == 1e38 else 1)
     assert summary.failure
@@ -199,12 +199,12 @@ def test_a_row_that_cannot_be_solved_is_named(value):
 def test_singular_normal_equations_are_named_and_not_solved_by_luck():
     received = np.ones((1, 2), dtype=np.float32)
     rows = InBlock.of(np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32), np.array([0, 1]))
-    objective = Objective(reg_param=0.0)
+    objective = make_objective(reg_param=0.0)
     summary = solve_rows(weight_observations(rows, objective), received, np.ones((2, 2)), objective).summary
     assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")
 
 
 def test_a_block_without_rows_gives_an_empty_share():
-    solved = solve_rows(WeightedBlock.from_records({}), np.empty((0, 4), dtype=np.float32), np.eye(4), Objective())
+    solved = solve_rows(WeightedBlock.from_records({}), np.empty((0, 4), dtype=np.float32), np.eye(4), make_objective())
     assert solved.factors.shape == (0, 4)
     assert solved.summary.observed == 0.0

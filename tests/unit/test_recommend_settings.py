@@ -16,11 +16,11 @@ PATHS = ["model.path=m", "output.path=o"]
         (["model.path=m"], r"output\.path is not set"),
         (PATHS, r"input\.path is not set: .* or set recommend\.exclude_seen = false"),
         ([*PATHS, "recommend.k=0"], r"recommend\.k: expected `int` >= 1"),
-        ([*PATHS, "recommend.what=itmes"], "one of items, users, similar-items, similar-users"),
-        ([*PATHS, "input.path=i", "recommend.unknown=popular"], r"recommend\.unknown = popular needs whom\.path"),
+        ([*PATHS, "recommend.mode=itmes"], "one of items, users, similar-items, similar-users"),
+        ([*PATHS, "input.path=i", "recommend.cold_start=popular"], r"recommend\.cold_start = popular needs queries\.path"),
         (
-            [*PATHS, "input.path=i", "whom.path=w", "recommend.unknown=popular", "recommend.what=users"],
-            r"recommend\.unknown = popular is for recommend\.what = items, not users",
+            [*PATHS, "input.path=i", "queries.path=w", "recommend.cold_start=popular", "recommend.mode=users"],
+            r"recommend\.cold_start = popular is for recommend\.mode = items, not users",
         ),
         ([*PATHS, "input.path=i", "input.item=user"], "input: one column is named twice"),
     ],
@@ -34,7 +34,7 @@ def test_interactions_are_needed_where_they_are_used():
     def needs(*settings):
         return load_settings(RecommendSettings, None, [*PATHS, *settings]).needs_interactions
 
-    assert not needs("recommend.what=similar-items")
+    assert not needs("recommend.mode=similar-items")
     assert not needs("recommend.exclude_seen=false")
     assert needs("input.path=i")
-    assert needs("recommend.exclude_seen=false", "recommend.unknown=popular", "whom.path=w", "input.path=i")
+    assert needs("recommend.exclude_seen=false", "recommend.cold_start=popular", "queries.path=w", "input.path=i")

@@ -17,7 +17,7 @@ NEEDED = ("input.path=i", "output.path=o")
         (["split.by=time", "input.timestamp=at", "split.moment=soon"], "split.moment = soon: a time like 2026-01-31"),
         (["split.by=time", "input.timestamp=at", "split.moment=2026-01-31", "split.share=0.1"], "give one of them"),
         (["split.share=1"], "split.share: expected `float` < 1"),
-        (["output.path="], "output.path is not set"),
+        (["input.timestamp=at", "output.path="], "output.path is not set"),
     ],
 )
 def test_a_split_that_means_nothing_is_refused(given, message):

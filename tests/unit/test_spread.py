@@ -5,13 +5,13 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objectives import make_objective
 from problems import assert_same_rows, matrix, problems
 
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import weight_observations
 from wals_spark.local import training as local_training
 from wals_spark.local.training import half_iteration
-from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import Solver, solve_rows
 from wals_spark.solvers.heavy_rows import HeavyRows, add_partial_sums, row_limit, split_heavy_rows
 from wals_spark.solvers.normal_equations import HeavyRowSums
@@ -58,7 +58,7 @@ def test_steps_of_a_spread_row_are_those_of_a_row_with_its_observations():
     """Entry by entry, where three steps are still far from the solution."""
     rng = np.random.default_rng(5)
     users, items = np.nonzero(rng.random((300, 40)) < 0.4)
-    objective, rows = Objective(reg_param=0.1), []
+    objective, rows = make_objective(reg_param=0.1), []
     for limit in (None, 100):
         user_side, item_side, _ = local_training.build_blocks(users, items, np.ones(len(users)), user_blocks=3)
         for side in (user_side, item_side):
@@ -75,7 +75,7 @@ def test_the_item_that_every_user_has_is_summed_by_the_blocks_of_users_and_nobod
     users = np.concatenate([np.arange(90), np.arange(0, 90, 3)])
     items = np.concatenate([np.zeros(90, dtype=int), 1 + np.arange(30) % 5])
     user_side, item_side, _ = local_training.build_blocks(users, items, np.ones(120), user_blocks=3, item_blocks=1)
-    blocks = [weight_observations(block, Objective()) for block in item_side.in_blocks]
+    blocks = [weight_observations(block, make_objective()) for block in item_side.in_blocks]
     split, as_float32_if_exact, shares = local_training.spread(user_side, blocks, row_limit=20)
     assert split[0].spread.rows.tolist() == [0]
     assert split[0].rest.counts.tolist() == [0, 6, 6, 6, 6, 6]
@@ -88,7 +88,7 @@ def test_where_all_ratings_differ_a_part_takes_along_no_more_of_them_than_it_has
     users, items = np.concatenate([np.arange(60), np.arange(60)]), np.repeat([0, 1], 60)
     ratings = 1.0 + np.random.default_rng(1).random(120)
     _, item_side, _ = local_training.build_blocks(users, items, ratings, user_blocks=3, item_blocks=1)
-    (block,) = (weight_observations(block, Objective()) for block in item_side.in_blocks)
+    (block,) = (weight_observations(block, make_objective()) for block in item_side.in_blocks)
     assert len(block.excess_weight) == 120
     for part in split_heavy_rows(block, 50).parts.values():
         assert len(part.excess_weight) == len(part.target) == len(part.positions) < 60
@@ -99,7 +99,7 @@ def test_a_block_without_a_long_row_is_as_it_was():
     user_side, item_side, _ = local_training.build_blocks(
         users, items, np.ones(len(users)), user_blocks=2, item_blocks=2
     )
-    blocks = [weight_observations(block, Objective()) for block in item_side.in_blocks]
+    blocks = [weight_observations(block, make_objective()) for block in item_side.in_blocks]
     split, as_float32_if_exact, shares = local_training.spread(user_side, blocks, row_limit=100)
     assert shares == [{}, {}]
     for block, parts in zip(blocks, split, strict=True):
@@ -113,7 +113,7 @@ def test_a_block_without_a_long_row_is_as_it_was():
 @pytest.mark.parametrize("method", ["cg", "exact", "cholesky"])
 def test_a_spread_row_that_has_no_solution_is_named(method):
     rows = InBlock.of(np.array([0, 0, 1, 1]), np.array([0]), np.ones(1), np.array([0, 1]))
-    objective = Objective(unobserved_weight=0.0, reg_param=1.0)
+    objective = make_objective(unobserved_weight=0.0, reg_param=1.0)
     added_up = HeavyRowSums(np.array([0, 2]), np.stack([np.eye(3), -5 * np.eye(3)]), np.ones((2, 3)), np.ones(2))
     received = np.ones((1, 3), dtype=np.float32)
     system = (weight_observations(rows, objective), received, np.zeros((3, 3)), objective)

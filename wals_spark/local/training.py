@@ -22,7 +22,7 @@ from wals_spark.blocks.weighted import (
     positive_counts,
     weight_observations,
 )
-from wals_spark.objective.objective import ItemWeight, Loss, Objective
+from wals_spark.objective.objective import Loss, Objective
 from wals_spark.run.schedule import solver_of
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import merged
@@ -112,9 +112,8 @@ def start(side: Side, objective: Objective, *, rank: int, seed: int = 0, scale: 
 def set_factors(side: Side, factors: list[np.ndarray], objective: Objective) -> None:
     """Give a side factors from anywhere."""
     side.factors = factors
-    blocks = [
-        weight_observations(block, replace(objective, item_weight=ItemWeight())) for block in side.in_blocks
-    ]  # for Λ alone
+    unweighted = replace(objective, item_weight=replace(objective.item_weight, function="none"))  # for Λ alone
+    blocks = [weight_observations(block, unweighted) for block in side.in_blocks]
     parts = zip(factors, blocks, strict=True)
     side.summaries = {number: summarize_start(rows, block, objective) for number, (rows, block) in enumerate(parts)}
 
@@ -200,7 +199,7 @@ def train(config: Config, users, items, ratings, *, max_iter: int, weights=None)
     settings = msgspec.structs.replace(config.train, max_iter=max_iter)
     first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
     options = {"rank": settings.rank, "seed": settings.seed, "scale": settings.start_scale}
-    start(sides[second], objectives[second], positive=settings.positive_start, **options)
+    start(sides[second], objectives[second], positive=settings.start_options.positive, **options)
     for number in range(1, 2 * max_iter + 1):
         solved, fixed = (first, second) if number % 2 else (second, first)
         half_iteration(sides[solved], sides[fixed], objectives[solved], solver_of(settings, number))

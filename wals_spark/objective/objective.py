@@ -1,11 +1,11 @@
-"""What is minimised, as weights, targets and diagonals; and the exact loss in its three parts.
+"""What is minimised: confidence and weights, targets, regularisation; and the exact loss in its three parts.
 
 With Ω the observed pairs, x_u and y_i the rows of the factors:
 
     L = Σ_Ω (w ŷ² − 2 s ŷ + k)  +  α₀ Σ_all ŷ²  +  Σ_u Λ_u |x_u|² + Σ_i Λ_i |y_i|²        ŷ = x_u·y_i
 
 An observed pair has confidence c(r) and target t: 1 or 0 (implicit), or the rating itself (explicit). Its weight c
-either replaces the weight α₀ that unobserved pairs have, or comes on top of it:
+either replaces the weight α₀ that unobserved pairs have, or is added to it:
 
     unobserved_on = missing    c (t − ŷ)²               w = c − α₀    Hu, Koren and Volinsky; MLlib; implicit
     unobserved_on = all        c (t − ŷ)² + α₀ ŷ²       w = c         Rendle et al. 2022
@@ -16,17 +16,18 @@ a user's row ends in (b_u, 1) and an item's in (1, b_i), and the coordinate that
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from wals_spark.arrays.types import Float64Array, FloatArray, Indices, Int64Array
 
-FUNCTIONS = ("constant", "linear", "log", "sqrt")
-ITEM_WEIGHTS = ("none", "count", "inverse", "power", "propensity")
-REG_SCALINGS = ("plain", "count", "frequency")
-UNOBSERVED_ON = ("missing", "all")
+ConfidenceFunction = Literal["constant", "linear", "log", "sqrt"]
+ItemWeightFunction = Literal["none", "count", "inverse", "power", "propensity"]
+RegScaling = Literal["plain", "count", "frequency"]
+UnobservedOn = Literal["missing", "all"]
+Target = Literal["preference", "rating"]
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,18 @@ class Confidence:
     """The confidence function and its parameters (Hu, Koren and Volinsky 2008, §4; log is their eq. 6).
 
     ``base`` is the confidence of a rating of 0: 1 in Hu et al. and MLlib, 0 in `implicit` and for explicit ratings
-    with a constant. With ``impression`` set, a rating of zero or below is an item that was shown and not taken, and
-    its confidence rises above the base by ``impression`` instead of by its magnitude.
+    with a constant. With ``impression`` set, a rating of zero or below means that the user was shown the item and did
+    not take it; its confidence rises above the base by ``impression`` instead of by its magnitude.
     """
 
-    function: str = "linear"
-    alpha: float = 1.0
-    epsilon: float = 1.0
-    base: float = 1.0
-    impression: float | None = None
+    function: ConfidenceFunction
+    alpha: float
+    epsilon: float
+    base: float
+    impression: float | None
 
     def of(self, ratings: FloatArray, multiplier: Float64Array | float = 1.0) -> Float64Array:
-        """``c(r)``, elementwise: base plus the multiplier times one of
+        """Compute ``c(r)``, elementwise: base plus the multiplier times one of
 
         constant: α · linear: α·|r| · log: α·ln(1 + |r|/ε) · sqrt: α·√|r|
         """  # noqa: D400
@@ -59,7 +60,9 @@ class Confidence:
         elif self.function == "sqrt":
             above = self.alpha * np.sqrt(r)
         else:
-            raise ValueError(f"unknown confidence function {self.function!r}: one of {', '.join(FUNCTIONS)}")
+            raise ValueError(
+                f"unknown confidence function {self.function!r}: one of {', '.join(get_args(ConfidenceFunction))}"
+            )
         if self.impression is not None:
             above = np.where(ratings > 0, above, self.impression)
         return self.base + multiplier * above
@@ -67,7 +70,7 @@ class Confidence:
 
 @dataclass(frozen=True)
 class ItemWeight:
-    """What an item's popularity does to the weight of its observations: a multiplier of confidence above the base.
+    """The multiplier of the confidence above the base, by the popularity of the observed item.
 
     With c_i the number of positive observations of item i, and c_max the largest:
 
@@ -76,12 +79,12 @@ class ItemWeight:
     et al., WSDM 2020, §5.1; Schnabel et al., ICML 2016, for explicit ratings)
     """
 
-    function: str = "none"
-    exponent: float = 0.5
-    floor: float = 0.01
+    function: ItemWeightFunction
+    exponent: float
+    floor: float
 
     def of(self, counts: Indices, largest: int) -> Float64Array:
-        """The multiplier of each item, shape (n_items,); an item that nobody took counts 1."""
+        """The multiplier per item, shape (n_items,); an item without positive observations is taken as having one."""
         c: Float64Array = np.maximum(counts, 1).astype(np.float64)
         multiplier: Float64Array
         if self.function == "none":
@@ -95,21 +98,21 @@ class ItemWeight:
         elif self.function == "propensity":
             multiplier = 1.0 / np.maximum((c / max(largest, 1)) ** self.exponent, self.floor)
         else:
-            raise ValueError(f"unknown item weight {self.function!r}: one of {', '.join(ITEM_WEIGHTS)}")
+            raise ValueError(f"unknown item weight {self.function!r}: one of {', '.join(get_args(ItemWeightFunction))}")
         return multiplier
 
 
 @dataclass(frozen=True)
 class Decay:
-    """How an event's rating fades with its age: halved every ``half_life_days``, never below ``floor`` of itself.
+    """How an event's rating decays with its age: halved per ``half_life_days``, never below the share ``floor`` of it.
 
-    ``reference`` is the moment ages count from, in unix seconds; None stands for the newest event. What happened
-    after it has age 0.
+    ``reference`` is the time at which ages are taken, in unix seconds; None is that of the newest event. Later events
+    have age 0.
     """
 
     half_life_days: float
-    floor: float = 0.0
-    reference: float | None = None
+    floor: float
+    reference: float | None
 
 
 class ObservedTerms(NamedTuple):
@@ -120,7 +123,7 @@ class ObservedTerms(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """The exact loss in its three parts; ``penalty`` is of both sides."""
+    """The exact loss in its three parts; ``penalty`` is the sum over both sides."""
 
     observed: float
     unobserved: float
@@ -134,12 +137,14 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """A choice of weights, targets and regularisation, for one side: all an executor needs to know of the settings.
+    """Weights, targets and regularisation for one side: all that an executor needs of the settings.
+
+    It has no defaults: the settings have them (`Config.objectives` in settings/train.py).
 
     Attributes
     ----------
     offset : float
-        Taken from each rating before it is a target: the global mean, or 0.
+        Subtracted from each rating before it is a target: the global mean, or 0.
     held : int or None
         With biases, the coordinate of this side's rows that is always 1.
     n_fixed : int
@@ -148,34 +153,34 @@ class Objective:
         Positive observations of the most popular item; propensity weights use it.
     """
 
-    confidence: Confidence = field(default_factory=Confidence)
-    item_weight: ItemWeight = field(default_factory=ItemWeight)
-    unobserved_weight: float = 1.0
-    unobserved_on: str = "missing"
-    target: str = "preference"
-    offset: float = 0.0
-    reg_param: float = 0.1
-    reg_scaling: str = "plain"
-    reg_exponent: float = 1.0
-    nonnegative: bool = False
-    held: int | None = None
-    n_fixed: int = 0
-    largest_item_count: int = 1
+    confidence: Confidence
+    item_weight: ItemWeight
+    unobserved_weight: float
+    unobserved_on: UnobservedOn
+    target: Target
+    offset: float
+    reg_param: float
+    reg_scaling: RegScaling
+    reg_exponent: float
+    nonnegative: bool
+    held: int | None
+    n_fixed: int
+    largest_item_count: int
 
     @property
     def unobserved_weight_in_confidence(self) -> float:
-        """What an observation's confidence has beyond its ``w``: ``s = (w + carried) t``, ``k = (w + carried) t²``."""
+        """The part of α₀ that the confidence contains: with it, ``c = w + part``, ``s = c t`` and ``k = c t²``."""
         return self.unobserved_weight if self.unobserved_on == "missing" else 0.0
 
     def free(self, width: int) -> Int64Array:
-        """The coordinates of a row that are solved for: all of ``width`` but the one that is held."""
+        """The coordinates of a row that are solved for, ascending: all of ``width`` but the one that is held."""
         return np.array([k for k in range(width) if k != self.held])
 
     def observed_terms(self, ratings: FloatArray, multiplier: Float64Array | float = 1.0) -> ObservedTerms:
         """Weights and targets of observed ratings; ``multiplier`` is of the confidence above its base.
 
         With target ``preference``, a rating above zero has target 1; one of zero or below has target 0: a stated
-        dislike, as in MLlib's implicit ALS, or an impression that nothing came of.
+        dislike, as in MLlib's implicit ALS, or an impression without an interaction.
         """
         excess_weight = self.confidence.of(ratings, multiplier) - self.unobserved_weight_in_confidence
         rated = self.target == "rating"
@@ -186,8 +191,8 @@ class Objective:
         """``Λ`` of rows with ``counts`` observations.
 
         plain: λ · count: λ n (ALS-WR, Zhou et al. 2008) · frequency: λ (n + α₀ N)^ν, N rows on the other side
-        (Rendle et al. 2022, eq. 6). A row that counts 0 has dislikes alone: it is solved by 0 under any Λ above 0,
-        and counts 1 so that Λ is.
+        (Rendle et al. 2022, eq. 6). A row with n = 0 has only dislikes: 0 solves it under any Λ above 0, and n is
+        taken as 1 so that Λ is above 0.
         """
         n: Float64Array = np.maximum(counts, 1).astype(np.float64)
         if self.reg_scaling == "plain":

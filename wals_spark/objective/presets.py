@@ -7,7 +7,7 @@ over-relaxes, so no preset does: its iterations are theirs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Hu, Koren and Volinsky 2008: c = 1 + αr, λ for all rows alike, α = 40 as they found best; λ is yours to choose.
@@ -73,3 +73,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }  # fmt: skip
+
+# The setting train.preset: a name above, or empty. Made from them, so that no list of names is kept beside.
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = Literal[("", *PRESETS)]

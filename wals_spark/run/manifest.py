@@ -16,6 +16,7 @@ from wals_spark.arrays.histogram import Histogram
 from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.run.events import HalfIteration
+from wals_spark.settings.loader import with_new_names
 from wals_spark.settings.train import Config
 
 FORMAT_VERSION = 1
@@ -188,7 +189,7 @@ def read_objectives(document: dict[str, Any], where: str) -> dict[str, Objective
 
 
 def read_training_settings(document: dict[str, Any], where: str) -> Config:
-    """The settings that a model was trained with, from its manifest.
+    """The settings that a model was trained with, from its manifest, whatever they were called when it was written.
 
     Raises
     ------
@@ -196,7 +197,8 @@ def read_training_settings(document: dict[str, Any], where: str) -> Config:
         If this version of the package does not have these settings; ``where`` is what the message names.
     """
     try:
-        return msgspec.convert(document["settings"], Config)
+        settings = with_new_names(document["settings"], Config.renamed, warn=False)
+        return msgspec.convert(settings, Config)
     except (KeyError, msgspec.ValidationError) as error:
         raise InputError(
             f"{where} has settings that wals_spark {wals_spark.__version__} does not know: {error}"

@@ -8,39 +8,45 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, Measures
+from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, Denominator, Measures
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.tables import Input, StoredModel, check_input
+from wals_spark.settings.tables import Input, StoredModel, check_columns, require_path
 
-_OF_PAIRS = ("format", "options", "user", "item", "bad_rows")  # what candidates are read by
+_OF_PAIRS = ("format", "options", "user", "item", "bad_rows")  # the settings of input that candidates inherit
 
 
 class Evaluate(Section, frozen=True, kw_only=True):
-    """What is measured, and how users are judged."""
+    """Which metrics are computed, and how users are evaluated."""
 
-    k: Annotated[tuple[int, ...], Meta(description="Lengths of list that metrics are taken at.", min_length=1)] = (
+    k: Annotated[tuple[int, ...], Meta(description="List lengths that metrics are computed at.", min_length=1)] = (
         10,
         20,
     )
     metrics: Annotated[
         tuple[str, ...],
-        Meta(description=f"Any of {', '.join(METRICS)}; none: all (without input.path, all that need no popularity)."),
-    ] = ()
-    recall: Annotated[
-        Literal["test", "capped"],
-        Meta(description="Hits are divided by the number n of test items (test), or by min(k, n) (capped)."),
-    ] = "test"
-    average_precision: Annotated[
-        Literal["test", "capped"], Meta(description="The same for map: min(k, n) (capped), or n (test).")
-    ] = "capped"
-    ties: Annotated[
-        Literal["auto", "order", "against", "for"],
         Meta(
             description=(
-                "Of equal scores, the smaller id comes first, as in recommendations (order), or all but the test items "
-                "(against), or these (for); auto: order, but against with candidates, as is the custom."
+                f"Any of {', '.join(METRICS)}; an empty list: all (without input.path, all but "
+                f"{' and '.join(NEED_POPULARITY)})."
+            )
+        ),
+    ] = ()
+    recall: Annotated[
+        Denominator,
+        Meta(description="Hits are divided by the number n of held-out items (test), or by min(k, n) (capped)."),
+    ] = "test"
+    average_precision: Annotated[
+        Denominator, Meta(description="The same for map: divided by n (test), or by min(k, n) (capped).")
+    ] = "capped"
+    ties: Annotated[
+        Literal["auto", Ties],
+        Meta(
+            description=(
+                "Which of two items with equal scores ranks first: the one of smaller id, as in recommendations "
+                "(order), the one that is not held out (against), or the one that is (for); auto: order, but against "
+                "with candidates, as is the custom."
             )
         ),
     ] = "auto"
@@ -53,17 +59,67 @@ class Evaluate(Section, frozen=True, kw_only=True):
         ),
     ] = 0.8
     bootstrap: Annotated[
-        int, Meta(description="Replicates that the 95 % interval is made from; 0: no interval.", ge=0, le=10_000)
+        int, Meta(description="Bootstrap replicates for the 95 % intervals; 0: no intervals.", ge=0, le=10_000)
     ] = 200
     seed: Annotated[int, Meta(description="Seed of the replicates.")] = 0
+
+    def check(self) -> None:
+        """Refuse list lengths below 1 and metrics that are unknown."""
+        if min(self.k) < 1:
+            raise ConfigError(f"evaluate.k = {min(self.k)}: a list has at least one item")
+        for name in self.metrics:
+            if name not in METRICS:
+                near = difflib.get_close_matches(name, METRICS, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(METRICS)}"
+                raise ConfigError(f"evaluate.metrics: there is no metric {name}; {hint}")
+
+    def protocol(self, *, has_training: bool, sampled: bool) -> Protocol:
+        """How users are evaluated.
+
+        Parameters
+        ----------
+        has_training : bool
+            There are training interactions, in which popularity is counted.
+        sampled : bool
+            Held-out items are ranked among candidates, not among the whole catalogue.
+
+        Raises
+        ------
+        ConfigError
+            If a metric needs training interactions, and there are none.
+        """
+        impossible = () if has_training else NEED_POPULARITY
+        for name in self.metrics:
+            if name in impossible:
+                raise ConfigError(f"evaluate.metrics: {name} needs input.path, which popularity is counted in")
+        names = self.metrics or tuple(name for name in METRICS if name not in impossible)
+        measures = Measures(names, tuple(sorted(set(self.k))), self.recall, self.average_precision)
+        return Protocol(measures, self.tie_rule(sampled=sampled), self.bootstrap, sampled=sampled)
+
+    def tie_rule(self, *, sampled: bool) -> Ties:
+        """Which of two items with equal scores ranks first."""
+        if self.ties != "auto":
+            return self.ties
+        return "against" if sampled else "order"
+
+    def facts(self, *, sampled: bool) -> dict[str, Any]:
+        """How users were evaluated, for metrics.json."""
+        return {
+            "recall": self.recall,
+            "average_precision": self.average_precision,
+            "ties": self.tie_rule(sampled=sampled),
+            "head_share": self.head_share,
+            "bootstrap": self.bootstrap,
+            "seed": self.seed,
+        }
 
 
 class EvaluateOutput(Section, frozen=True, kw_only=True):
     """Where the results go."""
 
-    path: Annotated[str, Meta(description="Folder or URL for metrics.json; empty: the model version's own folder.")] = (
-        ""
-    )
+    path: Annotated[
+        str, Meta(description="Folder or URL for metrics.json; empty: the folder of the model version.")
+    ] = ""
 
 
 class EvaluateSettings(Settings, frozen=True, kw_only=True):
@@ -78,78 +134,54 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
 
     @classmethod
     def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """What test and candidates do not say is as input has it, and lists may be text with commas."""
-        sections = {name: given.get(name, {}) for name in ("input", "test", "candidates", "evaluate")}
+        """The values that are given; test and candidates are read as input is, where they do not say otherwise."""
+        sections = {name: given.get(name, {}) for name in ("input", "test", "candidates")}
         if not all(isinstance(section, dict) for section in sections.values()):
             return given
         inherited = {key: value for key, value in sections["input"].items() if key != "path"}
         of_pairs = {key: inherited[key] for key in _OF_PAIRS if key in inherited}
-        lists = {
-            key: [part.strip() for part in value.strip("[]").split(",") if part.strip()]
-            for key, value in sections["evaluate"].items()
-            if key in ("k", "metrics") and isinstance(value, str)
-        }
         return {
             **given,
             "test": {**inherited, **sections["test"]},
             "candidates": {"rating": "", **of_pairs, **sections["candidates"]},
-            "evaluate": {**sections["evaluate"], **lists},
         }
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The names of the metrics that are asked for."""
-        possible = [name for name in METRICS if self.input.path or name not in NEED_POPULARITY]
-        return self.evaluate.metrics or tuple(possible)
+    def sampled(self) -> bool:
+        """Whether held-out items are ranked among candidates, not among the whole catalogue."""
+        return bool(self.candidates.path)
 
     @property
     def protocol(self) -> Protocol:
-        """How users are judged."""
-        chosen = self.evaluate
-        measures = Measures(self.metrics, tuple(sorted(set(chosen.k))), chosen.recall, chosen.average_precision)
-        return Protocol(measures, self.ties, chosen.bootstrap, sampled=bool(self.candidates.path))
-
-    @property
-    def ties(self) -> Ties:
-        """Which of equal scores come first."""
-        if self.evaluate.ties != "auto":
-            return self.evaluate.ties
-        return "against" if self.candidates.path else "order"
+        """How users are evaluated."""
+        return self.evaluate.protocol(has_training=bool(self.input.path), sampled=self.sampled)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How users were judged, and on what, for metrics.json."""
+        """How users were evaluated, and on what, for metrics.json."""
         return {
-            "protocol": "sampled" if self.candidates.path else "full",
+            "protocol": "sampled" if self.sampled else "full",
             "test": self.test.path,
             "training": self.input.path,
             "candidates": self.candidates.path,
-            "recall": self.evaluate.recall,
-            "average_precision": self.evaluate.average_precision,
-            "ties": self.ties,
-            "head_share": self.evaluate.head_share,
-            "bootstrap": self.evaluate.bootstrap,
-            "seed": self.evaluate.seed,
+            **self.evaluate.facts(sampled=self.sampled),
         }
 
     def check_together(self, given: dict[str, Any]) -> None:  # noqa: ARG002
-        """Refuse an evaluation without model or test, and metrics that are unknown or cannot be had."""
-        self.model.check()
-        check_input(self.test, "interactions to test with", section="test")
+        """Refuse metrics that are unknown, and tables whose columns contradict each other."""
+        self.evaluate.check()
+        check_columns(self.test, "test")
         for section, table in (("input", self.input), ("candidates", self.candidates)):
             if table.path:
-                check_input(table, "", section=section)
+                check_columns(table, section)
         if self.test.nonpositive not in ("bad", "unobserved"):
             raise ConfigError(
-                f"test.nonpositive = {self.test.nonpositive}: what a user dislikes is nothing to find; leave it out "
+                f"test.nonpositive = {self.test.nonpositive}: an item that a user dislikes is no hit; leave it out "
                 "of the test (unobserved)"
             )
-        for name in self.evaluate.metrics:
-            if name not in METRICS:
-                near = difflib.get_close_matches(name, METRICS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(METRICS)}"
-                raise ConfigError(f"evaluate.metrics: there is no metric {name}; {hint}")
-            if name in NEED_POPULARITY and not self.input.path:
-                raise ConfigError(f"evaluate.metrics: {name} needs input.path, which popularity is counted in")
-        if min(self.evaluate.k) < 1:
-            raise ConfigError(f"evaluate.k = {min(self.evaluate.k)}: a list has at least one item")
+
+    def require_paths(self) -> None:
+        """Refuse an evaluation without model or test, and metrics that need training interactions without them."""
+        self.model.require_path()
+        require_path(self.test.path, "test.path", "interactions to test with")
+        _ = self.protocol

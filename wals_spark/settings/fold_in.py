@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from wals_spark.errors import ConfigError
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.tables import Input, NewVersion, Publish, StoredModel, check_input
+from wals_spark.settings.tables import Input, NewVersion, Publish, StoredModel, check_columns, require_path
 
 
 class FoldInOptions(Section, frozen=True, kw_only=True):
@@ -16,7 +16,7 @@ class FoldInOptions(Section, frozen=True, kw_only=True):
 
     keep_users: Annotated[
         bool,
-        Meta(description="Users of the old version who have no row in the input stay as they are; else they go."),
+        Meta(description="Keep the users of the old version who have no row in the input, as they are."),
     ] = False
 
 
@@ -28,17 +28,23 @@ class FoldInOutput(Section, frozen=True, kw_only=True):
 
 
 class FoldInSettings(Settings, frozen=True, kw_only=True):
-    """All settings of a fold-in of many users."""
+    """All settings of a batch fold-in."""
+
+    unused: ClassVar[Mapping[str, str]] = {
+        f"input.{key}": "the model was trained with its own, which folding in keeps"
+        for key in ("duplicates", "nonpositive")
+    }
 
     model: StoredModel = StoredModel()
     input: Input = Input()
     fold_in: FoldInOptions = FoldInOptions()
     output: FoldInOutput = FoldInOutput()
 
-    def check_together(self, given: dict[str, Any]) -> None:
-        """Refuse a missing path, and settings that are the model's."""
-        self.model.check()
-        taken = [f"input.{key}" for key in ("duplicates", "nonpositive") if key in given.get("input", {})]
-        if taken:
-            raise ConfigError(f"{', '.join(taken)}: the model was trained with its own, which folding in keeps")
-        check_input(self.input, "interactions to fold in")
+    def check_together(self, given: dict[str, Any]) -> None:  # noqa: ARG002
+        """Refuse columns that contradict each other."""
+        check_columns(self.input)
+
+    def require_paths(self) -> None:
+        """Refuse a fold-in without model or input."""
+        self.model.require_path()
+        require_path(self.input.path, "input.path", "interactions to fold in")

@@ -1,24 +1,33 @@
-"""Settings of a job: from a TOML file and the command line into frozen sections, each field checked, then all."""
+"""Settings of a job: from a TOML file, the command line or Python into frozen sections, each field checked, then all.
+
+A setting is written ``section.key``. Values pass through four steps: old names become new ones, a preset (or another
+section) fills in what it implies, each value is checked by its type and limits, and then all of them together.
+"""
 
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
-from msgspec import Meta
 
 from wals_spark.errors import ConfigError
+from wals_spark.settings.values import choices_of, conform, from_text, type_at
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+logger = logging.getLogger("wals_spark")
+
+SomeSettings = TypeVar("SomeSettings", bound="Settings")
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,50 +35,69 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings of a job: its fields are sections."""
+    """All settings of a job: its fields are sections.
+
+    Attributes
+    ----------
+    renamed : mapping of str to str
+        Old names of settings and sections, which still work, and the new ones.
+    unused : mapping of str to str
+        Settings that a section has and this job refuses, each with the reason.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    unused: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def of(cls: type[SomeSettings], values: Mapping[str, Any] | None = None) -> SomeSettings:
+        """Settings from Python: ``{"train.rank": 32}``, or ``{"train": {"rank": 32}}``.
+
+        They are checked as those of a file are, except that no path is required: a notebook has DataFrames.
+
+        Raises
+        ------
+        ConfigError
+            With the setting at fault, and what would be accepted.
+        """
+        nested: dict[str, Any] = {}
+        for name, value in (values or {}).items():
+            _put(nested, name.split("."), value)
+        return _settings(cls, nested)
 
     @classmethod
     def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """What is given, with whatever it implies."""
+        """The values that are given, and those that they imply."""
         return given
 
     def check_together(self, given: dict[str, Any]) -> None:
-        """Refuse what each setting allows and their combination, as ``given``, does not."""
+        """Refuse values that are valid one by one and not together; ``given`` are those that are not defaults."""
+
+    def require_paths(self) -> None:
+        """Refuse settings that do not say where a job reads and writes."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and values, for a manifest."""
         return cast("dict[str, Any]", msgspec.to_builtins(self))
 
 
-SomeSettings = TypeVar("SomeSettings", bound=Settings)
-
-
 def load_settings(kind: type[SomeSettings], path: str | Path | None, overrides: Sequence[str] = ()) -> SomeSettings:
-    """Read settings from a TOML file, then apply ``section.key=value`` overrides in order.
+    """Read a job's settings from a TOML file, then apply ``section.key=value`` overrides in order.
 
     Raises
     ------
     ConfigError
-        With the file and the key at fault, and what would be accepted.
+        With the file and the setting at fault, and what would be accepted.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    values = _read_toml(Path(path)) if path is not None else {}
     for override in overrides:
-        _apply(values, override)
-    values = kind.completed(values)
-    settings = checked(kind, values, path)
-    settings.check_together(values)
+        _apply(kind, values, override)
+    settings = _settings(kind, values, path)
+    settings.require_paths()
     return settings
 
 
-def checked(kind: type[SomeSettings], values: dict[str, Any], path: str | Path | None = None) -> SomeSettings:
-    """Settings from plain values, each field checked; ``path`` is what messages name as their source.
+def checked(kind: type[SomeSettings], values: Mapping[str, Any], source: str | Path | None = None) -> SomeSettings:
+    """Settings from plain values by their present names, each value checked; messages name ``source``.
 
     Raises
     ------
@@ -77,9 +105,9 @@ def checked(kind: type[SomeSettings], values: dict[str, Any], path: str | Path |
         As `load_settings`.
     """
     try:
-        settings = msgspec.convert(values, kind, strict=False)  # not strict: an override is text
+        settings = msgspec.convert(conform(values, kind), kind, strict=False)  # not strict: an override is text
     except msgspec.ValidationError as error:
-        raise ConfigError(_explained(error, kind, path)) from error
+        raise ConfigError(_explained(error, kind, source)) from error
     for name, section in settings.as_dict().items():
         for key, value in section.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -87,53 +115,110 @@ def checked(kind: type[SomeSettings], values: dict[str, Any], path: str | Path |
     return settings
 
 
-def describe_settings(kind: type[Settings]) -> str:
-    """One line for each setting, `section.key = default` and its meaning, for ``--help``."""
-    lines = []
-    for section in msgspec.structs.fields(kind):
-        lines.append(f"[{section.name}] {(section.type.__doc__ or '').strip()}")
-        for info in msgspec.structs.fields(section.type):
-            meta = next(m for m in info.type.__metadata__ if isinstance(m, Meta))
-            if info.default is not msgspec.NODEFAULT:
-                default = info.default
-            else:
-                default = info.default_factory() if info.default_factory is not msgspec.NODEFAULT else ""
-            lines.append(f"  {section.name}.{info.name} = {_as_toml(default)}")
-            lines.append(f"      {meta.description}")
-    return "\n".join(lines)
+def with_new_names(values: dict[str, Any], renamed: Mapping[str, str], *, warn: bool = True) -> dict[str, Any]:
+    """Nested values with each old name replaced by the new one; ``warn`` logs a warning per old name.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is there under both names.
+    """
+    for old, new in renamed.items():
+        *sections, key = old.split(".")
+        section = _section(values, sections)
+        if key not in section:
+            continue
+        *new_sections, new_key = new.split(".")
+        if new_key in _section(values, new_sections):
+            raise ConfigError(f"{old} is now called {new}, and both are given: keep {new}")
+        if warn:
+            logger.warning("%s is now called %s: the old name works in this release and not in the next", old, new)
+        values = _without(values, sections, key)
+        _put(values, new.split("."), section[key])
+    return values
 
 
-def _as_toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+def _settings(kind: type[SomeSettings], values: dict[str, Any], source: str | Path | None = None) -> SomeSettings:
+    values = with_new_names(values, kind.renamed)
+    for name, reason in kind.unused.items():
+        *sections, key = name.split(".")
+        if key in _section(values, sections):
+            raise ConfigError(f"{name}: {reason}")
+    values = kind.completed(values)
+    settings = checked(kind, values, source)
+    settings.check_together(values)
+    return settings
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    path = key.strip().split(".")
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _apply(kind: type[Settings], values: dict[str, Any], override: str) -> None:
+    """Set in ``values`` what an override such as ``section.key=value`` says."""
+    name, equals, text = override.partition("=")
+    path = name.strip().split(".")
     if not equals or len(path) < 2 or not all(path):
         raise ConfigError(f"--set takes section.key=value, not {override!r}")
-    for name in path[:-1]:
+    value = from_text(text.strip(), type_at(kind, _present_path(kind, path)), name.strip())
+    _put(values, path, value)
+
+
+def _present_path(kind: type[Settings], path: list[str]) -> list[str]:
+    """The path of a setting by its present name."""
+    for old, new in kind.renamed.items():
+        parts = old.split(".")
+        if path[: len(parts)] == parts:
+            return [*new.split("."), *path[len(parts) :]]
+    return path
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set a nested value; a whole section is merged with what is there of it."""
+    *sections, key = path
+    for name in sections:
         values = values.setdefault(name, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: {name} is a setting, not a section")
-    values[path[-1]] = value.strip()
+            raise ConfigError(f"{'.'.join(path)}: {name} is a setting, not a section")
+    before = values.get(key)
+    if not sections and isinstance(value, Mapping):
+        value = {**before, **value} if isinstance(before, dict) else dict(value)
+    values[key] = value
 
 
-def _explained(error: msgspec.ValidationError, kind: type[Settings], path: str | Path | None) -> str:
-    """Msgspec's message in the words of this file's keys, with the nearest known key."""
-    found = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
-    what, where = (found["what"], found["where"] or "") if found else (str(error), "")
-    source = f"configuration {path}" if path is not None else "configuration"
+def _section(values: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    """The nested values at a path; empty where there are none."""
+    for name in path:
+        inner = values.get(name)
+        values = inner if isinstance(inner, Mapping) else {}
+    return values
+
+
+def _without(values: Mapping[str, Any], sections: Sequence[str], key: str) -> dict[str, Any]:
+    """A copy of nested values without one of them; the sections on the way are copies too."""
+    if not sections:
+        return {name: value for name, value in values.items() if name != key}
+    return {**values, sections[0]: _without(values[sections[0]], sections[1:], key)}
+
+
+def _explained(error: msgspec.ValidationError, kind: type[Settings], source: str | Path | None) -> str:
+    """Msgspec's message in the words of the settings' names, with the nearest known name or the choices."""
+    message = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
+    what, where = (message["what"], message["where"] or "") if message else (str(error), "")
+    origin = f"configuration {source}" if source is not None else "configuration"
+    path = [name for name in where.replace("[...]", ".*").split(".") if name]  # [...]: any key of a table
     unknown = re.search(r"unknown field `(.*)`", what)
     if unknown:
-        section = next((f.type for f in msgspec.structs.fields(kind) if f.name == where), kind)
-        known = [f.name for f in msgspec.structs.fields(section)]
+        section = type_at(kind, path) or kind
+        known = [field.name for field in msgspec.structs.fields(section)]
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{source}: unknown setting {where + '.' if where else ''}{unknown[1]}; {hint}"
+        return f"{origin}: unknown setting {where + '.' if where else ''}{unknown[1]}; {hint}"
     if what.startswith("Invalid enum value"):
-        section_name, _, key = where.partition(".")
-        section = next(f.type for f in msgspec.structs.fields(kind) if f.name == section_name)
-        literal = get_args(next(f.type for f in msgspec.structs.fields(section) if f.name == key))[0]
-        what += f"; one of {', '.join(get_args(literal))}"
-    return f"{source}: {where or 'top level'}: {what[:1].lower()}{what[1:]}"
+        what += f"; one of {', '.join(filter(None, choices_of(type_at(kind, path))))}"
+    return f"{origin}: {where or 'top level'}: {what[:1].lower()}{what[1:]}"

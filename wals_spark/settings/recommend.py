@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
 from wals_spark.objective.objective import Decay
-from wals_spark.ranking.modes import MODES, Mode
+from wals_spark.ranking.modes import MODES, Mode, ModeName
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.tables import Ids, Input, StoredModel, check_input
+from wals_spark.settings.tables import Ids, Input, StoredModel, check_columns, require_path
 from wals_spark.settings.train import Config
 
 
 class Queries(Ids, frozen=True, kw_only=True):
-    """Whom to serve: ids of users, or of items with what = users and similar-items; without a path all of the model."""
+    """Ids to recommend for: users, or items with mode = users and similar-items; without a path all of the model."""
 
 
 class Allowed(Ids, frozen=True, kw_only=True):
@@ -30,25 +31,26 @@ class Blocked(Ids, frozen=True, kw_only=True):
 class Recommend(Section, frozen=True, kw_only=True):
     """What is recommended."""
 
-    what: Annotated[
-        Literal["items", "users", "similar-items", "similar-users"],
+    mode: Annotated[
+        ModeName,
         Meta(
             description=(
-                "Items for users, users for items, or what is most like an item or a user by the cosine of their "
-                "factors, biases left out."
+                "Items for users (items), users for items (users), or the items or users that are most similar, by "
+                "the cosine of their factors without biases, to an item or a user (similar-items, similar-users)."
             )
         ),
     ] = "items"
-    k: Annotated[int, Meta(description="How many for each.", ge=1)] = 10
+    k: Annotated[int, Meta(description="Recommendations per query.", ge=1)] = 10
     exclude_seen: Annotated[
-        bool, Meta(description="Leave out pairs that input.path has; needs it. Of no effect on what is similar.")
+        bool,
+        Meta(description="Leave out pairs that input.path has; needs it. Of no effect on similar items and users."),
     ] = True
-    unknown: Annotated[
+    cold_start: Annotated[
         Literal["drop", "popular"],
         Meta(
             description=(
-                "Ids in whom.path that the model does not have are counted, and get nothing (drop) or, as users, the "
-                "items with most users in input.path (popular)."
+                "Ids in queries.path that the model does not have are counted, and get no recommendations (drop) or, "
+                "if they are users, the items with most users in input.path (popular)."
             )
         ),
     ] = "drop"
@@ -56,35 +58,48 @@ class Recommend(Section, frozen=True, kw_only=True):
         int,
         Meta(
             description=(
-                "With items for users: so many items of the user's history that add most to each score (Hu et al. "
-                "2008, section 5); 0: none."
+                "With items for users: how many items of the user's history to name, those that contribute most to "
+                "the score (Hu et al. 2008, section 5); 0: none."
             ),
             ge=0,
         ),
     ] = 0
 
+    def check(self) -> None:
+        """Refuse options that the mode does not have."""
+        popular = self.cold_start == "popular"
+        for option, is_set in (("because", bool(self.because)), ("cold_start = popular", popular)):
+            if is_set and self.mode != "items":
+                raise ConfigError(f"recommend.{option} is for recommend.mode = items, not {self.mode}")
+
 
 class RecommendOutput(Section, frozen=True, kw_only=True):
     """Where the recommendations go."""
 
-    path: Annotated[str, Meta(description="Folder or URL of the Parquet table; nothing may be there yet.")] = ""
+    path: Annotated[str, Meta(description="Folder or URL of the Parquet table; it must not exist yet.")] = ""
 
 
 class RecommendSettings(Settings, frozen=True, kw_only=True):
     """All settings of recommending."""
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "whom": "queries",
+        "recommend.what": "recommend.mode",
+        "recommend.unknown": "recommend.cold_start",
+    }
+
     model: StoredModel = StoredModel()
     recommend: Recommend = Recommend()
     input: Input = Input()
-    whom: Queries = Queries()
+    queries: Queries = Queries()
     allowed: Allowed = Allowed()
     blocked: Blocked = Blocked()
     output: RecommendOutput = RecommendOutput()
 
     @property
     def mode(self) -> Mode:
-        """What `recommend.what` means."""
-        return MODES[self.recommend.what]
+        """What is recommended for what."""
+        return MODES[self.recommend.mode]
 
     @property
     def excludes_seen(self) -> bool:
@@ -94,42 +109,41 @@ class RecommendSettings(Settings, frozen=True, kw_only=True):
     @property
     def needs_interactions(self) -> bool:
         """Whether `input` is read."""
-        chosen = self.recommend
-        return self.excludes_seen or chosen.unknown == "popular" or bool(chosen.because)
+        options = self.recommend
+        return self.excludes_seen or options.cold_start == "popular" or bool(options.because)
 
     def interactions(self, trained: Config) -> Input:
-        """The input, its rows read by the meaning that they had in training; pairs alone need no times."""
+        """The input, its rows read with the meaning that they had in training; pairs alone need no times."""
         if self.recommend.because:
             return trained.as_trained(self.input)
         return msgspec.structs.replace(self.input, nonpositive=trained.input.nonpositive, duplicates="sum")
 
     def decay(self, trained: Config) -> Decay | None:
-        """How ratings fade, where ratings count."""
+        """How ratings decay, where ratings count."""
         return trained.decay() if self.recommend.because else None
 
     @property
     def id_tables(self) -> dict[str, Ids]:
-        """The tables of ids that are given, by the names of their sections."""
-        sections: dict[str, Ids] = {"whom": self.whom, "allowed": self.allowed, "blocked": self.blocked}
+        """The tables of ids that have a path, by the names of their sections."""
+        sections: dict[str, Ids] = {"queries": self.queries, "allowed": self.allowed, "blocked": self.blocked}
         return {name: table for name, table in sections.items() if table.path}
 
     def check_together(self, given: dict[str, Any]) -> None:  # noqa: ARG002
-        """Refuse missing paths, and choices that have no meaning together."""
-        self.model.check()
-        if not self.output.path:
-            raise ConfigError("output.path is not set: name the folder that the recommendations go to")
-        chosen = self.recommend
-        for setting, asked in (("because", bool(chosen.because)), ("unknown = popular", chosen.unknown == "popular")):
-            if asked and chosen.what != "items":
-                raise ConfigError(f"recommend.{setting} is for recommend.what = items, not {chosen.what}")
-        if chosen.unknown == "popular" and not self.whom.path:
+        """Refuse options that have no meaning together."""
+        self.recommend.check()
+        if self.input.path:
+            check_columns(self.input)
+
+    def require_paths(self) -> None:
+        """Refuse a job without model or output, or without the tables that its options need."""
+        self.model.require_path()
+        require_path(self.output.path, "output.path", "folder that the recommendations go to")
+        if self.recommend.cold_start == "popular" and not self.queries.path:
             raise ConfigError(
-                "recommend.unknown = popular needs whom.path: without it only users of the model are served"
+                "recommend.cold_start = popular needs queries.path: without it there are only users of the model"
             )
         if self.needs_interactions and not self.input.path:
             raise ConfigError(
                 "input.path is not set: name the interactions that the model was trained on, or set "
-                "recommend.exclude_seen = false (recommend.unknown = popular and recommend.because need them too)"
+                "recommend.exclude_seen = false (recommend.cold_start = popular and recommend.because need them too)"
             )
-        if self.input.path:
-            check_input(self.input, "interactions")

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from wals_spark.errors import ConfigError
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.tables import Input, check_input, moment_in_seconds
+from wals_spark.settings.tables import Input, check_columns, moment_in_seconds, require_path
 
 
 class SplitOptions(Section, frozen=True, kw_only=True):
@@ -18,40 +18,43 @@ class SplitOptions(Section, frozen=True, kw_only=True):
         Literal["time", "last", "random", "users"],
         Meta(
             description=(
-                "time: all from a moment on; last: the pairs each user came to last; random: a random share of each "
-                "user's pairs; users: a random share of the users is held out, their pairs in a part to fold in and a "
-                "part to test (strong generalisation)."
+                "time: all interactions from a moment on; last: each user's last pairs; random: a random share of each "
+                "user's pairs; users: a random share of the users is held out, and their pairs are split into a part "
+                "to fold in and a part to test (strong generalisation)."
             )
         ),
     ] = "last"
     moment: Annotated[
         str,
-        Meta(description="by = time: where the test begins, as 2026-01-31T00:00:00Z; empty: with the last share."),
+        Meta(description="by = time: when the test begins, as 2026-01-31T00:00:00Z; empty: as share says."),
     ] = ""
     share: Annotated[
         float,
         Meta(
-            description="by = time: at most this share of the rows; random: of each user's pairs; users: of the users.",
+            description=(
+                "The share that is for the test: by = time: at most this share of the rows; random: of each user's "
+                "pairs; users: of the users."
+            ),
             gt=0,
             lt=1,
         ),
     ] = 0.2
-    n: Annotated[int, Meta(description="by = last: how many pairs of each user.", ge=1)] = 1
+    n: Annotated[int, Meta(description="by = last: pairs per user.", ge=1)] = 1
     fold_in_share: Annotated[
         float, Meta(description="by = users: the share of a held-out user's pairs to fold in.", gt=0, lt=1)
     ] = 0.8
     keep: Annotated[
         int,
         Meta(
-            description="by = last, random, users: at least so many pairs of a user stay in training, or to fold in.",
+            description="by = last, random, users: the least number of pairs per user for training, or to fold in.",
             ge=0,
         ),
     ] = 1
-    seed: Annotated[int, Meta(description="by = random, users: another seed, another choice.")] = 0
+    seed: Annotated[int, Meta(description="by = random, users: seed of the random choice.")] = 0
 
     @property
     def timed(self) -> bool:
-        """Whether rows need a time."""
+        """Whether the split needs the time of each row."""
         return self.by in ("time", "last")
 
     @property
@@ -63,7 +66,7 @@ class SplitOptions(Section, frozen=True, kw_only=True):
 class SplitOutput(Section, frozen=True, kw_only=True):
     """Where the parts go."""
 
-    path: Annotated[str, Meta(description="Folder or URL that is to hold train, test and fold_in; a new one.")] = ""
+    path: Annotated[str, Meta(description="Folder or URL for train, test and fold_in; it must not exist yet.")] = ""
 
 
 class SplitSettings(Settings, frozen=True, kw_only=True):
@@ -74,22 +77,29 @@ class SplitSettings(Settings, frozen=True, kw_only=True):
     output: SplitOutput = SplitOutput()
 
     def check_together(self, given: dict[str, Any]) -> None:
-        """Refuse a split without input, output or times, and settings that this kind of split does not have."""
-        check_input(self.input, "interactions to split")
-        if not self.output.path:
-            raise ConfigError("output.path is not set: name the folder that is to hold train and test")
-        if self.split.timed and not self.input.timestamp:
-            raise ConfigError(f"split.by = {self.split.by} needs input.timestamp: name the column of times")
-        meant = {
-            "time": ("moment", "share"),
-            "last": ("n", "keep"),
-            "random": ("share", "keep", "seed"),
-            "users": ("share", "fold_in_share", "keep", "seed"),
-        }[self.split.by]
-        idle = [key for key in given.get("split", {}) if key != "by" and key not in meant]
+        """Refuse a split without the times it needs, and settings that this kind of split does not have."""
+        split, usual = self.split, SplitOptions()
+        check_columns(self.input)
+        if split.timed and not self.input.timestamp:
+            raise ConfigError(f"split.by = {split.by} needs input.timestamp: name the column of times")
+        options = _OPTIONS[split.by]
+        changed = [key for key in given.get("split", {}) if getattr(split, key) != getattr(usual, key)]
+        idle = [key for key in changed if key not in ("by", *options)]
         if idle:
-            raise ConfigError(
-                f"split.{idle[0]}: no meaning with split.by = {self.split.by}, which has {', '.join(meant)}"
-            )
-        if self.split.moment_seconds is not None and "share" in given["split"]:
+            raise ConfigError(f"split.{idle[0]}: no meaning with split.by = {split.by}, which has {', '.join(options)}")
+        if split.moment_seconds is not None and "share" in changed:
             raise ConfigError("split.moment and split.share: each says where the test begins; give one of them")
+
+    def require_paths(self) -> None:
+        """Refuse a split without input or output."""
+        require_path(self.input.path, "input.path", "interactions to split")
+        require_path(self.output.path, "output.path", "folder that is to hold train and test")
+
+
+_OPTIONS = {
+    "time": ("moment", "share"),
+    "last": ("n", "keep"),
+    "random": ("share", "keep", "seed"),
+    "users": ("share", "fold_in_share", "keep", "seed"),
+}
+"""The settings that each kind of split has."""

@@ -11,6 +11,21 @@ from msgspec import Meta
 from wals_spark.errors import ConfigError
 from wals_spark.settings.loader import Section
 
+ReaderOptions = Annotated[
+    dict[str, str],
+    Meta(
+        description=(
+            "Options of Spark's reader, such as header and sep of csv: --set input.options.header=true, or in TOML "
+            'options = { header = "true" }.'
+        )
+    ),
+]
+NewVersion = Annotated[
+    str,
+    Meta(description="Name of the new version; empty: the time in UTC.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$"),
+]
+Publish = Annotated[bool, Meta(description="Make the new version the served one (CURRENT) when it is complete.")]
+
 
 class Input(Section, frozen=True, kw_only=True):
     """Where the interactions are and how to read them."""
@@ -25,9 +40,7 @@ class Input(Section, frozen=True, kw_only=True):
             min_length=1,
         ),
     ] = "parquet"
-    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header and sep for csv.")] = (
-        msgspec.field(default_factory=dict)
-    )
+    options: ReaderOptions = msgspec.field(default_factory=dict)
     user: Annotated[str, Meta(description="Column of user ids: string or integer.", min_length=1)] = "user"
     item: Annotated[str, Meta(description="Column of item ids: string or integer.", min_length=1)] = "item"
     rating: Annotated[
@@ -73,9 +86,7 @@ class Ids(Section, frozen=True, kw_only=True):
 
     path: Annotated[str, Meta(description="File, folder or URL; a table's name with format = table; empty: none.")] = ""
     format: Annotated[str, Meta(description="Anything spark.read has; or table.", min_length=1)] = "parquet"
-    options: Annotated[dict[str, str], Meta(description="Options for the reader, such as header for csv.")] = (
-        msgspec.field(default_factory=dict)
-    )
+    options: ReaderOptions = msgspec.field(default_factory=dict)
     column: Annotated[str, Meta(description="Column of the ids.", min_length=1)] = "id"
 
 
@@ -85,30 +96,25 @@ class StoredModel(Section, frozen=True, kw_only=True):
     path: Annotated[str, Meta(description="Folder or URL of all versions: what output.path named in training.")] = ""
     version: Annotated[str, Meta(description="Name of the version; empty: the served one (CURRENT).")] = ""
 
-    def check(self) -> None:
-        """Refuse a model without a place."""
-        if not self.path:
-            raise ConfigError("model.path is not set: name the folder that output.path named in training")
+    def require_path(self) -> None:
+        """Refuse a model without a path."""
+        require_path(self.path, "model.path", "folder that output.path named in training")
 
 
-NewVersion = Annotated[
-    str,
-    Meta(description="Name of the new version; empty: the time in UTC.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$"),
-]
-Publish = Annotated[bool, Meta(description="Make this version the served one (CURRENT) when it is complete.")]
+def require_path(path: str, setting: str, purpose: str) -> None:
+    """Refuse an empty path; ``purpose`` is what it should name."""
+    if not path:
+        raise ConfigError(f"{setting} is not set: name the {purpose}")
 
 
-
-def check_input(table: Input, purpose: str, *, section: str = "input") -> None:
-    """Refuse a table of interactions without a path, or whose columns contradict each other."""
-    if not table.path:
-        raise ConfigError(f"{section}.path is not set: name the {purpose}")
+def check_columns(table: Input, section: str = "input") -> None:
+    """Refuse a table of interactions whose columns contradict each other."""
     if table.duplicates == "last" and not table.timestamp:
         raise ConfigError(f"{section}.duplicates = last needs {section}.timestamp: name the column of times")
     roles = ("user", "item", "rating", "weight", "timestamp")
-    named = [column for role in roles if (column := getattr(table, role))]
-    if len(set(named)) < len(named):
-        raise ConfigError(f"{section}: one column is named twice among {', '.join(roles)}: {named}")
+    columns = [column for role in roles if (column := getattr(table, role))]
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"{section}: one column is named twice among {', '.join(roles)}: {columns}")
 
 
 def moment_in_seconds(moment: str, setting: str) -> float:

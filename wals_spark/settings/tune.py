@@ -1,11 +1,11 @@
-"""Settings of a search over settings: what stays, what varies and in which range, and how trials are judged."""
+"""Settings of a search over settings: what is fixed, what varies and in which range, and how trials are evaluated."""
 
 from __future__ import annotations
 
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,13 +15,13 @@ from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.settings.evaluate import Evaluate, EvaluateSettings
 from wals_spark.settings.loader import Section, Settings, checked
-from wals_spark.settings.tables import Input, StoredModel
+from wals_spark.settings.tables import Input, require_path
 from wals_spark.settings.train import Config
-from wals_spark.settings.training import ConfidenceSettings, Train
+from wals_spark.settings.training import RENAMED_TRAINING, ConfidenceSettings, Train
 
 _SPACE = "tune.space"
 _SECTIONS: dict[str, type[Section]] = {"confidence": ConfidenceSettings, "train": Train}
-_NEEDS_NEW_BLOCKS = "changes the interactions before they are laid out, and blocks are laid out once for all trials"
+_NEEDS_NEW_BLOCKS = "changes the interactions before they are built into blocks, which happens once for all trials"
 _NOT_SEARCHED = {
     "train.preset": "is a name for other settings: give it as what the search starts from, and search over those",
     "train.implicit": "decides how the input is checked, once for all trials",
@@ -37,7 +37,7 @@ Value = bool | int | float | str
 
 
 class Parameter(Section, frozen=True, kw_only=True):
-    """What a setting may be: one of ``choices``, or from ``low`` to ``high``, on a ``log`` scale if so said."""
+    """The values of a setting that a search tries: ``choices``, or from ``low`` to ``high``, maybe logarithmic."""
 
     choices: tuple[Value, ...] = ()
     low: float | None = None
@@ -46,7 +46,7 @@ class Parameter(Section, frozen=True, kw_only=True):
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """Values that, if valid, make all between them so."""
+        """The values that have to be valid: if they are, all between them are."""
         return self.choices or tuple(end for end in (self.low, self.high) if end is not None)
 
 
@@ -55,29 +55,42 @@ class Tune(Section, frozen=True, kw_only=True):
 
     trials: Annotated[
         int,
-        Meta(description="Trials in all; those on the leaderboard of output.path count and are not repeated.", ge=1),
+        Meta(description="Number of trials; those on the leaderboard of output.path count and are not repeated.", ge=1),
     ] = 20
     sampler: Annotated[
         Literal["tpe", "random"],
-        Meta(description="What to try next: at random (random), or where trials so far did well (tpe: Optuna's)."),
+        Meta(description="Optuna's sampler: random values (random), or values like those of the best trials (tpe)."),
     ] = "tpe"
-    startup: Annotated[int, Meta(description="Trials that tpe draws at random, and that nothing prunes.", ge=1)] = 8
-    seed: Annotated[int, Meta(description="Seed of the search; a trial depends on it and on those before.", ge=0)] = 0
+    startup: Annotated[
+        int, Meta(description="Trials at the beginning that tpe draws at random and that are never pruned.", ge=1)
+    ] = 8
+    seed: Annotated[
+        int, Meta(description="Seed of the search; a trial depends on it and on the trials before.", ge=0)
+    ] = 0
     metric: Annotated[
         str,
-        Meta(description="What trials are judged by: recall, precision, ndcg, map, mrr, hit_rate @k; percentile_rank."),
+        Meta(
+            description=(
+                "The metric that the search optimises: recall, precision, ndcg, map, mrr or hit_rate, each with @k; or "
+                "percentile_rank."
+            )
+        ),
     ] = "ndcg@20"
     pruner: Annotated[
         Literal["median", "halving", "none"],
         Meta(
             description=(
-                "Give a trial up half-way when it is worse than the median of the trials so far at that iteration "
-                "(median), or not among the best quarter of those that came so far (halving); or never (none)."
+                "Prune a trial when it is worse than the median of the earlier trials at that iteration (median), or "
+                "not among the best quarter of the trials that reached it (halving); or never (none)."
             )
         ),
     ] = "median"
     prune_every: Annotated[
-        int, Meta(description="Iterations between two looks at a trial under way; each look is an evaluation.", ge=1)
+        int,
+        Meta(
+            description="Iterations between two evaluations of a running trial, after each of which it may be pruned.",
+            ge=1,
+        ),
     ] = 5
     space: Annotated[
         dict[str, dict[str, Parameter]],
@@ -92,20 +105,29 @@ class Tune(Section, frozen=True, kw_only=True):
     @property
     def parameters(self) -> dict[str, Parameter]:
         """The space by the full names of its settings, in the order of names."""
-        flat = {f"{section}.{key}": p for section, own in self.space.items() for key, p in own.items()}
+        flat = {
+            f"{section}.{key}": parameter
+            for section, parameters in self.space.items()
+            for key, parameter in parameters.items()
+        }
         return dict(sorted(flat.items()))
 
     @property
     def measure(self) -> tuple[str, int | None]:
-        """The metric's name and its length of list, if it has one.
+        """The metric's name and its list length k, if it has one.
 
         Raises
         ------
         ConfigError
-            If there is no such metric: what there is.
+            If there is no such metric; the message names those that there are.
         """
         name, at, k = self.metric.partition("@")
-        if name not in RANK_METRICS or bool(at) == (name == "percentile_rank") or (at and not k.isdecimal()) or k == "0":
+        if (
+            name not in RANK_METRICS
+            or bool(at) == (name == "percentile_rank")
+            or (at and not k.isdecimal())
+            or k == "0"
+        ):
             known = ", ".join(name if name == "percentile_rank" else f"{name}@k" for name in RANK_METRICS)
             raise ConfigError(f"tune.metric = {self.metric}: there is no such metric; known, with k from 1: {known}")
         return name, int(k) if at else None
@@ -114,11 +136,22 @@ class Tune(Section, frozen=True, kw_only=True):
 class TuneOutput(Section, frozen=True, kw_only=True):
     """Where the leaderboard goes."""
 
-    path: Annotated[str, Meta(description="Folder or URL; a leaderboard that lies there already is gone on with.")] = ""
+    path: Annotated[
+        str, Meta(description="Folder or URL; a search whose leaderboard is there already is continued.")
+    ] = ""
 
 
 class TuneSettings(Settings, frozen=True, kw_only=True):
-    """All settings of a search: those of training, which every trial starts from, and the search's own."""
+    """All settings of a search: those of training, which every trial starts from, and those of the search itself."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        **RENAMED_TRAINING,
+        **{f"tune.space.{old}": f"tune.space.{new}" for old, new in RENAMED_TRAINING.items()},
+    }
+    unused: ClassVar[Mapping[str, str]] = {
+        f"evaluate.{key}": "no meaning in a search, whose trials are evaluated by tune.metric alone, without intervals"
+        for key in ("k", "metrics", "bootstrap", "seed")
+    }
 
     input: Input = Input()
     test: Input = Input()
@@ -131,21 +164,16 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     @classmethod
     def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
         """The settings of the preset that ``given`` names, if any, with ``given`` on top; test is read as input is."""
-        tested = EvaluateSettings.completed({name: given[name] for name in ("input", "test") if name in given})
-        return {**Config.completed(given), "test": tested.get("test", {})}
+        tables = EvaluateSettings.completed({name: given[name] for name in ("input", "test") if name in given})
+        return {**Config.completed(given), "test": tables.get("test", {})}
 
     @property
     def protocol(self) -> Protocol:
-        """How trials are judged: as jobs/evaluate.py does, by one metric and without intervals."""
+        """How trials are evaluated: as jobs/evaluate.py does, by one metric and without intervals."""
         return self._evaluation().protocol
 
     def check_together(self, given: dict[str, Any]) -> None:
         """Refuse a space that is empty or names what cannot be searched, and ranges that hold no valid value."""
-        if not self.output.path:
-            raise ConfigError("output.path is not set: name the folder for the leaderboard")
-        idle = [f"evaluate.{key}" for key in given.get("evaluate", {}) if key in ("k", "metrics", "bootstrap", "seed")]
-        if idle:
-            raise ConfigError(f"{', '.join(idle)}: no meaning in a search, which is judged by tune.metric alone")
         self._evaluation().check_together({})
         if not self.tune.parameters:
             raise ConfigError(
@@ -157,8 +185,14 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
                 self._trial({setting: value})
         self._trial({}).check_together(given)
 
+    def require_paths(self) -> None:
+        """Refuse a search without input, test or output."""
+        require_path(self.output.path, "output.path", "folder for the leaderboard")
+        require_path(self.test.path, "test.path", "interactions to test with")
+        require_path(self.input.path, "input.path", "interactions to train on")
+
     def of_trial(self, values: Mapping[str, Value]) -> Config:
-        """What a trial trains with: these settings, and ``values`` by their full names on top.
+        """The settings that a trial trains with: these, and ``values`` by their full names on top.
 
         Raises
         ------
@@ -169,17 +203,16 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         usual = Config().as_dict()
         config.check_together(
             {
-                section: {key: value for key, value in found.items() if value != usual[section][key]}
-                for section, found in config.as_dict().items()
+                section: {key: value for key, value in settings.items() if value != usual[section][key]}
+                for section, settings in config.as_dict().items()
             }
         )
         return config
 
     def _evaluation(self) -> EvaluateSettings:
         name, k = self.tune.measure
-        chosen = msgspec.structs.replace(self.evaluate, metrics=(name,), k=(k or 1,), bootstrap=0)
-        model = StoredModel(path=self.output.path)
-        return EvaluateSettings(model=model, input=self.input, test=self.test, evaluate=chosen)
+        evaluate = msgspec.structs.replace(self.evaluate, metrics=(name,), k=(k or 1,), bootstrap=0)
+        return EvaluateSettings(input=self.input, test=self.test, evaluate=evaluate)
 
     def _trial(self, values: Mapping[str, Value]) -> Config:
         sections = self.as_dict()

@@ -39,7 +39,7 @@ class BlockSummary:
     ``observed`` and ``penalty`` are the block's parts of the loss, ``gramian`` (width, width) its part of the
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
     ``weights`` are the confidences of the block's observations, and ``blas_threads`` what the worker's BLAS runs.
-    ``seconds`` is for who runs a clock, ``place`` for who has more machines than one.
+    ``seconds`` is for who runs a clock, ``location`` where the block is cached.
     """
 
     rows: int
@@ -51,7 +51,10 @@ class BlockSummary:
     weights: Histogram | None = None
     blas_threads: int = 0
     seconds: float = 0.0
-    place: tuple[str, str] | None = None
+    location: tuple[str, str] | None = None
+
+
+Method = Literal["cg", "exact", "cholesky"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Solver:
     ``cholesky``. ``relaxation`` is the ω of `solve_rows`.
     """
 
-    method: Literal["cg", "exact", "cholesky"]
+    method: Method
     cg_steps: int = 0
     compiled: bool = True
     relaxation: float = 1.0

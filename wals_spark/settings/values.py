@@ -1,0 +1,129 @@
+"""Values of settings as text, which ``--help`` prints and ``--set`` reads; and how a setting's type reads a value."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from wals_spark.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NONE = "none"
+"""How an optional setting without a value is written, in TOML and on the command line."""
+
+
+def without_none(annotation: Any) -> tuple[Any, bool]:
+    """The type of a setting without ``Annotated`` and ``| None``, and whether the setting may be None."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation):
+        others = [argument for argument in get_args(annotation) if argument is not type(None)]
+        return (without_none(others[0])[0] if len(others) == 1 else annotation), True
+    return annotation, False
+
+
+def choices_of(annotation: Any) -> tuple[str, ...]:
+    """The values that a setting of this type can have, if its type lists them."""
+    inner, _ = without_none(annotation)
+    return get_args(inner) if get_origin(inner) is Literal else ()
+
+
+def type_at(kind: Any, path: Sequence[str]) -> Any:
+    """The type of the setting that ``path`` leads to from the type ``kind``; None if there is no such setting."""
+    for name in path:
+        kind, _ = without_none(kind)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            kind = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
+        else:
+            kind = get_args(kind)[1] if get_origin(kind) is dict else None
+    return kind
+
+
+def to_text(value: object) -> str:
+    """A value as TOML writes it, with ``none`` for None; `from_text` reads it."""
+    if value is None:
+        return NONE
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(to_text, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{to_text(key)} = {to_text(entry)}' for key, entry in value.items())}}}"
+    return str(value)
+
+
+def from_text(text: str, annotation: Any, setting: str) -> Any:
+    """The value that ``--set setting=text`` means: quotes are taken off text, and a table is read as TOML.
+
+    All else stays text: `conform` and msgspec read numbers, lists and ``none``.
+
+    Raises
+    ------
+    ConfigError
+        If the setting is a table, and the text is not.
+    """
+    inner, _ = without_none(annotation)
+    if get_origin(inner) is dict:
+        table = _toml(text)
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f'--set {setting}={text}: a table such as {{header = "true"}} is needed, or {setting}.KEY=VALUE'
+            )
+        return table
+    unquoted = _toml(text) if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else None
+    return unquoted if isinstance(unquoted, str) else text
+
+
+def conform(value: Any, annotation: Any) -> Any:
+    """A value in the form that msgspec converts to a setting of this type.
+
+    ``none`` is None where None is possible, text such as ``10, 20`` a list where a list is needed, and a path, or an
+    option of a reader that is true or a number, the text of it. What does not fit the type stays as it is, for msgspec
+    to refuse.
+    """
+    inner, optional = without_none(annotation)
+    if optional and isinstance(value, str) and value.lower() == NONE:
+        return None
+    if isinstance(value, Mapping):
+        if get_origin(inner) is dict:
+            entry_type = get_args(inner)[1]
+            as_text = entry_type is str  # an option of a reader
+            return {
+                key: to_text(entry) if as_text and isinstance(entry, bool | int | float) else conform(entry, entry_type)
+                for key, entry in value.items()
+            }
+        return {key: conform(entry, type_at(inner, [key])) for key, entry in value.items()}
+    if get_origin(inner) is tuple and isinstance(value, str):
+        return _as_list(value)
+    if isinstance(value, os.PathLike) and inner is str:
+        return os.fspath(value)
+    return value
+
+
+def _as_list(text: str) -> list[Any]:
+    """The elements of ``[a, b]`` or of ``a, b``, as TOML or else as text."""
+    bare = text.strip().removeprefix("[").removesuffix("]")
+    elements = _toml(f"[{bare}]")
+    if isinstance(elements, list):
+        return elements
+    return [element.strip().strip("\"'") for element in bare.split(",") if element.strip()]
+
+
+def _toml(text: str) -> Any:
+    """The value that ``text`` is in TOML, or None."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return None
