@@ -28,7 +28,7 @@ def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, 
     result = json.loads((tmp_path / "model/versions" / version / "metrics.json").read_text())
     assert result["model"]["version"] == version
     report = (tmp_path / "model/versions" / version / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Ranking, beside popularity</h2>" in report
+    assert "<h2>Ranking metrics, compared with popularity</h2>" in report
     assert "<h2>Loss by half-iteration</h2>" in report
     assert result["counts"]["test_pairs"] == len(parts["test"])
     recall = next(entry for entry in result["metrics"] if entry["name"] == "recall")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import json
 import re
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from wals_spark.arrays.histogram import Histogram
 from wals_spark.objective.objective import Loss
+from wals_spark.reports import markup, scales
 from wals_spark.reports.scales import Axis, Scale
 from wals_spark.reports.training_report import report
 from wals_spark.run.events import HalfIteration, as_jsonl, read_jsonl
@@ -23,42 +25,44 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
 class Page(HTMLParser):
-    """A page taken apart; refuses tags that do not nest, and whatever would load something or run."""
+    """A parsed page; fails on tags that do not nest, and on anything that loads a resource or runs a script."""
 
     def __init__(self, text: str):
         super().__init__()
-        self.open, self.rows, self.texts, self.marks = [], [], [], []
+        self.open, self.rows, self.texts, self.marks, self.headings = [], [], [], [], []
         self.feed(text)
         self.close()
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
+        by_name = dict(attributes)
         assert tag not in {"script", "link", "iframe", "img", "object", "embed", "base", "form", "use"}
-        assert not {"src", "href", "srcset", "data", "action", "xlink:href"} & set(found)
-        assert not [name for name in found if name.startswith("on")]
-        assert "url(" not in (found.get("style") or "")
+        assert not {"src", "href", "srcset", "data", "action", "xlink:href"} & set(by_name)
+        assert not [name for name in by_name if name.startswith("on")]
+        assert "url(" not in (by_name.get("style") or "")
         if tag not in VOID:
             self.open.append(tag)
         if tag == "tr":
-            self.rows.append((found.get("class") or "", []))
+            self.rows.append((by_name.get("class") or "", []))
         if tag in {"td", "th"}:
             self.rows[-1][1].append("")
-        if found.get("class") in {"point", "column"}:
-            self.marks.append(found)
+        if by_name.get("class") in {"point", "column"}:
+            self.marks.append(by_name)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
         self.texts.append(data)
+        if "h2" in self.open:
+            self.headings.append(data)
         if "style" in self.open:
             assert not re.search(r"url\(|@import|@font-face|https?:", data)
         if "td" in self.open or "th" in self.open:
             self.rows[-1][1][-1] += data
 
     def row(self, name):
-        return next((marked, cells[1:]) for marked, cells in self.rows if cells[0] == name)
+        return next((css_class, cells[1:]) for css_class, cells in self.rows if cells[0] == name)
 
 
 EVENTS = [
@@ -81,7 +85,7 @@ def document():
             stopped_by="tol",
             spark_version="4.0",
             degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([1, 3]))},
-            seconds={"lay out": 1.5, "train": 4.5},
+            seconds={"build blocks": 1.5, "train": 4.5},
             objective_summary=[f"objective: {HOSTILE}"],
         )
     )
@@ -103,17 +107,17 @@ METRICS = {
 
 
 @pytest.mark.parametrize("metrics", [None, METRICS])
-def test_the_page_is_whole_loads_nothing_and_shows_hostile_text_as_text(metrics):
+def test_a_report_loads_nothing_and_escapes_hostile_text(metrics):
     page = Page(report(document(), events(), metrics))
-    assert page.row("input.path") == ("changed", [HOSTILE, ""])
+    assert page.row("input.path") == ("highlighted", [HOSTILE, ""])
     assert f"objective: {HOSTILE}" in page.texts
     assert bool(metrics) == (f"test: {HOSTILE}; users: 7,000" in page.texts)
 
 
-def test_the_page_says_what_the_documents_say():
+def test_a_report_shows_settings_losses_times_and_metrics():
     page = Page(report(document(), events(), METRICS))
-    assert page.row("train.rank") == ("changed", ["8", "64"])
-    assert page.row("input.options") == ("changed", ["header = true, dbPassword = (not shown)", ""])
+    assert page.row("train.rank") == ("highlighted", ["8", "64"])
+    assert page.row("input.options") == ("highlighted", ["header = true, dbPassword = (not shown)", ""])
     assert page.row("train.max_iter") == ("", ["10", "10"])
     assert page.row("3") == ("", ["items", "61.33", "33.33", "20.00", "8.00", "0.75"])
     assert page.row("train")[1][:2] == ["4.5 s", "75%"]
@@ -121,24 +125,42 @@ def test_the_page_says_what_the_documents_say():
     assert page.row("Mpr")[1] == ["0.3000", "", "", "", "lower"]
     assert "users, observations 1: 2" in page.texts
     assert "items, observations 2–3: 1" in page.texts
-    assert "Training ended because an iteration gained less than train.tol of the loss." in page.texts
+    assert "Training stopped because an iteration decreased the loss by less than train.tol." in page.texts
     assert "popularity, k 10: 0.1 (0.08 to 0.12)" in page.texts
 
 
-def test_a_model_without_degrees_or_events_of_its_own_has_a_report_without_them():
+def test_a_report_has_a_heading_per_section():
+    assert Page(report(document(), events(), METRICS)).headings == [
+        "Ranking metrics, compared with popularity",
+        "Loss by half-iteration",
+        "Time",
+        "Observations per user and per item",
+        "Objective",
+        "Settings",
+    ]
+
+
+def test_sections_without_data_are_left_out():
     old = {key: value for key, value in document().items() if key not in {"degrees", "seconds", "explanation"}}
     page = Page(report(old, events()))
     assert "Loss by half-iteration" in page.texts
-    assert "Observations of a user" not in page.texts
+    assert "Observations per user" not in page.texts
     folded_in = Page(report({**old, "folded_in_from": "v0"}, []))
     assert "Loss by half-iteration" not in folded_in.texts
     assert any("users folded in against the items of v0" in text for text in folded_in.texts)
 
 
-def test_every_mark_lies_within_its_drawing_also_when_the_loss_is_flat_or_below_zero():
+def test_settings_of_older_models_are_shown_by_their_new_names():
+    old = document()
+    del old["settings"]["train"]["heavy_row_threshold"]
+    old["settings"]["train"]["spread_above"] = 50_000
+    assert Page(report(old, events())).row("train.heavy_row_threshold") == ("highlighted", ["50000", "0"])
+
+
+def test_marks_lie_within_the_chart_for_flat_and_negative_loss():
     flat = [{**event, "loss": -5.0, "observed": -30.0} for event in events()]
-    for happened in (flat, flat[:1], events()):
-        for mark in Page(report(document(), happened)).marks:
+    for of_run in (flat, flat[:1], events()):
+        for mark in Page(report(document(), of_run)).marks:
             x, y = (float(mark.get(name) or mark.get(f"c{name}")) for name in "xy")
             assert 0 <= x <= 460
             assert 0 <= y <= 280
@@ -146,14 +168,21 @@ def test_every_mark_lies_within_its_drawing_also_when_the_loss_is_flat_or_below_
 
 @given(
     st.lists(st.floats(1e-6, 1e9) | st.floats(-1e9, -1e-6) | st.just(0.0), min_size=1, max_size=6),
-    st.sampled_from([Axis(""), Axis("", log=True), Axis("", least=0.0), Axis("", whole=True)]),
+    st.sampled_from([Axis(""), Axis("", log=True), Axis("", minimum=0.0), Axis("", whole=True)]),
 )
-def test_a_scale_has_room_for_its_values_in_their_order_and_a_few_ticks(values, axis):
+def test_a_scale_keeps_order_and_range_and_has_few_ticks(values, axis):
     scale = Scale.over(axis, values, 50.0, 450.0)
-    drawn = sorted(value for value in values if value > 0 or not axis.log)
-    places = [scale.at(value) for value in drawn]
-    assert places == sorted(places)
-    assert all(50.0 - 1e-6 <= place <= 450.0 + 1e-6 for place in places)
+    drawable = sorted(value for value in values if value > 0 or not axis.log)
+    coordinates = [scale.at(value) for value in drawable]
+    assert coordinates == sorted(coordinates)
+    assert all(50.0 - 1e-6 <= coordinate <= 450.0 + 1e-6 for coordinate in coordinates)
     ticks = scale.ticks()
     assert len(ticks) <= 17
     assert all(50.0 - 1e-6 <= scale.at(tick) <= 450.0 + 1e-6 for tick in ticks)
+
+
+@pytest.mark.parametrize("module", [markup, scales])
+def test_the_examples_of_reports_run(module):
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

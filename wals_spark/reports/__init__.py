@@ -1,1 +1,1 @@
-"""report.html: charts and pages without a library."""
+"""report.html: pages with charts as inline SVG, without a template or charting library."""

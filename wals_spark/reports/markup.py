@@ -1,4 +1,4 @@
-"""HTML and SVG as trees of elements: whatever writes a tree down escapes its texts, so no caller can forget to."""
+"""HTML and SVG as trees of elements, in which all text is escaped when it is written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Child = Element | str | None | Iterable["Child"]
 
 
 def el(tag: str, *children: Child, **attributes: object) -> Element:
-    """An element. ``None`` among children or attributes is left out, and lists of children are taken apart.
+    """An element. ``None`` among children or attributes is left out, and lists of children are flattened.
 
-    Attributes are written as keywords: ``class_``, ``stroke_width`` for stroke-width; floats to two decimals.
+    Attributes are keywords: ``class_`` for class, ``stroke_width`` for stroke-width; floats have two decimals.
 
     Examples
     --------

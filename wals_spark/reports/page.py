@@ -1,4 +1,4 @@
-"""A page that needs nothing but itself: no script, no font, no picture, no address to load anything from."""
+"""A self-contained HTML page: no scripts, fonts, images or links to load."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { padding: .3rem .75rem .3rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
 th { font-weight: 600; } td { overflow-wrap: anywhere; } td:first-child { overflow-wrap: normal; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal; }
-.changed td { background: var(--mark); font-weight: 600; }
+.highlighted td { background: var(--mark); font-weight: 600; }
 .bar { display: block; min-width: 1px; height: .8rem; margin-top: .35rem; background: var(--tone-0); }
 figure td:last-child { width: 45%; padding-right: 0; }
 figure td:first-child { white-space: nowrap; }
@@ -72,7 +72,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; color: var(--faint); }
 
 
 def page(title: str, lead: str, *sections: Child) -> str:
-    """The whole page as text."""
+    """The page as HTML text."""
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -90,29 +90,34 @@ def section(title: str, *children: Child) -> Element:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> Element:
-    """Names and values side by side."""
+    """Names with their values."""
     return el("dl", [el("div", el("dt", name), el("dd", value)) for name, value in pairs])
 
 
 def panels(figures: Iterable[Element]) -> Element:
-    """Figures in as many columns as there is room for."""
+    """Figures in as many columns as fit."""
     return el("div", figures, class_="panels")
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[Child]], *, numbers: Sequence[int] = (), marked: Sequence[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[Child]],
+    *,
+    numbers: Sequence[int] = (),
+    highlighted: Sequence[int] = (),
 ) -> Element:
-    """A table; columns ``numbers`` are right-aligned, rows ``marked`` stand out."""
+    """A table; the columns ``numbers`` are right-aligned, the rows ``highlighted`` have another background."""
 
     def cells(tag: str, values: Sequence[Child]) -> list[Element]:
         return [el(tag, value, class_="number" if n in numbers else None) for n, value in enumerate(values)]
 
     body = [
-        el("tr", cells("td", row), class_="changed" if number in marked else None) for number, row in enumerate(rows)
+        el("tr", cells("td", row), class_="highlighted" if number in highlighted else None)
+        for number, row in enumerate(rows)
     ]
     return el("div", el("table", el("thead", el("tr", cells("th", header))), el("tbody", body)), class_="scroll")
 
 
 def folded(summary: str, *children: Child) -> Element:
-    """Something to open."""
+    """A part that is closed until the reader opens it."""
     return el("details", el("summary", summary), *children)

@@ -1,4 +1,4 @@
-"""What a report says of ranking: each metric by k beside the popularity baseline, with intervals."""
+"""The section of ranking metrics: each metric by k, compared with popularity, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -14,67 +14,67 @@ from wals_spark.reports.scales import Axis
 Record = dict[str, Any]
 
 _RANKINGS = (("model", "low", "high"), ("popularity", "popularity_low", "popularity_high"))
-_CAPITALS = ("ndcg", "map", "mrr")
+_ACRONYMS = ("ndcg", "map", "mrr")
 
 
 def ranking_section(metrics: Record) -> Element:
-    """Metrics as charts, if they are at several k, and as a table; then what was judged and how."""
+    """Metrics as charts, if there are several k, and as a table; then the protocol and the counts of the evaluation."""
     by_name: dict[str, list[Record]] = {}
-    for row in metrics["metrics"]:
-        by_name.setdefault(row["name"], []).append(row)
-    figures = [_by_k(name, rows) for name, rows in by_name.items() if len(rows) > 1]
+    for entry in metrics["metrics"]:
+        by_name.setdefault(entry["name"], []).append(entry)
+    charts = [_chart_by_k(name, entries) for name, entries in by_name.items() if len(entries) > 1]
     header = ["metric", "model", "95% interval", "popularity", "95% interval", "better"]
-    lines: list[list[Child]] = [
-        [
-            _title(name) + (f"@{row['k']}" if row["k"] else ""),
-            *(said for value, low, high in _RANKINGS for said in (_number(row, value), _interval(row, low, high))),
-            row["better"],
-        ]
-        for name, rows in by_name.items()
-        for row in rows
-    ]
-    stated = {name: value for name, value in {**metrics["protocol"], **metrics["counts"]}.items() if value != ""}
+    rows: list[list[Child]] = [_row(name, entry) for name, entries in by_name.items() for entry in entries]
+    facts = {name: value for name, value in {**metrics["protocol"], **metrics["counts"]}.items() if value != ""}
     return section(
-        "Ranking, beside popularity",
-        panels(figures),
-        table(header, lines, numbers=(1, 2, 3, 4)),
+        "Ranking metrics, compared with popularity",
+        panels(charts),
+        table(header, rows, numbers=(1, 2, 3, 4)),
         el(
-            "p", "; ".join(f"{name.replace('_', ' ')}: {_said(value)}" for name, value in stated.items()), class_="note"
+            "p",
+            "; ".join(f"{name.replace('_', ' ')}: {_as_text(value)}" for name, value in facts.items()),
+            class_="note",
         ),
     )
 
 
+def _row(name: str, entry: Record) -> list[Child]:
+    title = _title(name) + (f"@{entry['k']}" if entry["k"] else "")
+    cells = [text for value, low, high in _RANKINGS for text in (_number(entry, value), _interval(entry, low, high))]
+    return [title, *cells, entry["better"]]
+
+
 def _title(name: str) -> str:
-    return name.upper() if name in _CAPITALS else name.replace("_", " ").capitalize()
+    return name.upper() if name in _ACRONYMS else name.replace("_", " ").capitalize()
 
 
-def _by_k(name: str, rows: Sequence[Record]) -> Element:
-    series = [
+def _chart_by_k(name: str, entries: Sequence[Record]) -> Element:
+    series_list = [
         Series(
             value,
-            range(len(rows)),
-            [row[value] for row in rows],
+            range(len(entries)),
+            [entry[value] for entry in entries],
             tone=tone,
-            intervals=[(row[low], row[high]) for row in rows] if all(_has(row, low) for row in rows) else (),
+            intervals=[(entry[low], entry[high]) for entry in entries] if all(_has(e, low) for e in entries) else (),
         )
         for tone, (value, low, high) in enumerate(_RANKINGS)
-        if all(_has(row, value) for row in rows)
+        if all(_has(entry, value) for entry in entries)
     ]
-    cuts = tuple(str(row["k"]) for row in rows)
-    return chart(_title(name), series, x=Axis("k", names=cuts), y=Axis(f"{_title(name)}@k", least=0.0))
+    ks = tuple(str(entry["k"]) for entry in entries)
+    return chart(_title(name), series_list, x=Axis("k", names=ks), y=Axis(f"{_title(name)}@k", minimum=0.0))
 
 
-def _has(row: Record, name: str) -> bool:
-    return row.get(name) is not None
+def _has(entry: Record, field: str) -> bool:
+    return entry.get(field) is not None
 
 
-def _number(row: Record, name: str) -> str:
-    return f"{row[name]:.4f}" if _has(row, name) else ""
+def _number(entry: Record, field: str) -> str:
+    return f"{entry[field]:.4f}" if _has(entry, field) else ""
 
 
-def _interval(row: Record, low: str, high: str) -> str:
-    return f"{row[low]:.4f} – {row[high]:.4f}" if _has(row, low) else ""
+def _interval(entry: Record, low: str, high: str) -> str:
+    return f"{entry[low]:.4f} – {entry[high]:.4f}" if _has(entry, low) else ""
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

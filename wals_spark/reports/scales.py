@@ -1,4 +1,4 @@
-"""Axes of a chart: where a value stands on paper, which values are marked, and how numbers are written for a reader."""
+"""Axes of a chart: the position of a value, the ticks, and numbers as text for a reader."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_LETTER = 6.5  # units that a letter of a tick takes
+_LETTER_WIDTH = 6.5  # SVG units per letter of a tick
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows.
+    """An axis: its label, and how its values are scaled and written.
 
-    ``names`` makes it one of categories, which stand at 0, 1, 2, ...; ``least`` is where it begins, if that is not to
-    be a round number below all values; ``whole`` has no ticks between whole numbers.
+    ``names`` makes it an axis of categories at 0, 1, 2, ...; ``minimum`` is where it begins, instead of at a round
+    number below all values; ``whole`` has ticks at whole numbers only.
     """
 
     label: str
     log: bool = False
-    least: float | None = None
+    minimum: float | None = None
     whole: bool = False
     percent: bool = False
     names: tuple[str, ...] = ()
 
     def write(self, value: float) -> str:
-        """A value of this axis, for a reader."""
+        """A value of this axis as text."""
         if self.names:
             return self.names[round(value)]
         return f"{compact(100 * value)}%" if self.percent else compact(value)
@@ -33,64 +33,64 @@ class Axis:
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis of given extremes on paper, from ``begin`` to ``end`` (in SVG's units, y downwards)."""
+    """Maps the values of an axis from ``minimum`` to ``maximum`` to SVG coordinates from ``begin`` to ``end``."""
 
     axis: Axis
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     begin: float
     end: float
 
     @classmethod
     def over(cls, axis: Axis, values: Sequence[float], begin: float, end: float) -> Scale:
-        """A scale that has room for all values that can be drawn, and ends at round numbers."""
+        """A scale that includes all drawable values and ends at round numbers."""
         if axis.names:
             return cls(axis, -0.5, len(axis.names) - 0.5, begin, end)
         drawn = [value for value in values if drawable(value, axis)] or [1.0]
-        least, most = min(drawn), max(drawn)
-        if axis.least is not None:
-            least, most = min(least, axis.least), max(most, axis.least)
+        low, high = min(drawn), max(drawn)
+        if axis.minimum is not None:
+            low, high = min(low, axis.minimum), max(high, axis.minimum)
         if axis.log:
-            lower, upper = math.floor(math.log10(least)), math.ceil(math.log10(most))
-            return cls(axis, least if least == axis.least else 10.0**lower, 10.0 ** max(upper, lower + 1), begin, end)
-        if least == most:
-            least, most = least - (abs(least) / 2 or 1.0), most + (abs(most) / 2 or 1.0)
+            lower, upper = math.floor(math.log10(low)), math.ceil(math.log10(high))
+            return cls(axis, low if low == axis.minimum else 10.0**lower, 10.0 ** max(upper, lower + 1), begin, end)
+        if low == high:
+            low, high = low - (abs(low) / 2 or 1.0), high + (abs(high) / 2 or 1.0)
         if not axis.whole:
-            step = _step(most - least)
-            least, most = math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step
-        return cls(axis, least, most, begin, end)
+            step = _tick_step(high - low)
+            low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+        return cls(axis, low, high, begin, end)
 
     def at(self, value: float) -> float:
-        """Where a value stands."""
+        """The SVG coordinate of a value."""
         if self.axis.log:
-            share = math.log(max(value, self.least) / self.least) / math.log(self.most / self.least)
+            fraction = math.log(max(value, self.minimum) / self.minimum) / math.log(self.maximum / self.minimum)
         else:
-            share = (value - self.least) / (self.most - self.least)
-        return self.begin + share * (self.end - self.begin)
+            fraction = (value - self.minimum) / (self.maximum - self.minimum)
+        return self.begin + fraction * (self.end - self.begin)
 
     def ticks(self) -> list[float]:
-        """The values to mark: as many as there is room for."""
+        """The values at which ticks are drawn: as many as fit."""
         if self.axis.names:
             letters = 2 + max(len(name) for name in self.axis.names)
-            every = math.ceil(len(self.axis.names) * letters * _LETTER / abs(self.end - self.begin))
+            every = math.ceil(len(self.axis.names) * letters * _LETTER_WIDTH / abs(self.end - self.begin))
             return [float(n) for n in range(0, len(self.axis.names), every)]
         if self.axis.log:
-            low, high = math.ceil(math.log10(self.least)), round(math.log10(self.most))
+            low, high = math.ceil(math.log10(self.minimum)), round(math.log10(self.maximum))
             return [10.0**n for n in range(low, high + 1, 1 + (high - low) // 8)]
-        step = _step(self.most - self.least)
+        step = _tick_step(self.maximum - self.minimum)
         if self.axis.whole:
             step = max(1.0, step)
-        first = math.ceil(self.least / step - 1e-9)
-        return [n * step for n in range(first, math.floor(self.most / step + 1e-9) + 1)]
+        first = math.ceil(self.minimum / step - 1e-9)
+        return [n * step for n in range(first, math.floor(self.maximum / step + 1e-9) + 1)]
 
 
 def drawable(value: float, axis: Axis) -> bool:
-    """Whether there is a place for it on paper."""
+    """Whether an axis can show a value."""
     return math.isfinite(value) and (value > 0 or not axis.log)
 
 
 def compact(value: float) -> str:
-    """A number in few characters.
+    """A number in a few characters.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def compact(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader.
+    """Seconds as text for a reader.
 
     Examples
     --------
@@ -113,11 +113,11 @@ def duration(seconds: float) -> str:
     """
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    minutes, seconds_left = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds_left} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _step(span: float) -> float:
-    """The least of 1, 2 and 5 times a power of ten that cuts the span into five parts at the most."""
+def _tick_step(span: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that divides the span into at most five parts."""
     power = 10.0 ** math.floor(math.log10(span / 5))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor * 5 >= span * (1 - 1e-9))

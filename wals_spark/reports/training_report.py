@@ -1,6 +1,6 @@
-"""report.html: what a model is, how it was trained and how it ranks, told from its manifest, events and metrics alone.
+"""report.html of a model: its data, training and ranking metrics, from its manifest, events and metrics alone.
 
-So a report can be written anew at any time, by whoever has learned something to add to it.
+A report can therefore be rewritten at any time, for example after an evaluation.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from wals_spark.reports.page import facts, page, section, table
 from wals_spark.reports.ranking_sections import ranking_section
 from wals_spark.reports.scales import compact, duration
 from wals_spark.reports.training_sections import degrees_section, loss_section, time_section
+from wals_spark.settings.loader import with_new_names
 from wals_spark.settings.train import Config
 
 Record = dict[str, Any]
 
 _SECRET = re.compile(r"password|passwd|secret|token|credential|access.?key|account.?key", re.IGNORECASE)
-"""Options of a reader (JDBC, object stores) that a page to be passed around does not show."""
+"""Reader options (JDBC, object stores) whose values a page that is passed on must not show."""
 
 
 def report(manifest: Record, events: Sequence[Record], metrics: Record | None = None) -> str:
@@ -30,14 +31,14 @@ def report(manifest: Record, events: Sequence[Record], metrics: Record | None = 
     Parameters
     ----------
     manifest
-        What `manifest.read_manifest` gives. Models of versions that did not yet write ``degrees``, ``seconds`` or
-        ``explanation`` have no such section.
+        As returned by `manifest.read_manifest`. If it lacks ``degrees``, ``seconds`` or ``explanation``, as those of
+        early versions do, the section is left out.
     events
-        The records of `events.jsonl`; none of a version whose users were folded in against another's items.
+        The records of `events.jsonl`; empty for a version whose users were folded in against the items of another.
     metrics
-        The document that an evaluation wrote, if there was one.
+        The content of `metrics.json`, if the model was evaluated.
     """
-    settings = manifest["settings"]
+    settings = with_new_names(manifest["settings"], Config.renamed, warn=False)
     kind = "Implicit" if settings["train"]["implicit"] else "Explicit"
     created = datetime.fromisoformat(manifest["created"])
     parent = (
@@ -62,7 +63,7 @@ def _key_facts(manifest: Record, events: Sequence[Record]) -> Iterator[tuple[str
     counts = manifest["counts"]
     for name in ("users", "items", "observations"):
         yield name, f"{counts[name]:,}"
-    yield "of all pairs", f"{compact(100 * counts['observations'] / (counts['users'] * counts['items']))}%"
+    yield "density", f"{compact(100 * counts['observations'] / (counts['users'] * counts['items']))}%"
     for name in ("duplicates_merged", "rows_dropped"):
         if counts[name]:
             yield name.replace("_", " "), f"{counts[name]:,}"
@@ -73,30 +74,30 @@ def _key_facts(manifest: Record, events: Sequence[Record]) -> Iterator[tuple[str
         yield "time", duration(sum(seconds))
 
 
-def _objective(explanation: Sequence[str]) -> Element | None:
-    return section("What was minimised", el("pre", "\n".join(explanation))) if explanation else None
+def _objective(summary: Sequence[str]) -> Element | None:
+    return section("Objective", el("pre", "\n".join(summary))) if summary else None
 
 
 def _settings(settings: dict[str, Record]) -> Element:
-    usual = Config().as_dict()
+    defaults = Config().as_dict()
     rows: list[list[Child]] = []
-    changed = []
+    highlighted = []
     for name, values in settings.items():
         for key, value in values.items():
-            default = usual.get(name, {}).get(key)
+            default = defaults.get(name, {}).get(key)
             if value != default:
-                changed.append(len(rows))
-            rows.append([f"{name}.{key}", _said(value), _said(default)])
+                highlighted.append(len(rows))
+            rows.append([f"{name}.{key}", _as_text(value), _as_text(default)])
     return section(
-        "Settings as resolved",
-        el("p", "Rows that stand out differ from the default.", class_="note"),
-        table(["setting", "value", "default"], rows, marked=changed),
+        "Settings",
+        el("p", "Highlighted settings differ from their defaults.", class_="note"),
+        table(["setting", "value", "default"], rows, highlighted=highlighted),
     )
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return ", ".join(f"{key} = {'(not shown)' if _SECRET.search(key) else one}" for key, one in value.items())
+        return ", ".join(f"{key} = {'(not shown)' if _SECRET.search(key) else text}" for key, text in value.items())
     return "" if value is None else str(value)

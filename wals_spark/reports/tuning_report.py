@@ -1,4 +1,4 @@
-"""report.html of a search: how the metric went by trial and by each setting that varied, and the leaderboard."""
+"""report.html of a search: the metric by trial and by each setting that was varied, and the leaderboard."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def tuning_report(
     planned: int,
     lower_is_better: bool = False,
 ) -> str:
-    """The page of a search as HTML text; ``trials`` (one at least) in the order they were run."""
+    """The page of a search as HTML text; ``trials``, at least one, are in the order they ran."""
     ordered = best_first(trials, lower_is_better=lower_is_better)
     best = ordered[0]
     summary = [("trials", f"{len(trials)} of {planned}")]
     summary += [(state, str(n)) for state in (PRUNED, FAILED) if (n := sum(t.state == state for t in trials))]
-    summary += [(f"best {metric}", _value(best)), ("its number", str(best.number))]
+    summary += [(f"best {metric}", _value(best)), ("best trial", str(best.number))]
     summary += [("time", duration(sum(trial.seconds for trial in trials)))]
     measured = [trial for trial in trials if trial.value is not None]
-    figures = [_by_trial(measured, metric, lower_is_better)] if any(t.state == COMPLETE for t in trials) else []
+    charts = [_chart_by_trial(measured, metric, lower_is_better)] if any(t.state == COMPLETE for t in trials) else []
     if measured:
-        figures += [_by_setting(measured, name, parameter, metric) for name, parameter in space.items()]
+        charts += [_chart_by_setting(measured, name, parameter, metric) for name, parameter in space.items()]
     return page(
         title,
-        f"Search for the {'least' if lower_is_better else 'greatest'} {metric}",
+        f"Search for the {'lowest' if lower_is_better else 'highest'} {metric}",
         facts(summary),
-        section("By trial and by setting", panels(figures)),
-        section("Leaderboard", _board(ordered, space)),
+        section("Metric by trial and by setting", panels(charts)),
+        section("Leaderboard", _leaderboard(ordered, space)),
     )
 
 
-def _by_trial(trials: Sequence[Trial], metric: str, lower_is_better: bool) -> Element:
+def _chart_by_trial(trials: Sequence[Trial], metric: str, lower_is_better: bool) -> Element:
     complete = [(trial.number, trial.value) for trial in trials if trial.state == COMPLETE and trial.value is not None]
     numbers, values = zip(*complete, strict=True)
     best_so_far = list(accumulate(values, min if lower_is_better else max))
@@ -54,52 +54,55 @@ def _by_trial(trials: Sequence[Trial], metric: str, lower_is_better: bool) -> El
         [Series("best so far", numbers, best_so_far, tone=2), *_points(trials, lambda trial: trial.number)],
         x=Axis("trial", whole=True),
         y=Axis(metric),
-        note="Trials that were given up (pruned) stand at their last value.",
+        note="Pruned trials are shown with their last intermediate value.",
     )
 
 
-def _by_setting(trials: Sequence[Trial], setting: str, parameter: Parameter, metric: str) -> Element:
+def _chart_by_setting(trials: Sequence[Trial], setting: str, parameter: Parameter, metric: str) -> Element:
     if parameter.choices:
-        places = {choice: place for place, choice in enumerate(parameter.choices)}
+        positions = {choice: position for position, choice in enumerate(parameter.choices)}
         x = Axis(setting, names=tuple(str(choice) for choice in parameter.choices))
-        series = _points(trials, lambda trial: places[trial.settings[setting]])
+        series = _points(trials, lambda trial: positions[trial.settings[setting]])
     else:
         x = Axis(setting, log=parameter.log)
         series = _points(trials, lambda trial: trial.settings[setting])
     return chart(setting, series, x=x, y=Axis(metric))
 
 
-def _points(trials: Sequence[Trial], place: Callable[[Trial], float]) -> list[Series]:
-    """The trials that ended and those given up, which stand at their last value."""
-    found = {state: [trial for trial in trials if trial.state == state] for state in _TONES}
+def _points(trials: Sequence[Trial], x: Callable[[Trial], float]) -> list[Series]:
+    """The complete and the pruned trials as points: the value of each over ``x``."""
+    by_state = {state: [trial for trial in trials if trial.state == state] for state in _TONES}
     return [
         Series(
             state,
-            [place(trial) for trial in own],
-            [trial.value for trial in own if trial.value is not None],
+            [x(trial) for trial in of_state],
+            [trial.value for trial in of_state if trial.value is not None],
             mark="points",
             tone=_TONES[state],
         )
-        for state, own in found.items()
-        if own
+        for state, of_state in by_state.items()
+        if of_state
     ]
 
 
-def _board(ordered: Sequence[Trial], space: Mapping[str, Parameter]) -> Element:
+def _leaderboard(ordered: Sequence[Trial], space: Mapping[str, Parameter]) -> Element:
     rows: list[list[Child]] = [
         [
             str(place),
             str(trial.number),
             _value(trial),
-            trial.message
-            or trial.state + (f" at iteration {max(trial.intermediate_values)}" if trial.state == PRUNED else ""),
+            trial.message or _state(trial),
             *(_setting(trial.settings[name]) for name in space),
             duration(trial.seconds),
         ]
         for place, trial in enumerate(ordered, start=1)
     ]
-    header = ["place", "trial", "value", "", *space, "time"]
-    return table(header, rows, numbers=(0, 1, 2, *range(4, 5 + len(space))), marked=(0,))
+    header = ["place", "trial", "value", "state", *space, "time"]
+    return table(header, rows, numbers=(0, 1, 2, *range(4, 5 + len(space))), highlighted=(0,))
+
+
+def _state(trial: Trial) -> str:
+    return f"pruned at iteration {max(trial.intermediate_values)}" if trial.state == PRUNED else trial.state
 
 
 def _value(trial: Trial) -> str:

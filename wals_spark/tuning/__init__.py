@@ -1,1 +1,1 @@
-"""A search over settings: what to try next, and the leaderboard."""
+"""Hyperparameter search: which settings to try next, and the leaderboard of finished trials."""

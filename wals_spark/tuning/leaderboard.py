@@ -1,7 +1,7 @@
-"""Trials of a search as they stand on the leaderboard: a file that is the whole memory of a search.
+"""The leaderboard: finished trials and settings of a search in one JSON file, from which a killed search resumes.
 
-It is written anew, in one step, after each trial; so a search that was killed goes on after the last trial that ended,
-on whatever storage Spark reaches.
+The file is rewritten as a whole after each trial, so a search resumes after its last finished trial, on any storage
+that Spark reaches.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from wals_spark.errors import ConfigError, InputError
+from wals_spark.settings.loader import with_new_names
+from wals_spark.settings.tune import TuneSettings
 
 FORMAT, FORMAT_VERSION = "wals_spark leaderboard", 1
 
@@ -20,10 +22,18 @@ COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial, over.
+    """A finished trial.
 
-    ``value`` is the metric searched by, of a pruned trial as it last stood, of a failed one none. ``intermediate_values`` are the
-    values on the way, by iteration; ``message`` says why it failed.
+    Attributes
+    ----------
+    state : str
+        ``complete``, ``pruned`` or ``failed``.
+    value : float or None
+        The metric that is optimised; of a pruned trial its last intermediate value, of a failed trial None.
+    intermediate_values : dict of int to float
+        The metric during training, by iteration.
+    message : str
+        Why the trial failed.
     """
 
     number: int
@@ -36,15 +46,18 @@ class Trial:
 
 
 def best_first(trials: Sequence[Trial], *, lower_is_better: bool = False) -> list[Trial]:
-    """Complete trials by their value, then pruned ones by theirs, then failed ones; the earlier first among equals."""
-    order = {COMPLETE: 0, PRUNED: 1, FAILED: 2}
+    """Complete trials by value, then pruned trials by value, then failed ones; of equal trials the earlier is first."""
+    state_order = {COMPLETE: 0, PRUNED: 1, FAILED: 2}
     sign = 1.0 if lower_is_better else -1.0
-    return sorted(trials, key=lambda t: (order[t.state], sign * t.value if t.value is not None else 0.0, t.number))
+    return sorted(trials, key=lambda t: (state_order[t.state], 0.0 if t.value is None else sign * t.value, t.number))
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """A search as it stands: its ``settings``, how much ``data`` of what there was, its trials as they were run."""
+    """The state of a search: its trials in the order they ran, and the settings and data that make them comparable.
+
+    ``data`` are the numbers of users, items, observations and test rows.
+    """
 
     settings: dict[str, Any]
     data: dict[str, int]
@@ -57,7 +70,7 @@ class Leaderboard:
         return best_first(self.trials, lower_is_better=self.lower_is_better)
 
     def as_json(self) -> str:
-        """The file; `read_leaderboard` is the way back."""
+        """The content of the file, which `read_leaderboard` reads."""
         document = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -70,60 +83,58 @@ class Leaderboard:
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     def refuse_other(self, settings: dict[str, Any], data: dict[str, int] | None, where: str) -> None:
-        """Refuse to go on with other settings or, where they are known, other data.
+        """Refuse to resume this search with other settings or, if it is known, other data.
 
-        More trials may be asked for; all else makes trials incomparable.
+        Only the number of trials may differ: trials with other settings or data are not comparable.
 
         Raises
         ------
         ConfigError, InputError
-            Which settings differ, or which counts.
+            With the settings or the numbers that differ.
         """
-        now = json.loads(json.dumps(settings))
-        differ = [name for name in _differing(self.settings, now) if name != "tune.trials"]
-        if differ:
+        plain = json.loads(json.dumps(settings))  # as the file has them: lists, not tuples
+        different = [name for name in _different_settings(self.settings, plain) if name != "tune.trials"]
+        if different:
             raise ConfigError(
-                f"{where} is of a search with other settings ({', '.join(differ)}), and its trials do not compare with "
-                "these: choose another output.path, or the settings it had"
+                f"{where} is of a search with other settings ({', '.join(different)}), so its trials are not "
+                "comparable: choose another output.path, or the settings of that search"
             )
         if data is not None and data != self.data:
             raise InputError(
-                f"{where} is of a search on other data ({self.data}; now {data}), and its trials do not compare with "
-                "these: choose another output.path"
+                f"{where} is of a search on other data ({self.data}; now {data}), so its trials are not comparable: "
+                "choose another output.path"
             )
 
 
 def read_leaderboard(text: str, where: str) -> Leaderboard:
-    """The leaderboard that `Leaderboard.as_json` wrote.
+    """The leaderboard that `Leaderboard.as_json` wrote, in this version of wals_spark or an earlier one.
 
     Raises
     ------
     InputError
-        If ``where`` is none that this version knows.
+        If ``text`` is not a leaderboard, or of a format that this version does not know.
     """
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{where} is no JSON: {error}; move it away to begin anew") from error
+        raise InputError(f"{where} is no JSON: {error}; move it away to start a new search") from error
     if (document.get("format"), document.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        raise InputError(f"{where} is no {FORMAT} of version {FORMAT_VERSION}; move it away to begin anew")
+        raise InputError(f"{where} is no {FORMAT} of version {FORMAT_VERSION}; move it away to start a new search")
     trials = [_trial(record) for record in document["trials"]]
     in_order = tuple(sorted(trials, key=lambda trial: trial.number))
-    return Leaderboard(document["settings"], document["data"], in_order, document["lower_is_better"])
+    settings = with_new_names(document["settings"], TuneSettings.renamed, warn=False)
+    return Leaderboard(settings, document["data"], in_order, document["lower_is_better"])
 
 
 def _trial(record: dict[str, Any]) -> Trial:
     fields = {key: value for key, value in record.items() if key != "place"}
-    if "looks" in fields:  # as wals_spark 0.1 called them
+    if "looks" in fields:  # the name in files of wals_spark 0.1
         fields["intermediate_values"] = fields.pop("looks")
-    return Trial(**{**fields, "intermediate_values": _by_iteration(fields["intermediate_values"])})
+    by_iteration = {int(iteration): value for iteration, value in fields["intermediate_values"].items()}
+    return Trial(**{**fields, "intermediate_values": by_iteration})
 
 
-def _by_iteration(intermediate_values: dict[str, float]) -> dict[int, float]:
-    return {int(iteration): value for iteration, value in intermediate_values.items()}
-
-
-def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _different_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [
         f"{section}.{key}"
         for section in now

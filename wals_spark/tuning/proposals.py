@@ -1,7 +1,7 @@
-"""What to try next, and when to give a trial up, by Optuna: a function of the settings and of the trials so far alone.
+"""Which settings to try next and when to prune a trial, by Optuna: a function of the settings and finished trials.
 
-Optuna keeps no file here. Each trial has a sampler of its own, seeded by the search's seed and the trial's number, and
-is told the trials before it; so a search that was killed and goes on tries what it would have tried.
+Optuna's own storage is not used. Each trial has a sampler of its own, seeded by the seed of the search and the number
+of the trial, and a study of the finished trials; so a killed search, when it resumes, tries what it would have tried.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Candidate:
-    """A trial to run: its ``number`` and its ``values``, and a judge of how it goes."""
+    """A trial to run: its ``number``, the ``values`` of its settings, and whether it should be pruned."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self.number: int = trial.number
@@ -28,24 +28,24 @@ class Candidate:
         self._trial = trial
 
     def should_prune(self, iteration: int, value: float) -> bool:
-        """Whether to give up, as the metric stands after an iteration. Iterations are told in their order."""
+        """Whether to stop the trial, after it reports the metric of an iteration; iterations are reported in order."""
         self._trial.report(value, iteration)
         return bool(self._trial.should_prune())
 
 
 def check_installed() -> None:
-    """Refuse to begin without Optuna.
+    """Refuse to start a search without Optuna.
 
     Raises
     ------
     ConfigError
-        With how to install it.
+        With the command that installs it.
     """
     _optuna()
 
 
-def propose(tune: Tune, so_far: Sequence[Trial], *, lower_is_better: bool = False) -> Candidate:
-    """The trial that follows ``so_far``, which are in the order of their numbers, from 0 without a gap.
+def propose(tune: Tune, finished: Sequence[Trial], *, lower_is_better: bool = False) -> Candidate:
+    """The next trial, after the ``finished`` ones: these are in the order of their numbers, from 0 without a gap.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def propose(tune: Tune, so_far: Sequence[Trial], *, lower_is_better: bool = Fals
         If Optuna is not installed.
     """
     optuna = _optuna()
-    seed = int(np.random.SeedSequence([tune.seed, len(so_far)]).generate_state(1)[0])
+    seed = int(np.random.SeedSequence([tune.seed, len(finished)]).generate_state(1)[0])
     samplers = {
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
         "tpe": lambda: optuna.samplers.TPESampler(seed=seed, n_startup_trials=tune.startup, multivariate=True),
@@ -70,7 +70,7 @@ def propose(tune: Tune, so_far: Sequence[Trial], *, lower_is_better: bool = Fals
     )
     space = {setting: _distribution(setting, parameter) for setting, parameter in tune.parameters.items()}
     states = {name: optuna.trial.TrialState[name.upper()] for name in (COMPLETE, PRUNED)}
-    for trial in so_far:
+    for trial in finished:
         study.add_trial(
             optuna.create_trial(
                 state=states.get(trial.state, optuna.trial.TrialState.FAIL),
