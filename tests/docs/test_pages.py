@@ -132,6 +132,18 @@ def test_extras_named_in_a_page_exist(page):
     assert set(re.findall(r"wals_spark\[(\w+)\]", read(page))) <= set(extras)
 
 
+def test_the_way_of_a_rating_has_at_most_fourteen_files():
+    files = re.findall(r"^\d+\. `([\w/]+\.py)`", read("docs/architecture.md"), flags=re.MULTILINE)
+    assert 0 < len(files) <= 14
+
+
+@pytest.mark.parametrize("page", PAGE_NAMES)
+def test_names_said_to_be_in_a_file_are_there(page):
+    named = re.findall(r"`(\w+)` in\s`([\w/]+\.py)`", read(page))
+    files = {file: (ROOT / "wals_spark" / file).read_text(encoding="utf-8") for _, file in named}
+    assert [(name, file) for name, file in named if not re.search(rf"\b{name}\b", files[file])] == []
+
+
 def test_every_page_is_linked_from_another():
     linked = {
         (page.parent / target).resolve()
