@@ -13,24 +13,23 @@ from wals_spark.settings.loader import SomeSettings, load_settings
 
 logger = logging.getLogger("wals_spark")
 
+_WIDTH = 100
 _HOW_TO_SET = """\
-settings, with their defaults: each can be set in the TOML file of --config, as
+settings and their defaults; in the file of --config they are
 
-    [train]
-    rank = 32
+    [section]
+    key = value
 
-or on the command line, where it wins over the file, as
-
-    --set train.rank=32 --set input.options.header=true --set 'evaluate.k=[5, 10]'
-
-"none" takes back a setting that a file or a preset gives and whose default is none."""
+and on the command line, which wins over the file, --set section.key=value. Values are written as below; on
+the command line text needs no quotes, a list may be 10,20, and --set input.options.header=true sets one option
+of a reader. A setting whose default is none can be set back to none (in the file: "none")."""
 
 
 def parse_settings(kind: type[SomeSettings], description: str, arguments: Sequence[str] | None = None) -> SomeSettings:
     """Read ``--config FILE`` and ``--set section.key=value`` from the command line."""
     parser = argparse.ArgumentParser(
         description=f"{description} Runs with plain python, and on a cluster with spark-submit.",
-        epilog=f"{_HOW_TO_SET}\n\n{describe_settings(kind)}\n\n{EXIT_CODES}",
+        epilog=f"{_HOW_TO_SET}\n\n{describe_settings(kind, _WIDTH)}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", metavar="FILE", help="settings in TOML")

@@ -114,6 +114,16 @@ class Evaluate(Section, frozen=True, kw_only=True):
         }
 
 
+class HeldOutInput(Input, frozen=True, kw_only=True):
+    """The held-out interactions to evaluate with; what is not set here is as in input, but for the path."""
+
+
+class CandidatesInput(Input, frozen=True, kw_only=True):
+    """Pairs of a user and a sampled item, to rank held-out items among; without a path, all items of the model."""
+
+    rating: Annotated[str, Meta(description="Not used.")] = ""
+
+
 class EvaluateOutput(Section, frozen=True, kw_only=True):
     """Where the results go."""
 
@@ -127,8 +137,8 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
 
     model: StoredModel = StoredModel()
     input: Input = Input()
-    test: Input = Input()
-    candidates: Input = Input(rating="")
+    test: HeldOutInput = HeldOutInput()
+    candidates: CandidatesInput = CandidatesInput()
     evaluate: Evaluate = Evaluate()
     output: EvaluateOutput = EvaluateOutput()
 
@@ -143,7 +153,7 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
         return {
             **given,
             "test": {**inherited, **sections["test"]},
-            "candidates": {"rating": "", **of_pairs, **sections["candidates"]},
+            "candidates": {**of_pairs, **sections["candidates"]},
         }
 
     @property

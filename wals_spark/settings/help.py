@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import get_args
 
 import msgspec
@@ -11,18 +12,18 @@ from wals_spark.settings.loader import Settings
 from wals_spark.settings.values import choices_of, to_text
 
 
-def describe_settings(kind: type[Settings]) -> str:
-    """Per setting: ``section.key = default``, as ``--set`` and TOML take it, and its meaning."""
+def describe_settings(kind: type[Settings], width: int | None = None) -> str:
+    """Per setting: ``section.key = default``, as ``--set`` and TOML take it, and its meaning, in lines of ``width``."""
     lines = []
     settings = kind()
     for section in msgspec.structs.fields(kind):
         defaults = getattr(settings, section.name)
-        lines.append(f"[{section.name}] {(section.type.__doc__ or '').strip()}")
+        lines += _wrapped(f"[{section.name}] {(section.type.__doc__ or '').strip()}", width, indent="")
         for field in msgspec.structs.fields(section.type):
             name = f"{section.name}.{field.name}"
             if name not in kind.unused:
                 lines.append(f"  {name} = {to_text(getattr(defaults, field.name))}")
-                lines.append(f"      {_meaning(field)}")
+                lines += _wrapped(_meaning(field), width, indent="      ")
     return "\n".join(lines)
 
 
@@ -33,3 +34,9 @@ def _meaning(field: msgspec.structs.FieldInfo) -> str:
         return " ".join(descriptions)
     names = ", ".join(choice or '""' for choice in choices)
     return " ".join([*descriptions, f"One of {names}."])
+
+
+def _wrapped(text: str, width: int | None, *, indent: str) -> list[str]:
+    if width is None:
+        return [indent + text]
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)

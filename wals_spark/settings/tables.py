@@ -15,8 +15,8 @@ ReaderOptions = Annotated[
     dict[str, str],
     Meta(
         description=(
-            "Options of Spark's reader, such as header and sep of csv: --set input.options.header=true, or in TOML "
-            'options = { header = "true" }.'
+            "Options of Spark's reader, such as header and sep of csv: --set input.options.header=true, or "
+            'options = { header = "true" } in TOML.'
         )
     ),
 ]
@@ -48,18 +48,27 @@ class Input(Section, frozen=True, kw_only=True):
     ] = "rating"
     weight: Annotated[
         str,
-        Meta(description="Column of your own weights, from 0: each multiplies its row's confidence above the base."),
+        Meta(
+            description=(
+                "Column of weights >= 0, each of which multiplies its row's confidence above the base. Empty: none."
+            )
+        ),
     ] = ""
     timestamp: Annotated[
         str,
-        Meta(description="Column of times: a timestamp, a date, or unix seconds; for duplicates = last and for decay."),
+        Meta(
+            description=(
+                "Column of times: timestamps, dates, or unix seconds; for duplicates = last and for decay. Empty: none."
+            )
+        ),
     ] = ""
     duplicates: Annotated[
         Literal["sum", "last", "max", "refuse"],
         Meta(
             description=(
-                "What several rows of one (user, item) pair become; last is by timestamp. Their weights: sum keeps the "
-                "mean, last and max that of the row they keep."
+                "What the ratings of several rows of one (user, item) pair become: their sum, the last by timestamp, "
+                "or their max; refuse: an error. The weight of the pair: the mean (sum), or that of the row that is "
+                "kept (last, max)."
             )
         ),
     ] = "sum"
@@ -73,9 +82,9 @@ class Input(Section, frozen=True, kw_only=True):
         Literal["bad", "unobserved", "dislike", "impression"],
         Meta(
             description=(
-                "A rating <= 0 is a bad row; or as if it were not there; or a stated dislike (target 0 with "
-                "the confidence of its magnitude); or an impression that nothing came of (target 0 with "
-                "confidence.impression_weight)."
+                "What a rating <= 0 is: a bad row (bad); no observation (unobserved); a stated dislike, with target 0 "
+                "and the confidence of its magnitude (dislike); or an item that was shown and not taken, with target 0 "
+                "and confidence.impression_weight (impression)."
             )
         ),
     ] = "bad"

@@ -214,7 +214,7 @@ class Train(Section, frozen=True, kw_only=True):
         Meta(
             description=(
                 "The normal equations of a user or item with more observations than this are computed in parts, by "
-                "the blocks of the other side; 0: half of the observations of a block, but at least 100,000."
+                "the blocks of the other side; 0: half of a mean block's observations, but at least 100,000."
             ),
             ge=0,
         ),

@@ -13,7 +13,7 @@ from msgspec import Meta
 from wals_spark.errors import ConfigError
 from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Protocol
-from wals_spark.settings.evaluate import Evaluate, EvaluateSettings
+from wals_spark.settings.evaluate import Evaluate, EvaluateSettings, HeldOutInput
 from wals_spark.settings.loader import Section, Settings, checked
 from wals_spark.settings.tables import Input, require_path
 from wals_spark.settings.train import Config
@@ -96,8 +96,9 @@ class Tune(Section, frozen=True, kw_only=True):
         dict[str, dict[str, Parameter]],
         Meta(
             description=(
-                "What varies: in [tune.space.train] reg_param = {low = 0.01, high = 10.0, log = true}, or rank = "
-                "{choices = [16, 32]}; settings of train and of confidence."
+                "The settings of train and confidence that vary, each with a range or a list of values: in "
+                "[tune.space.train], reg_param = { low = 0.01, high = 10.0, log = true }, or rank = { choices = "
+                "[16, 32] }."
             )
         ),
     ] = msgspec.field(default_factory=dict)
@@ -154,7 +155,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     }
 
     input: Input = Input()
-    test: Input = Input()
+    test: HeldOutInput = HeldOutInput()
     confidence: ConfidenceSettings = ConfidenceSettings()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

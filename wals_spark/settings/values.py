@@ -42,7 +42,7 @@ def type_at(kind: Any, path: Sequence[str]) -> Any:
     """The type of the setting that ``path`` leads to from the type ``kind``; None if there is no such setting."""
     for name in path:
         kind, _ = without_none(kind)
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if _is_struct(kind):
             kind = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
         else:
             kind = get_args(kind)[1] if get_origin(kind) is dict else None
@@ -75,7 +75,7 @@ def from_text(text: str, annotation: Any, setting: str) -> Any:
         If the setting is a table, and the text is not.
     """
     inner, _ = without_none(annotation)
-    if get_origin(inner) is dict:
+    if get_origin(inner) is dict or _is_struct(inner):
         table = _toml(text)
         if not isinstance(table, dict):
             raise ConfigError(
@@ -110,6 +110,10 @@ def conform(value: Any, annotation: Any) -> Any:
     if isinstance(value, os.PathLike) and inner is str:
         return os.fspath(value)
     return value
+
+
+def _is_struct(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
 
 
 def _as_list(text: str) -> list[Any]:
