@@ -1,4 +1,4 @@
-"""A small made-up listening history in which the tastes are known: for the demo, and for trying things out."""
+"""Synthetic interactions of users with known tastes: a small listening history with names, and ratings of any size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NOUNS = ("Harbour", "Mirror", "Orchard", "Parade", "River", "Shadow", "Signal",
 
 @dataclass(frozen=True)
 class Listening:
-    """Who played what how often; arrays of shape (n_pairs,), and ``held_out`` says which pairs to keep for the test."""
+    """How often users played items, in arrays of shape (n_pairs,); the pairs in ``held_out`` are meant for the test."""
 
     users: npt.NDArray[np.str_]
     items: npt.NDArray[np.str_]
@@ -42,10 +42,10 @@ class Listening:
 
 
 def synthetic_listening(*, n_users: int = 800, pairs_per_user: int = 40, seed: int = 0) -> Listening:
-    """Make a history in which each user has two of eight tastes, and nine of ten plays follow them.
+    """A history in which each user has two of eight tastes, and nine of ten plays follow them.
 
-    There are 640 items, 80 of each taste; within a taste a few items are played much more than the rest, and users
-    differ in how much they play. One in five pairs is held out.
+    There are 640 items, 80 per taste. Within a taste a few items are much more popular than the others, and users
+    differ in activity. One in five pairs is held out.
     """
     rng = np.random.default_rng(seed)
     people = np.array([f"{first} {last}" for first in _FIRST for last in _LAST])
@@ -56,12 +56,12 @@ def synthetic_listening(*, n_users: int = 800, pairs_per_user: int = 40, seed: i
     popularity /= popularity.sum()
     users, items = [], []
     for name in names:
-        own = rng.choice(len(TASTES), size=2, replace=False)
+        two_tastes = rng.choice(len(TASTES), size=2, replace=False)
         n = max(5, int(rng.gamma(2.0, pairs_per_user / 2.0)))
-        tastes = np.where(rng.random(n) < 0.9, rng.choice(own, size=n), rng.integers(len(TASTES), size=n))
-        chosen = np.unique(tastes * per_taste + rng.choice(per_taste, size=n, p=popularity))
-        users.append(np.repeat(name, len(chosen)))
-        items.append(titles.ravel()[chosen])
+        tastes = np.where(rng.random(n) < 0.9, rng.choice(two_tastes, size=n), rng.integers(len(TASTES), size=n))
+        positions = np.unique(tastes * per_taste + rng.choice(per_taste, size=n, p=popularity))
+        users.append(np.repeat(name, len(positions)))
+        items.append(titles.ravel()[positions])
     n_pairs = sum(map(len, items))
     return Listening(
         users=np.concatenate(users),
@@ -74,26 +74,27 @@ def synthetic_listening(*, n_users: int = 800, pairs_per_user: int = 40, seed: i
 def synthetic_ratings(
     rows: int, *, users: int, items: int, tastes: int = 60, seed: int = 0
 ) -> tuple[Int64Array, Int64Array, Float32Array]:
-    """Distinct (user, item) pairs, long-tailed on both sides and of low rank, by user and item; and their ratings.
+    """Distinct (user, item) pairs in ascending order, and their ratings: users, items and ratings, all (rows,).
 
-    Activity of users is Pareto, popularity of items Zipf; every taste ranks the items in its own way, and a user
-    follows three of them in 85 of 100 choices. Ratings are small counts, 1 and up.
+    Users' activity is Pareto distributed and items' popularity follows Zipf's law. Each taste has a popularity of its
+    own, and a user follows one of three tastes in 85 of 100 choices, so the matrix is close to low rank. Ratings are
+    small counts from 1.
     """
     rng = np.random.default_rng(seed)
     activity = np.cumsum(rng.pareto(1.6, users) + 0.3)
     zipf = (np.arange(items) + 20.0) ** -0.9
     by_taste = np.cumsum(zipf * np.exp(1.5 * rng.normal(size=(tastes, items))), axis=1)
-    own = rng.integers(tastes, size=(users, 3))
+    tastes_of_user = rng.integers(tastes, size=(users, 3))
     pairs = np.empty(0, dtype=np.int64)
     while len(pairs) < rows:
         n = int(1.4 * (rows - len(pairs))) + 1000
         user = np.searchsorted(activity, activity[-1] * rng.random(n))
-        strays = rng.random(n) < 0.15
-        taste = np.where(strays, rng.integers(tastes, size=n), own[user, rng.integers(3, size=n)])
+        at_random = rng.random(n) < 0.15
+        taste = np.where(at_random, rng.integers(tastes, size=n), tastes_of_user[user, rng.integers(3, size=n)])
         item = np.empty(n, dtype=np.int64)
         for number, cumulative in enumerate(by_taste):
-            chosen = np.flatnonzero(taste == number)
-            item[chosen] = np.searchsorted(cumulative, cumulative[-1] * rng.random(len(chosen)))
+            of_taste = np.flatnonzero(taste == number)
+            item[of_taste] = np.searchsorted(cumulative, cumulative[-1] * rng.random(len(of_taste)))
         pairs = np.unique(np.concatenate([pairs, user * items + item]))
     pairs = np.sort(rng.permutation(pairs)[:rows])
     user, item = np.divmod(pairs, items)
