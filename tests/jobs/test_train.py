@@ -97,7 +97,7 @@ def test_biases_and_the_mean_are_in_the_model_and_the_log_says_what_was_minimise
     }
     assert {row[3] for row in users.values()} == {row[2] for row in items.values()} == {1.0}
     assert "objective: weight of a rating r: 1; target r - mean; unobserved pairs do not count" in done.stderr
-    assert "weights of 8 observations: least 1, " in done.stderr
+    assert "weights of 8 observations: min 1, " in done.stderr
     assert "    mllib-explicit  reg_param 1\n" in done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -43,7 +44,7 @@ def type_at(kind: Any, path: Sequence[str]) -> Any:
     for name in path:
         kind, _ = without_none(kind)
         if _is_struct(kind):
-            kind = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
+            kind = _field_types(kind).get(name)
         else:
             kind = get_args(kind)[1] if get_origin(kind) is dict else None
     return kind
@@ -110,6 +111,11 @@ def conform(value: Any, annotation: Any) -> Any:
     if isinstance(value, os.PathLike) and inner is str:
         return os.fspath(value)
     return value
+
+
+@functools.cache
+def _field_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(struct)}  # slow: evaluates all annotations
 
 
 def _is_struct(annotation: Any) -> bool:
