@@ -54,13 +54,13 @@ def rooms_in_the_tree() -> dict[str, set[str]]:
 
 
 def rooms_in_the_docs() -> dict[str, set[str]]:
-    """The rows of a table or a list that begin with a room's path: behind it, names in backticks are its modules."""
+    """The rows of a table that begin with a room's path: the names in backticks of the last cell are its modules."""
     rooms: dict[str, set[str]] = {}
     for line in (ROOT / "docs/architecture.md").read_text(encoding="utf-8").splitlines():
-        if row := re.match(r"\s*[-*|]\s*`(wals_spark/[\w/]*)`(.*)", line):
+        if row := re.fullmatch(r"\| `(wals_spark/[\w/]*)` \|.*\|([^|]*)\|", line):
             room, modules = row.groups()
             assert room not in rooms, f"{room} has two rows"
-            rooms[room] = {name.removesuffix(".py") for name in re.findall(r"`([^`]+)`", modules)}
+            rooms[room] = set(re.findall(r"`([^`]+)`", modules))
     return rooms
 
 
