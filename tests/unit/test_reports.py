@@ -15,7 +15,7 @@ from wals_spark.arrays.histogram import Histogram
 from wals_spark.objective.objective import Loss
 from wals_spark.reports import markup, scales
 from wals_spark.reports.scales import Axis, Scale
-from wals_spark.reports.training_report import report
+from wals_spark.reports.training_report import training_report
 from wals_spark.run.events import HalfIteration, as_jsonl, read_jsonl
 from wals_spark.run.manifest import TrainingRun, training_manifest
 from wals_spark.settings.train import load_config
@@ -108,14 +108,14 @@ METRICS = {
 
 @pytest.mark.parametrize("metrics", [None, METRICS])
 def test_a_report_loads_nothing_and_escapes_hostile_text(metrics):
-    page = Page(report(document(), events(), metrics))
+    page = Page(training_report(document(), events(), metrics))
     assert page.row("input.path") == ("highlighted", [HOSTILE, ""])
     assert f"objective: {HOSTILE}" in page.texts
     assert bool(metrics) == (f"test: {HOSTILE}; users: 7,000" in page.texts)
 
 
 def test_a_report_shows_settings_losses_times_and_metrics():
-    page = Page(report(document(), events(), METRICS))
+    page = Page(training_report(document(), events(), METRICS))
     assert page.row("train.rank") == ("highlighted", ["8", "64"])
     assert page.row("input.options") == ("highlighted", ["header = true, dbPassword = (not shown)", ""])
     assert page.row("train.max_iter") == ("", ["10", "10"])
@@ -130,7 +130,7 @@ def test_a_report_shows_settings_losses_times_and_metrics():
 
 
 def test_a_report_has_a_heading_per_section():
-    assert Page(report(document(), events(), METRICS)).headings == [
+    assert Page(training_report(document(), events(), METRICS)).headings == [
         "Ranking metrics, compared with popularity",
         "Loss by half-iteration",
         "Time",
@@ -142,10 +142,10 @@ def test_a_report_has_a_heading_per_section():
 
 def test_sections_without_data_are_left_out():
     old = {key: value for key, value in document().items() if key not in {"degrees", "seconds", "explanation"}}
-    page = Page(report(old, events()))
+    page = Page(training_report(old, events()))
     assert "Loss by half-iteration" in page.texts
     assert "Observations per user" not in page.texts
-    folded_in = Page(report({**old, "folded_in_from": "v0"}, []))
+    folded_in = Page(training_report({**old, "folded_in_from": "v0"}, []))
     assert "Loss by half-iteration" not in folded_in.texts
     assert any("users folded in against the items of v0" in text for text in folded_in.texts)
 
@@ -154,13 +154,13 @@ def test_settings_of_older_models_are_shown_by_their_new_names():
     old = document()
     del old["settings"]["train"]["heavy_row_threshold"]
     old["settings"]["train"]["spread_above"] = 50_000
-    assert Page(report(old, events())).row("train.heavy_row_threshold") == ("highlighted", ["50000", "0"])
+    assert Page(training_report(old, events())).row("train.heavy_row_threshold") == ("highlighted", ["50000", "0"])
 
 
 def test_marks_lie_within_the_chart_for_flat_and_negative_loss():
     flat = [{**event, "loss": -5.0, "observed": -30.0} for event in events()]
     for of_run in (flat, flat[:1], events()):
-        for mark in Page(report(document(), of_run)).marks:
+        for mark in Page(training_report(document(), of_run)).marks:
             x, y = (float(mark.get(name) or mark.get(f"c{name}")) for name in "xy")
             assert 0 <= x <= 460
             assert 0 <= y <= 280

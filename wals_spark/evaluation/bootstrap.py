@@ -24,7 +24,7 @@ _BATCH_USERS = 4096  # with 200 replicates, their counts take 6.5 MB
 
 @dataclass(frozen=True)
 class MetricSums:
-    """Sums of numerators and denominators over users, in shape (1 + replicates, n_columns) each; they can be added.
+    """Sums of numerators and denominators over users, both of shape (1 + replicates, n_columns); they can be added.
 
     Row 0 is the data itself, in which each user counts once; the other rows are bootstrap replicates.
     """

@@ -25,7 +25,7 @@ _SECRET = re.compile(r"password|passwd|secret|token|credential|access.?key|accou
 """Reader options (JDBC, object stores) whose values a page that is passed on must not show."""
 
 
-def report(manifest: Record, events: Sequence[Record], metrics: Record | None = None) -> str:
+def training_report(manifest: Record, events: Sequence[Record], metrics: Record | None = None) -> str:
     """The page of a model as HTML text.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from wals_spark.reports.training_report import report
+from wals_spark.reports.training_report import training_report
 from wals_spark.run.events import read_jsonl
 from wals_spark.spark.storage import EVENTS, REPORT, Storage
 
@@ -21,6 +21,6 @@ def write_report(
     """
     try:
         events = read_jsonl(storage.read_text(folder, EVENTS)) if storage.exists(folder, EVENTS) else []
-        storage.write_text(report(manifest, events, metrics), folder, REPORT)
+        storage.write_text(training_report(manifest, events, metrics), folder, REPORT)
     except Exception as error:
         logger.warning("no %s is written: %s: %s", storage.path(folder, REPORT), type(error).__name__, error)
