@@ -6,7 +6,7 @@ import pytest
 
 from wals_spark.errors import TrainingError
 from wals_spark.objective.objective import Loss
-from wals_spark.run.convergence import gain_is_small, refuse_rising_loss
+from wals_spark.run.convergence import has_converged, refuse_rising_loss
 from wals_spark.run.events import HalfIteration
 
 
@@ -30,14 +30,14 @@ def test_steps_in_float32_may_be_off_by_its_rounding_and_no_more():
 
 
 @pytest.mark.parametrize("loss", [10.001, math.nan, math.inf])
-def test_a_rising_loss_is_an_error_that_says_which_side_and_half_iteration(loss):
+def test_a_rising_loss_is_refused_by_side_and_half_iteration(loss):
     with pytest.raises(TrainingError, match=r"half-iteration 3/8: solving items raised the loss by"):
         refuse_rising_loss(falling_to(11.0, 10.0, loss), "cholesky")
 
 
-def test_training_is_over_when_a_whole_iteration_gains_less_than_tol():
-    assert not gain_is_small(falling_to(10.0, 9.0), 0.5)  # nothing to compare with yet
-    assert gain_is_small(falling_to(10.0, 9.0, 8.9, 8.8), 0.05)
-    assert not gain_is_small(falling_to(10.0, 9.0, 8.9, 8.8), 0.01)
-    assert not gain_is_small(falling_to(10.0, 9.0, 8.9), 0.5)  # half of an iteration
-    assert not gain_is_small(falling_to(9.0, 9.0, 9.0, 9.0), 0.0)  # 0 means never
+def test_training_ends_when_an_iteration_gains_less_than_tol():
+    assert not has_converged(falling_to(10.0, 9.0), 0.5)  # nothing to compare with yet
+    assert has_converged(falling_to(10.0, 9.0, 8.9, 8.8), 0.05)
+    assert not has_converged(falling_to(10.0, 9.0, 8.9, 8.8), 0.01)
+    assert not has_converged(falling_to(10.0, 9.0, 8.9), 0.5)  # half of an iteration
+    assert not has_converged(falling_to(9.0, 9.0, 9.0, 9.0), 0.0)  # 0 means never

@@ -13,19 +13,24 @@ def settings(*given):
     return load_settings(EvaluateSettings, None, [*NEEDED, *given])
 
 
-def test_test_and_candidates_are_read_as_the_input_is_unless_they_say_otherwise():
-    found = settings(
+def test_test_and_candidates_are_read_as_the_input_is():
+    evaluation = settings(
         "input.path=i", "input.format=csv", "input.user=who", "input.rating=plays", "candidates.path=c", "test.user=u"
     )
-    assert (found.test.path, found.test.format, found.test.user, found.test.rating) == ("t", "csv", "u", "plays")
-    assert (found.candidates.path, found.candidates.user, found.candidates.rating) == ("c", "who", "")
+    assert (evaluation.test.path, evaluation.test.format, evaluation.test.user, evaluation.test.rating) == (
+        "t",
+        "csv",
+        "u",
+        "plays",
+    )
+    assert (evaluation.candidates.path, evaluation.candidates.user, evaluation.candidates.rating) == ("c", "who", "")
 
 
 def test_lists_are_given_as_text_with_commas_too(tmp_path):
     (tmp_path / "e.toml").write_text("[evaluate]\nk = [5, 50]\nmetrics = ['recall']\n")
     assert load_settings(EvaluateSettings, tmp_path / "e.toml", NEEDED).evaluate.k == (5, 50)
-    found = settings("evaluate.k=20,5", "evaluate.metrics=ndcg, recall")
-    assert (found.evaluate.metrics, found.protocol.measures.ks) == (("ndcg", "recall"), (5, 20))
+    evaluation = settings("evaluate.k=20,5", "evaluate.metrics=ndcg, recall")
+    assert (evaluation.evaluate.metrics, evaluation.protocol.measures.ks) == (("ndcg", "recall"), (5, 20))
     assert settings("evaluate.k=7").evaluate.k == (7,)
 
 
@@ -35,7 +40,7 @@ def test_all_metrics_are_taken_that_can_be():
     assert "novelty" in settings("input.path=i").protocol.measures.names
 
 
-def test_ties_are_as_in_recommendations_or_with_candidates_against_the_test_item():
+def test_ties_are_against_the_test_item_among_candidates():
     assert settings().protocol.ties == "order"
     assert settings("candidates.path=c").protocol.ties == "against"
     assert settings("candidates.path=c", "evaluate.ties=for").protocol.ties == "for"
@@ -54,7 +59,7 @@ def test_ties_are_as_in_recommendations_or_with_candidates_against_the_test_item
         ("evaluate=3", "--set takes section.key=value"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_with_the_setting_to_change(given, message):
+def test_what_cannot_be_evaluated_is_refused_by_setting(given, message):
     with pytest.raises(ConfigError) as refused:
         settings(given)
     assert message in str(refused.value)

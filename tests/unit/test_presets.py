@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from wals_spark.errors import ConfigError
-from wals_spark.local.training import train
+from wals_spark.local.blocks import Interactions
+from wals_spark.local.training import fit
 from wals_spark.objective.presets import PRESETS
 from wals_spark.run.objective_summary import equivalents
 from wals_spark.settings.train import load_config
@@ -48,7 +49,7 @@ def test_a_preset_has_the_weights_and_the_diagonal_of_its_system(preset):
     np.testing.assert_allclose(objective.regularization(N), diagonal)
 
 
-def test_mllib_turns_a_negative_rating_into_a_target_of_zero_that_does_not_count_for_lambda():
+def test_a_negative_rating_has_target_zero_as_in_mllib():
     terms = objective_of("train.preset=mllib").observed_terms(np.array([-3.0]))
     assert (terms.excess_weight[0], terms.target[0]) == (3.0, 0.0)
 
@@ -91,7 +92,7 @@ def test_each_side_may_have_its_own_lambda():
         (["train.implicit=false", "train.target=preference"], r"train\.target: no meaning"),
         (
             ["train.implicit=false", "confidence.item_weight=count"],
-            r"item_weight = count: defined by what",
+            r"item_weight = count: defined by the weight",
         ),
         (["confidence.item_exponent=2"], r"item_exponent needs confidence\.item_weight = power or propensity"),
         (["confidence.propensity_floor=0.1", "confidence.item_weight=power"], r"propensity_floor needs .* propensity"),
@@ -116,11 +117,10 @@ def config_of(*settings):
 
 def trained(config, users, items, ratings, *, iterations, **settings):
     """x·y of all pairs after training; ids are 0 to n − 1."""
-    config = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, **settings))
-    x, y = (
-        np.stack([side[i] for i in sorted(side)]).astype(np.float64)
-        for side in train(config, users, items, ratings, max_iter=iterations)
-    )
+    training = msgspec.structs.replace(config.train, max_iter=iterations, **settings)
+    config = msgspec.structs.replace(config, train=training)
+    model = fit(Interactions(users, items, ratings), config, user_blocks=2, item_blocks=2)
+    x, y = (np.stack([side[i] for i in sorted(side)]).astype(np.float64) for side in (model.users, model.items))
     return x @ y.T
 
 
@@ -163,7 +163,7 @@ def regular_pairs(n_users, n_items, per_user, seed=0):
         ["train.preset=mllib-explicit", "train.reg_scaling=plain", "train.reg_param=0.5"],
     ],
 )
-def test_where_weights_and_counts_are_equal_the_equivalents_of_other_systems_rank_the_same(settings):
+def test_equivalents_of_other_systems_rank_the_same(settings):
     users, items = regular_pairs(12, 8, 4)
     ratings = np.full(len(users), 2.0)
     config = config_of(*settings)
@@ -175,20 +175,20 @@ def test_where_weights_and_counts_are_equal_the_equivalents_of_other_systems_ran
     )
     options = {"rank": 3, "iterations": 5, "first_side": "items", "start": "normal", "relaxation": 1.0}
     mine = trained(config, users, items, ratings, start_scale=1.0, **options)
-    found = equivalents(objectives, len(users), weight, 2.0)
-    assert found
-    for equivalent in found:
+    others = equivalents(objectives, len(users), weight, 2.0)
+    assert others
+    for equivalent in others:
         other = config_of(*equivalent.settings())
         ratio = 1.0
         if o.target == "preference":  # Rendle's factors are smaller by the root of 1 + α₀
-            alpha_0 = next(e.weights["train.unobserved_weight"] for e in found if e.preset == "rendle")
+            alpha_0 = next(e.weights["train.unobserved_weight"] for e in others if e.preset == "rendle")
             of_all = [c.train.unobserved_on == "all" for c in (config, other)]
             ratio = (1 + alpha_0) ** (of_all[0] - of_all[1])
         theirs = trained(other, users, items, ratings, start_scale=np.sqrt(ratio), **options)
         np.testing.assert_allclose(theirs, ratio * mine, rtol=1e-3, atol=1e-5, err_msg=equivalent.preset)
 
 
-def test_with_all_weights_equal_it_is_the_plain_low_rank_approximation():
+def test_equal_weights_give_the_plain_low_rank_approximation():
     rng = np.random.default_rng(1)
     matrix = rng.normal(size=(12, 8)) + 3
     users, items = np.indices(matrix.shape).reshape(2, -1)
@@ -208,7 +208,7 @@ def test_a_fully_observed_low_rank_matrix_is_recovered(biases):
     np.testing.assert_allclose(scores, matrix, atol=1e-4)
 
 
-def test_the_global_mean_comes_off_first_and_is_no_part_of_the_factors():
+def test_the_global_mean_is_subtracted_before_training():
     rng = np.random.default_rng(3)
     users, items = np.nonzero(rng.random((30, 20)) < 0.4)
     ratings = rng.integers(1, 6, len(users)).astype(np.float64)

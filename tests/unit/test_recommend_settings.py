@@ -17,7 +17,10 @@ PATHS = ["model.path=m", "output.path=o"]
         (PATHS, r"input\.path is not set: .* or set recommend\.exclude_seen = false"),
         ([*PATHS, "recommend.k=0"], r"recommend\.k: expected `int` >= 1"),
         ([*PATHS, "recommend.mode=itmes"], "one of items, users, similar-items, similar-users"),
-        ([*PATHS, "input.path=i", "recommend.cold_start=popular"], r"recommend\.cold_start = popular needs queries\.path"),
+        (
+            [*PATHS, "input.path=i", "recommend.cold_start=popular"],
+            r"recommend\.cold_start = popular needs queries\.path",
+        ),
         (
             [*PATHS, "input.path=i", "queries.path=w", "recommend.cold_start=popular", "recommend.mode=users"],
             r"recommend\.cold_start = popular is for recommend\.mode = items, not users",

@@ -1,8 +1,8 @@
 """The objectives of other systems, in this project's settings: their weights, λ semantics and defaults.
 
-Each is read from the system's own source. A preset is what settings start from: any setting given beside it wins.
-Where a system draws its start from another distribution, the preset has a start of the same scale. None of them
-over-relaxes, so no preset does: its iterations are theirs.
+Each is taken from the system's own source. A preset replaces the defaults of its settings: any setting that is given
+wins over it. Where a system draws its start factors from another distribution, the preset has that distribution's
+scale. None of the systems over-relaxes, so no preset does: its iterations are theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # Hu, Koren and Volinsky 2008: c = 1 + αr, λ for all rows alike, α = 40 as they found best; λ is yours to choose.
+    # Hu, Koren and Volinsky 2008: c = 1 + αr, λ for all rows alike, α = 40 as in their experiments.
     "hkv": {
         "confidence": {"function": "linear", "alpha": 40.0},
         "train": {"reg_scaling": "plain", "relaxation": 1.0},
@@ -74,7 +74,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }  # fmt: skip
 
-# The setting train.preset: a name above, or empty. Made from them, so that no list of names is kept beside.
+# The type of the setting train.preset: a name above, or empty.
 if TYPE_CHECKING:
     PresetName = str
 else:

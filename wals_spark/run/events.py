@@ -13,9 +13,9 @@ from wals_spark.objective.objective import Loss
 class HalfIteration:
     """What happened in a half-iteration.
 
-    ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is of the factors at its end. ``seconds`` are the
-    driver's; ``solve_seconds`` what tasks spent on solving rows, summed over blocks, ``slowest_solve_seconds`` what the
-    slowest of them did: where that is much more than the mean, one block is too dear.
+    ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is that of the factors at its end. ``seconds``
+    are by the driver's clock. ``solve_seconds`` is the time that tasks spent on solving rows, summed over blocks, and
+    ``slowest_solve_seconds`` that of the slowest block: if it is far above the mean, the blocks are out of balance.
     """
 
     number: int
@@ -29,7 +29,7 @@ class HalfIteration:
 
     @property
     def iteration(self) -> int:
-        """The iteration it belongs to, from 1."""
+        """The iteration that it belongs to, counted from 1."""
         return (self.number + 1) // 2
 
     def as_json(self) -> str:
@@ -54,7 +54,7 @@ class HalfIteration:
 
 
 def as_jsonl(events: list[HalfIteration]) -> str:
-    """All records, a line each."""
+    """All records, one per line."""
     return "".join(f"{event.as_json()}\n" for event in events)
 
 

@@ -1,4 +1,4 @@
-"""Training as a person sees it: a progress bar on a terminal, a plain log line a half-iteration elsewhere."""
+"""Progress of a training: a progress bar on a terminal, one log line per half-iteration elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Report = Callable[[HalfIteration], None]
 
 
 def describe(event: HalfIteration, previous_loss: float | None) -> str:
-    """One line: which half-iteration, the loss, how far it fell, how long it took."""
+    """One line: the half-iteration's number and side, the loss and its relative change, and the seconds it took."""
     change = ""
     if previous_loss:
         change = f" ({(event.loss.total - previous_loss) / abs(previous_loss):+.3%})"
@@ -32,16 +32,17 @@ def describe(event: HalfIteration, previous_loss: float | None) -> str:
 
 @contextmanager
 def progress(planned: int) -> Iterator[Report]:
-    """Give a function to call after each half-iteration.
+    """Yield a function to call after each half-iteration, of which ``planned`` is the number.
 
     The bar needs `rich` (the extra ``terminal``) and a terminal on standard error; otherwise the lines go to
     the logger ``wals_spark``.
     """
-    previous: list[float] = []
+    previous_loss: float | None = None
 
     def line(event: HalfIteration) -> str:
-        text = describe(event, previous[-1] if previous else None)
-        previous[:] = [event.loss.total]
+        nonlocal previous_loss
+        text = describe(event, previous_loss)
+        previous_loss = event.loss.total
         return text
 
     bar = _bar() if sys.stderr.isatty() else None
@@ -62,6 +63,6 @@ def _bar() -> Progress | None:
     try:
         from rich.console import Console
         from rich.progress import Progress
-    except ImportError:  # an extra: a cluster's driver can do without
+    except ImportError:  # an optional dependency
         return None
     return Progress(console=Console(stderr=True), transient=True)

@@ -1,4 +1,4 @@
-"""How each half-iteration solves its rows: what is settled by its number alone."""
+"""How each half-iteration solves its rows, which its number alone decides."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from wals_spark.solvers.half_iteration import Solver
 def solver_of(settings: Train, number: int) -> Solver:
     """The solver of half-iteration ``number`` of ``2 * max_iter``, counted from 1.
 
-    The first iteration leaves the start behind, which is no direction to go further in: it is not relaxed. Nor is the
-    last half-iteration (`last_solver`), nor are non-negative factors, which might leave their bounds.
+    The first iteration is not relaxed: the way from random factors to their solution is no direction to go further in.
+    Nor is the last half-iteration (`last_solver`), nor are non-negative factors, which could become negative.
     """
     if number == 2 * settings.max_iter:
         return last_solver(settings)
@@ -19,5 +19,5 @@ def solver_of(settings: Train, number: int) -> Solver:
 
 
 def last_solver(settings: Train) -> Solver:
-    """The solver of the half-iteration that ends training: what is published is the exact fold-in."""
+    """The solver of the half-iteration that ends training: published factors are exactly those of a fold-in."""
     return Solver("exact" if settings.solver == "cg" else settings.solver, settings.cg_steps)
