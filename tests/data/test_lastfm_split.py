@@ -9,7 +9,8 @@ import oracle
 import pyarrow as pa
 import pytest
 
-from wals_spark.solvers.start import Start, start_factors
+from wals_spark.settings.training import Train
+from wals_spark.solvers.start import start_factors
 
 INPUT = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2")
 COMMON = (
@@ -69,7 +70,7 @@ def test_linear_confidence_on_raw_counts_equals_the_dense_oracle_from_the_same_s
         "confidence.alpha=1", "train.first_side=users", "train.solver=cholesky",
     )  # fmt: skip
     c, p, _ = dense(plays, list(users), list(items), "linear", 1.0)
-    y = start_factors(pa.array(list(items)), Start(rank=64), side="items").astype(np.float64)
+    y = start_factors(pa.array(list(items)), Train(rank=64).start_options, side="items").astype(np.float64)
     for _ in range(15):
         x = oracle.solve(c, p, np.full(len(users), 10.0), y)
         y = oracle.solve(c.T, p.T, np.full(len(items), 10.0), x)

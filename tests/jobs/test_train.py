@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wals_spark.solvers.start import Start, start_factors
+from wals_spark.settings.training import Train
+from wals_spark.solvers.start import start_factors
 
 TRAIN = str(Path(__file__).resolve().parents[2] / "jobs/train.py")
 
@@ -54,7 +55,7 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     users, items = read_factors(model / "user_factors"), read_factors(model / "item_factors")
     (rows, columns), ratings = zip(*CELLS, strict=True), list(CELLS.values())
     c, p, seen = oracle.dense(4, 4, rows, columns, ratings, "log", 10.0, 1.0)
-    y = start_factors(pa.array(ITEMS), Start(rank=3), side="items").astype(np.float64)
+    y = start_factors(pa.array(ITEMS), Train(rank=3).start_options, side="items").astype(np.float64)
     penalties = oracle.diagonal(seen, 1.0, "count"), oracle.diagonal(seen.T, 1.0, "count")
     for _ in range(4):
         x = oracle.solve(c, p, penalties[0], y)

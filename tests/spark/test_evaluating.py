@@ -4,15 +4,14 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from evaluations import make_measures, make_protocol
 
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.evaluation.metrics import Measures
-from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.spark.evaluate import evaluate
 from wals_spark.spark.held_out import gathered
 
 ITEMS = [f"item {n}" for n in range(30)]
-PROTOCOL = Protocol(Measures(("recall", "percentile_rank", "coverage"), (3, 10)), replicates=20)
+PROTOCOL = make_protocol(make_measures(("recall", "percentile_rank", "coverage"), (3, 10)), replicates=20)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_popularity_is_a_model_whose_items_have_the_number_of_their_users(tables
 def test_lists_longer_than_the_catalogue_other_ids_and_nobody_to_judge_are_refused(tables, spark):
     test, training, user_factors, item_factors = tables
     with gathered(test, n_partitions=1) as held_out:
-        too_long = Protocol(Measures(("recall",), (31,)))
+        too_long = make_protocol(make_measures(("recall",), (31,)))
         with pytest.raises(ConfigError, match=r"evaluate\.k = 31: the model has no more than 30 items"):
             evaluate(held_out, user_factors, item_factors, width=4, protocol=too_long)
         numbered = item_factors.selectExpr("cast(length(id) as int) as id", "features")

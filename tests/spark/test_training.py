@@ -76,7 +76,7 @@ def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_
     users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
     c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
     x, y = (
-        start_factors(pa.array(range(n)), Start(rank=6, seed=5), side=side).astype(np.float64)
+        start_factors(pa.array(range(n)), Start(6, seed=5, scale=1.0, positive=False), side=side).astype(np.float64)
         for n, side in ((N_USERS, "users"), (N_ITEMS, "items"))
     )
     for event in trained.events:

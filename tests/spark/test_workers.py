@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wals_spark.evaluation.metrics import Measures
-from wals_spark.evaluation.user_batch import Protocol
+from evaluations import make_measures, make_protocol
+
 from wals_spark.ranking.modes import MODES
 from wals_spark.settings.train import load_config
 from wals_spark.spark.checking import check
@@ -67,7 +67,7 @@ def test_no_worker_has_pandas_after_training_publishing_recommending_and_judging
     task = RankTask(item_table(items, width=4), 3, MODES["items"], reasons=reasons)
     assert recommend(users, task, n_queries=50, pairs=checked.table.where("item != '3'")).count() > 0
     with gathered(checked.table.where("item = '3'"), n_partitions=2) as held_out:
-        protocol = Protocol(Measures(("recall",), (3,)), replicates=2)
+        protocol = make_protocol(make_measures(("recall",), (3,)), replicates=2)
         assert evaluate(held_out, users, items, width=4, protocol=protocol).metrics
 
     workers = of_rdds(spark)

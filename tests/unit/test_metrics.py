@@ -4,6 +4,7 @@ from math import log, log2
 
 import numpy as np
 import pytest
+from evaluations import make_measures
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from wals_spark.evaluation.metrics import (
     UNRANKED,
     Column,
     HeldOutRanks,
-    Measures,
     Popularity,
     RecommendedLists,
     best_ranks,
@@ -77,7 +77,7 @@ def reference_metric(name, k, user, capped):
 def test_rank_metrics_equal_a_walk_down_each_list(users, capped):
     denominator = "capped" if capped else "test"
     names = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate")
-    measures = Measures(names, (1, 3, 10), recall=denominator, average_precision=denominator)
+    measures = make_measures(names, (1, 3, 10), recall=denominator, average_precision=denominator)
     numerators, denominators = user_fractions(held_out_ranks(users), None, measures)
     assert (denominators == 1).all()
     expected = [[reference_metric(name, k, user, capped) for name, k in measures.columns] for user in users]
@@ -92,7 +92,7 @@ def test_percentile_rank_is_the_mean_weighted_by_ratings(users):
         order = ranking(user)
         percentiles += [order.index(i) / max(1, len(order) - 1) for i in user[1]] + [1.0] * user[3]
         ratings += user[4]
-    numerators, denominators = user_fractions(held_out_ranks(users), None, Measures(("percentile_rank",), (5,)))
+    numerators, denominators = user_fractions(held_out_ranks(users), None, make_measures(("percentile_rank",), (5,)))
     assert numerators.sum() / denominators.sum() == pytest.approx(np.average(percentiles, weights=ratings))
 
 
@@ -104,7 +104,7 @@ def test_list_metrics_equal_a_walk_through_the_lists(users, counts):
     popularity = Popularity.of(20, *(np.array(a) for a in np.unique(counts, return_counts=True)), head_share=0.8)
     of_items = np.array(counts, float)
     lists = RecommendedLists(positions, popularity.self_information(of_items), popularity.is_tail(of_items))
-    measures = Measures(("novelty", "tail_share"), (3, 10))
+    measures = make_measures(("novelty", "tail_share"), (3, 10))
     numerators, denominators = user_fractions(held_out_ranks(users), lists, measures)
     head, covered = set(), 0
     for count in sorted(set(counts), reverse=True):  # the most popular items, up to 80 %; ties stay together
@@ -124,13 +124,13 @@ def test_list_metrics_equal_a_walk_through_the_lists(users, counts):
 def test_leave_one_out_has_the_formulas_of_neural_cf():
     ranks = np.array([0, 4, 9, 10])
     held_out = HeldOutRanks(np.arange(5), ranks, np.ones(4), np.full(4, 100))
-    values, _ = user_fractions(held_out, None, Measures(("ndcg", "hit_rate", "recall"), (10,)))
+    values, _ = user_fractions(held_out, None, make_measures(("ndcg", "hit_rate", "recall"), (10,)))
     np.testing.assert_allclose(values[:, 0], [*(log(2) / log(rank + 2) for rank in (0, 4, 9)), 0.0])
     assert values[:, 1].tolist() == values[:, 2].tolist() == [1, 1, 1, 0]
 
 
 def test_columns_are_written_as_metric_at_k():
-    measures = Measures(("recall", "percentile_rank", "coverage"), (5, 20))
+    measures = make_measures(("recall", "percentile_rank", "coverage"), (5, 20))
     assert [str(column) for column in measures.columns] == ["recall@5", "recall@20", "percentile_rank"]
     assert str(Column("coverage", 5)) == "coverage@5"
-    assert (measures.list_length, Measures(("recall",), (20,)).list_length) == (20, 0)
+    assert (measures.list_length, make_measures(("recall",), (20,)).list_length) == (20, 0)

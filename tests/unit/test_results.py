@@ -7,17 +7,17 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+from evaluations import make_measures
 
 from wals_spark.evaluation import results
 from wals_spark.evaluation.bootstrap import MetricSums
-from wals_spark.evaluation.metrics import Measures
 from wals_spark.evaluation.results import Evaluation, metric_entries
 
 
 @pytest.fixture
 def evaluation():
     """Coverage, recall at two k and the percentile rank, of the model and of popularity."""
-    measures = Measures(("coverage", "recall", "percentile_rank"), (5, 10))
+    measures = make_measures(("coverage", "recall", "percentile_rank"), (5, 10))
     numerators = np.array([[2.0, 3.0, 1.0, 1.0, 2.0, 4.0]])  # of the model, and of popularity
     sums = MetricSums(np.repeat(numerators, 3, axis=0), np.full((3, 6), 4.0))
     return Evaluation(metric_entries(measures, sums, [{0: 2, 4: 1, 9: 3}, {1: 1}], n_items=12), {"users": 4})
@@ -56,7 +56,7 @@ def test_a_metric_is_looked_up_as_name_at_k(evaluation):
 
 def test_undefined_values_are_null_in_json_and_nan_in_python():
     sums = MetricSums(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0]]))  # no replicates; the second has no users
-    metrics = metric_entries(Measures(("recall", "percentile_rank"), (5,)), sums, [{}, {}], n_items=12)
+    metrics = metric_entries(make_measures(("recall", "percentile_rank"), (5,)), sums, [{}, {}], n_items=12)
     assert [(entry["model"], entry["low"]) for entry in metrics] == [(0.5, None), (None, None)]
     assert "popularity" not in metrics[0]
     json.dumps(metrics, allow_nan=False)

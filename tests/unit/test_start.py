@@ -14,7 +14,7 @@ from wals_spark.solvers.start import Start, start_factors
 
 
 def draw(ids, rank=8, seed=1, side="users", scale=1.0):
-    return start_factors(pa.array(ids), Start(rank, seed, scale), side=side)
+    return start_factors(pa.array(ids), Start(rank, seed, scale, positive=False), side=side)
 
 
 @given(st.lists(st.text(), min_size=1, unique=True), st.randoms(use_true_random=False))
@@ -31,7 +31,7 @@ def test_seed_side_id_and_type_of_id_each_change_the_row():
 
 
 def test_an_integer_gives_the_same_row_whatever_its_width():
-    narrow = start_factors(pa.array([7], pa.int32()), Start(rank=4), side="users")
+    narrow = start_factors(pa.array([7], pa.int32()), Start(4, seed=0, scale=1.0, positive=False), side="users")
     np.testing.assert_array_equal(narrow, draw([7], rank=4, seed=0))
 
 
@@ -58,10 +58,15 @@ def test_the_values_are_box_and_mullers_of_shake_128_of_seed_side_and_id():
 
 def test_a_positive_start_is_the_absolute_value():
     ids = pa.array(["a", "b"])
-    normal, positive = (start_factors(ids, Start(rank=5, positive=sign), side="users") for sign in (False, True))
+    normal, positive = (
+        start_factors(ids, Start(5, seed=0, scale=1.0, positive=sign), side="users") for sign in (False, True)
+    )
     np.testing.assert_array_equal(positive, np.abs(normal))
 
 
 def test_with_biases_a_row_ends_in_a_bias_of_zero_and_a_one_that_is_held():
-    plain, biased = (start_factors(pa.array(["a"]), Start(rank=2), side="users", held=held) for held in (None, 3))
+    plain, biased = (
+        start_factors(pa.array(["a"]), Start(2, seed=0, scale=1.0, positive=False), side="users", held=held)
+        for held in (None, 3)
+    )
     np.testing.assert_array_equal(biased, [[*plain[0], 0.0, 1.0]])

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluations import make_measures, make_protocol
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wals_spark.evaluation.bootstrap import estimate_metrics
-from wals_spark.evaluation.metrics import Measures, Popularity
-from wals_spark.evaluation.user_batch import Catalogue, Pairs, Protocol, UserBatch, evaluate_batch
+from wals_spark.evaluation.metrics import Popularity
+from wals_spark.evaluation.user_batch import Catalogue, Pairs, UserBatch, evaluate_batch
 
 N_USERS, N_ITEMS = 5, 9
-MEASURES = Measures(("recall", "mrr", "percentile_rank", "novelty"), (1, 4))
+MEASURES = make_measures(("recall", "mrr", "percentile_rank", "novelty"), (1, 4))
 
 
 def pairs_of(matrix, unknown=()):
@@ -72,7 +73,7 @@ def test_batch_sums_equal_those_of_plain_loops(batch, sampled, ties):
     items = np.random.default_rng(0).integers(-1, 2, size=(N_ITEMS, 2)).astype(np.float32)
     counts = np.bincount(batch.seen.items, minlength=N_ITEMS)
     catalogue = Catalogue(items, counts[:, None].astype(np.float32), Popularity(N_USERS, 2))
-    protocol = Protocol(MEASURES, ties=ties, replicates=3, sampled=sampled)
+    protocol = make_protocol(MEASURES, ties=ties, replicates=3, sampled=sampled)
     result = evaluate_batch(batch, catalogue, protocol)
     expected = np.hstack(
         [
@@ -93,7 +94,7 @@ def test_results_of_split_batches_add_up(batch):
     """However a batch is split, sums, counts and recommended items are the same."""
     items = np.random.default_rng(0).integers(-1, 2, size=(N_ITEMS, 2)).astype(np.float32)
     catalogue = Catalogue(items, None, None)
-    protocol = Protocol(Measures(("recall", "coverage"), (3,)), replicates=2)
+    protocol = make_protocol(make_measures(("recall", "coverage"), (3,)), replicates=2)
     whole = evaluate_batch(batch, catalogue, protocol)
     results = []
     for users in (slice(0, 2), slice(2, N_USERS)):
@@ -121,9 +122,9 @@ def test_a_constant_score_has_no_hits_when_ties_count_against():
     none = Pairs(np.empty(0, np.int64), np.empty(0, np.int32))
     batch = UserBatch(np.arange(3, dtype=np.uint64), np.zeros((3, 4), np.float32), held_out, np.ones(3), none, none)
     catalogue = Catalogue(np.zeros((n, 4), np.float32), None, None)
-    measures = Measures(("recall", "percentile_rank"), (20,))
+    measures = make_measures(("recall", "percentile_rank"), (20,))
     values = {}
     for ties in ("against", "for"):
-        sums = evaluate_batch(batch, catalogue, Protocol(measures, ties=ties)).sums
+        sums = evaluate_batch(batch, catalogue, make_protocol(measures, ties=ties)).sums
         values[ties] = [estimate.value for estimate in estimate_metrics(sums)]
     assert values == {"against": [0.0, 1.0], "for": [1.0, 0.0]}

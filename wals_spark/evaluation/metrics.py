@@ -62,8 +62,8 @@ class Measures:
 
     names: tuple[str, ...]
     ks: tuple[int, ...]
-    recall: Denominator = "test"
-    average_precision: Denominator = "capped"
+    recall: Denominator
+    average_precision: Denominator
 
     @property
     def columns(self) -> list[Column]:

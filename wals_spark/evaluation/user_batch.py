@@ -34,9 +34,9 @@ class Protocol:
     """
 
     measures: Measures
-    ties: Ties = "order"
-    replicates: int = 200
-    sampled: bool = False
+    ties: Ties
+    replicates: int
+    sampled: bool
 
 
 class Catalogue(NamedTuple):

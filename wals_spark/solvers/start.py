@@ -27,9 +27,9 @@ class Start:
     """
 
     rank: int
-    seed: int = 0
-    scale: float = 1.0
-    positive: bool = False
+    seed: int
+    scale: float
+    positive: bool
 
 
 def start_factors(ids: pa.Array, start: Start, *, side: str, held: int | None = None) -> Float32Array:
