@@ -1,50 +1,53 @@
-"""In-blocks and out-blocks: who needs whose factors, laid out once before the first iteration.
+"""In-blocks and out-blocks: which rows of the other side a block's observations refer to, and which block sends them.
 
 Users and items are hashed into blocks. Take two user blocks and two item blocks, and let user block 0 hold the
 users ann (who has i1, i7) and bob (who has i1, i4), with i1 and i4 in item block 0 and i7 in item block 1:
 
     in-block of user block 0        indptr     [0, 2, 4]       ann has two observations, bob two
-                                    positions  [0, 2, 0, 1]    into the rows received: i1, i4 | i7
-                                    offsets    [0, 2, 3]       rows 0–1 come from item block 0, row 2 from block 1
-    out-block of item block 0       to user block 0 send i1, i4 (and no other item it may hold)
+                                    positions  [0, 2, 0, 1]    into the received rows: i1, i4 | i7
+                                    offsets    [0, 2, 3]       rows 0-1 come from item block 0, row 2 from block 1
+    out-block of item block 0       to user block 0 send i1, i4 (and no other item of the block)
 
-so a half-iteration ships each needed row of factors once to each block that needs it, and finds it there by
-position. `layout.py` makes them.
+so a half-iteration sends each row of factors that a block needs to it once, and the block finds the row by position.
+`build.py` builds the blocks before the first iteration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from wals_spark.arrays.dictionary import count_indices, dictionary_encode, narrow_integers
 from wals_spark.arrays.types import AnyArray, Float32Array, FloatArray, Indices, Int32Array, Int64Array
-from wals_spark.blocks.records import GroupedRecords, Record, cut, cut_typed, join, join_typed
+from wals_spark.blocks.encoding import ArrayBlock, GroupedRecords
 
 _NONE = np.empty(0)
 
 
 @dataclass(frozen=True)
-class InBlock:
-    """The observations of a block's rows, in CSR form; ratings repeat, so each is the number of a level (`coding.py`).
+class InBlock(ArrayBlock):
+    """The observations of a block's rows, in CSR form, with dictionary-encoded ratings.
 
     Attributes
     ----------
     indptr : int64, shape (n_rows + 1,)
     positions : uint8, uint16 or int32, shape (n_observed,)
-        Of the other side's rows, among those this block receives.
-    codes : uint8, uint16 or int32, shape (n_observed,)
-        Into the levels.
-    levels : float32, shape (n_levels,)
-        The ratings that there are, each once if they are few.
+        Into the rows of the other side that this block receives.
+    indices : uint8, uint16 or int32, shape (n_observed,)
+        Into the dictionary.
+    dictionary : float32, shape (n_distinct,)
+        The distinct ratings; one entry per observation where nearly all ratings differ.
     offsets : int64, shape (n_sources + 1,)
         Where the rows received from each source block begin.
     weights : float32, shape (n_observed,), or empty
-        The caller's own weights; empty if the input has none.
+        The user's own weights; empty if the input has none.
     """
+
+    kind: ClassVar[str] = "in"
 
     indptr: Int64Array
     positions: Indices
@@ -62,16 +65,10 @@ class InBlock:
         offsets: Int64Array,
         weights: FloatArray = _NONE,
     ) -> InBlock:
-        """Of positions and ratings as they are, each in as few bytes as will do."""
+        """Encode ratings with a dictionary, and keep positions in as few bytes as hold them."""
         indices, dictionary = dictionary_encode(ratings.astype(np.float32, copy=False))
-        return cls(
-            indptr,
-            narrow_integers(positions, int(offsets[-1])),
-            indices,
-            dictionary,
-            offsets,
-            weights.astype(np.float32),
-        )
+        positions = narrow_integers(positions, int(offsets[-1]))
+        return cls(indptr, positions, indices, dictionary, offsets, weights.astype(np.float32))
 
     @property
     def n_rows(self) -> int:
@@ -85,7 +82,7 @@ class InBlock:
 
     @property
     def sum_of_ratings(self) -> float:
-        """Of all observations, in float64."""
+        """The sum over all observations, in float64."""
         times = count_indices(self.indices, len(self.dictionary))
         return float(times @ self.dictionary.astype(np.float64))
 
@@ -94,30 +91,45 @@ class InBlock:
         """Observations of each row, shape (n_rows,)."""
         return np.diff(self.indptr)
 
-    def records(self) -> Iterator[Record]:
-        """Cut for travel; `from_records` is the way back."""
-        for array in fields(self):
-            yield from cut_typed(array.name, getattr(self, array.name))
+
+@dataclass(frozen=True, eq=False)
+class OutBlock(ArrayBlock, Mapping[int, Int32Array]):
+    """Destination block -> the rows of this block that it needs, ascending.
+
+    Attributes
+    ----------
+    destinations : int64, shape (n_destinations,)
+        Ascending.
+    indptr : int64, shape (n_destinations + 1,)
+        ``rows[indptr[k]:indptr[k + 1]]`` are the rows that ``destinations[k]`` needs.
+    rows : int32, shape (n_sent,)
+    """
+
+    kind: ClassVar[str] = "out"
+
+    destinations: Int64Array
+    indptr: Int64Array
+    rows: Int32Array
 
     @classmethod
-    def from_records(cls, records: GroupedRecords) -> InBlock:
-        """Put together from `group_records`; a block that holds no row gives an empty one."""
-        return cls(**join_typed(records, (array.name for array in fields(cls))))
+    def of(cls, rows_by_destination: Mapping[int, Indices]) -> OutBlock:
+        """Build an out-block from the rows that each destination needs."""
+        destinations = sorted(rows_by_destination)
+        rows = [np.empty(0, dtype=np.int32), *(rows_by_destination[d].astype(np.int32) for d in destinations)]
+        indptr = np.cumsum([len(part) for part in rows], dtype=np.int64)
+        return cls(np.array(destinations, dtype=np.int64), indptr, np.concatenate(rows))
 
+    def __getitem__(self, destination: int) -> Int32Array:
+        number = int(np.searchsorted(self.destinations, destination))
+        if number == len(self.destinations) or self.destinations[number] != destination:
+            raise KeyError(destination)
+        return self.rows[self.indptr[number] : self.indptr[number + 1]]
 
-OutBlock = dict[int, Int32Array]
-"""Destination block → the rows of this block that it needs, ascending."""
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.destinations.tolist())
 
-
-def out_block_records(out_block: OutBlock) -> Iterator[Record]:
-    """Cut an out-block for travel."""
-    for destination, rows in out_block.items():
-        yield from cut("out", rows, peer=destination)
-
-
-def out_block_from_records(records: GroupedRecords) -> OutBlock:
-    """Put an out-block together from `group_records`."""
-    return {peer: join(parts, np.int32) for peer, parts in sorted(records.get("out", {}).items())}
+    def __len__(self) -> int:
+        return len(self.destinations)
 
 
 def received_rows(
@@ -125,34 +137,42 @@ def received_rows(
     offsets: Int64Array,
     width: int,
     dtype: npt.DTypeLike = np.float32,
-    at_hand: Iterable[tuple[int, AnyArray, Indices]] = (),
+    cached: Iterable[tuple[int, AnyArray, Indices]] = (),
 ) -> AnyArray:
-    """The other side's rows in the order that `InBlock.positions` counts in, shape (n_received, width).
+    """The rows of the other side in the order that `InBlock.positions` counts in, shape (n_received, width).
 
-    The pieces are used up, each freed as it is copied. ``offsets`` are the in-block's; rows are of factors, or of
-    anything else that each of them has. Of source blocks ``at_hand`` nothing was sent: each with all its rows and
-    which of them are needed.
+    Parameters
+    ----------
+    records
+        Those named ``received`` are consumed, each freed as it is copied.
+    offsets
+        The in-block's.
+    dtype
+        Of a number of a row; rows are factors, or anything else that each row of the other side has.
+    cached
+        Source blocks that sent nothing because their rows are on this machine: the block's number, all its rows, and
+        which of them this block needs.
 
     Raises
     ------
     ValueError
-        If a source block sent another number of rows than the in-block was laid out for.
+        If a source block sent another number of rows than the in-block was built for.
     """
     if not len(offsets):
         return np.empty((0, width), dtype=dtype)
     received = np.empty((int(offsets[-1]), width), dtype=dtype)
-    filled = 0
+    n_filled = 0
     for source, parts in records.pop("received", {}).items():
         while parts:
             part = parts.pop()
             rows = np.frombuffer(part.payload, dtype=dtype).reshape(-1, width)
             begin = int(offsets[source]) + part.start
             received[begin : begin + len(rows)] = rows
-            filled += len(rows)
-    for source, rows, needed in at_hand:
+            n_filled += len(rows)
+    for source, rows, needed in cached:
         begin = int(offsets[source])
         np.take(rows, needed, axis=0, out=received[begin : begin + len(needed)], mode="clip")  # or it makes a copy
-        filled += len(needed)
-    if filled != len(received):
-        raise ValueError(f"received {filled} rows where {len(received)} were expected")
+        n_filled += len(needed)
+    if n_filled != len(received):
+        raise ValueError(f"received {n_filled} rows where {len(received)} were expected")
     return received

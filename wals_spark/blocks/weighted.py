@@ -1,44 +1,45 @@
-"""In-blocks weighed: all that the settings say of an observation, as two numbers that the solvers read.
+"""Weighted blocks: what the objective says of each observation, as the numbers that the solvers read.
 
-A block on storage holds ratings; every choice of objective is made of them here, once, before the first iteration,
-so a half-iteration knows weights, targets and diagonals and nothing of how they came about.
+A block on storage holds ratings. Every choice of objective is applied here, once, before the first iteration, so a
+half-iteration reads weights, targets and diagonals and does not know how they came about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from wals_spark.arrays.dictionary import dictionary_encode, narrow_integers
 from wals_spark.arrays.types import Float32Array, Float64Array, Indices, Int64Array
+from wals_spark.blocks.encoding import ArrayBlock, GroupedRecords
 from wals_spark.blocks.in_out import InBlock, received_rows
-from wals_spark.blocks.records import GroupedRecords, Record, cut_typed, join_typed
 from wals_spark.objective.objective import Objective
 
-FIELDS = ("indptr", "positions", "offsets", "indices", "excess_weight", "target", "regularization")
-_FEWEST = 2  # bytes of a position or a code: each type is one more to compile the loops for
+_FEWEST = 2  # bytes per position or index: the kernels are compiled once for each integer type
 
 
 @dataclass(frozen=True)
-class WeightedBlock:
+class WeightedBlock(ArrayBlock):
     """The observations of a block's rows, as the solvers read them.
 
-    This is what every half-iteration moves into a worker, so it is small: ratings repeat, and so do their weights.
-    ``positions`` and ``indices`` take two bytes each where they fit, so an observation is 4 to 8 bytes.
+    Every half-iteration moves this into a worker, so it is small: ratings repeat, and so do their weights.
+    ``positions`` and ``indices`` take two bytes each where they fit, so an observation takes 4 to 8 bytes.
 
     Attributes
     ----------
     indptr, positions, offsets
         As in `InBlock`.
-    codes : uint16 or int32, shape (n_observed,)
+    indices : uint16 or int32, shape (n_observed,)
         Into the two tables that follow.
-    curvature, target : float32, shape (n_distinct,)
-        The pairs of ``w`` and ``t`` (`objective.py`) that there are.
+    excess_weight, target : float32, shape (n_distinct,)
+        The distinct pairs of ``w`` and ``t`` (`objective.py`).
     regularization : float64, shape (n_rows,)
         ``Λ``.
     """
+
+    kind: ClassVar[str] = "weighted"
 
     indptr: Int64Array
     positions: Indices
@@ -59,7 +60,7 @@ class WeightedBlock:
         return np.diff(self.indptr)
 
     def only(self, rows: Int64Array) -> WeightedBlock:
-        """The block of some of the rows, ascending; if the others have no observation, of the same arrays of them."""
+        """The block of these rows, ascending; it shares the arrays of observations if the other rows have none."""
         counts = self.counts[rows]
         indptr = np.concatenate([[0], np.cumsum(counts)])
         if indptr[-1] == len(self.positions):
@@ -73,19 +74,9 @@ class WeightedBlock:
             regularization=self.regularization[rows],
         )
 
-    def records(self, prefix: str = "", *, peer: int = 0) -> Iterator[Record]:
-        """Cut for travel, under names of its own where a block has several; `from_records` is the way back."""
-        for name in FIELDS:
-            yield from cut_typed(prefix + name, getattr(self, name), peer=peer)
-
-    @classmethod
-    def from_records(cls, records: GroupedRecords, prefix: str = "", peer: int = 0) -> WeightedBlock:
-        """Put together from `group_records`; a block that holds no row gives an empty one."""
-        return cls(*join_typed(records, (prefix + name for name in FIELDS), peer).values())
-
 
 def positive_counts(in_block: InBlock) -> Int64Array:
-    """Observations with a rating above zero of each row, shape (n_rows,)."""
+    """The number of observations of each row with a rating above zero, shape (n_rows,)."""
     positive = in_block.dictionary > 0
     if positive.all():
         return in_block.counts
@@ -105,7 +96,7 @@ def item_weights_of_observed(
 ) -> Float64Array | None:
     """The multiplier of each observation, shape (n_observed,), or None if items have none.
 
-    Users find it among their ``records``: one number for each item that they will receive.
+    A user block receives it in ``records``: one number per item that it will receive.
     """
     if objective.item_weight.function == "none":
         return None
@@ -125,12 +116,12 @@ def weight_observations(
     Parameters
     ----------
     multiplier : float64, shape (n_observed,)
-        Of each observation's confidence above the base, by its item (`item_weights_of_observed`); none: 1. The
-        caller's own weights, if there are any, come on top.
+        Multiplies the confidence above the base of each observation, by its item (`item_weights_of_observed`); None:
+        1. The user's own weights, if the input has any, multiply it too.
     """
     if len(in_block.weights):
         multiplier = in_block.weights.astype(np.float64) * (1.0 if multiplier is None else multiplier)
-    if multiplier is None:  # what a rating makes is worked out once for all that are alike
+    if multiplier is None:  # equal ratings have equal terms: one evaluation per distinct rating
         terms = objective.observed_terms(in_block.dictionary)
     else:
         terms = objective.observed_terms(in_block.ratings, multiplier)
@@ -143,9 +134,9 @@ def weight_observations(
     n_received = int(in_block.offsets[-1]) if in_block.n_rows else 0
     return WeightedBlock(
         indptr=in_block.indptr,
-        positions=narrow_integers(in_block.positions, n_received, fewest=_FEWEST),
+        positions=narrow_integers(in_block.positions, n_received, min_bytes=_FEWEST),
         offsets=in_block.offsets,
-        indices=narrow_integers(indices, len(distinct), fewest=_FEWEST),
+        indices=narrow_integers(indices, len(distinct), min_bytes=_FEWEST),
         excess_weight=np.ascontiguousarray(distinct[:, 0]),
         target=np.ascontiguousarray(distinct[:, 1]),
         regularization=objective.regularization(counts) if in_block.n_rows else np.empty(0),

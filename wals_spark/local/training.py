@@ -1,20 +1,19 @@
-"""The whole data flow without Spark: blocks as dictionaries, a half-iteration as a loop over them.
+"""Training without Spark, in one process: the functions that executors run, in a loop over blocks.
 
-It calls the functions that executors run, so laws about them can be tried in milliseconds.
+For tests of the mathematics, in milliseconds, and for data that fits in memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
-import pyarrow as pa
 
-from wals_spark.blocks.assignment import N_BUCKETS, assign_by_cost, bucket_of
-from wals_spark.blocks.build import Columns, Duplicates, build_column_block, build_row_block
-from wals_spark.blocks.in_out import InBlock, out_block_from_records, out_block_records, received_rows
-from wals_spark.blocks.records import Record, cut, group_records
+from wals_spark.arrays.types import Float32Array
+from wals_spark.blocks.encoding import Record, RecordArrays, cut, group_records, to_records
+from wals_spark.blocks.in_out import OutBlock, received_rows
 from wals_spark.blocks.weighted import (
     WeightedBlock,
     item_weights,
@@ -22,11 +21,11 @@ from wals_spark.blocks.weighted import (
     positive_counts,
     weight_observations,
 )
-from wals_spark.objective.objective import Loss, Objective
+from wals_spark.local.blocks import Interactions, LocalSide, build_blocks, sent_rows
+from wals_spark.objective.objective import ItemWeight, Loss, Objective
 from wals_spark.run.schedule import solver_of
 from wals_spark.settings.train import Config
-from wals_spark.solvers.gramian import merged
-from wals_spark.solvers.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
+from wals_spark.solvers.half_iteration import CHOLESKY, Solver, solve_rows, summarize_start
 from wals_spark.solvers.heavy_rows import (
     NO_HEAVY_ROWS,
     HeavyParts,
@@ -34,173 +33,159 @@ from wals_spark.solvers.heavy_rows import (
     SplitBlock,
     add_partial_sums,
     address_heavy_parts,
-    heavy_part_records,
-    heavy_parts_from_records,
+    heavy_part_arrays,
+    partial_normal_equations,
+    read_heavy_parts,
     split_heavy_rows,
-    sums,
     take_heavy_parts,
 )
 from wals_spark.solvers.start import Start, start_factors
 
-
-@dataclass
-class Side:
-    name: str
-    ids: list[pa.Array]
-    in_blocks: list[InBlock]
-    out_blocks: list[dict[int, np.ndarray]]
-    factors: list[np.ndarray] = field(default_factory=list)
-    summaries: dict[int, BlockSummary] = field(default_factory=dict)
-    weighted: dict[Objective, list[WeightedBlock]] = field(default_factory=dict)
-
-    def gramian(self, width: int) -> np.ndarray:
-        return merged({b: s.gramian for b, s in self.summaries.items()}, width)
-
-    def by_id(self) -> dict:
-        return {
-            i: row
-            for ids, factors in zip(self.ids, self.factors, strict=True)
-            for i, row in zip(ids.to_pylist(), factors, strict=True)
-        }
+_NO_ITEM_WEIGHT = ItemWeight("none", exponent=0.0, floor=1.0)
 
 
-def build_blocks(
-    users, items, ratings, *, user_blocks=1, item_blocks=1, duplicates="sum", timestamps=None, weights=None
-):
-    """Both sides laid out, through the pieces they travel in."""
-    users, items = pa.array(users), pa.array(items)
-    ratings = np.asarray(ratings, dtype=np.float64)
-    even = np.zeros(N_BUCKETS, dtype=np.int64)
-    user_block = assign_by_cost(even, user_blocks)[bucket_of(users)]
-    rows = []
-    sent: list[list[Record]] = [[] for _ in range(item_blocks)]
-    for block in range(user_blocks):
-        mask = user_block == block
-        layout = build_row_block(
-            pa.chunked_array([users.filter(pa.array(mask))]),
-            pa.chunked_array([items.filter(pa.array(mask))]),
-            ratings[mask],
-            n_column_blocks=item_blocks,
-            column_blocks=assign_by_cost(even, item_blocks),
-            duplicates=duplicates,
-            timestamps=None if timestamps is None else np.asarray(timestamps, dtype=np.float64)[mask],
-            weights=None if weights is None else np.asarray(weights, dtype=np.float64)[mask],
-        )
-        rows.append(layout)
-        for destination, columns in layout.columns.items():
-            sent[destination] += [record._replace(peer=block) for record in columns.records(destination)]
-    columns = [build_column_block(Columns.by_source(records), n_row_blocks=user_blocks) for records in sent]
-    duplicates_found = Duplicates(sum(r.duplicates.rows for r in rows), sum((r.duplicates.examples for r in rows), ()))
-    return _side("users", rows), _side("items", columns), duplicates_found
+class LocalModel(NamedTuple):
+    """The factors of users and of items by id, float32, shape (width,) each; and the exact loss per half-iteration."""
+
+    users: dict[Any, Float32Array]
+    items: dict[Any, Float32Array]
+    losses: list[Loss]
 
 
-def _side(name, layouts) -> Side:
-    return Side(
-        name=name,
-        ids=[layout.ids for layout in layouts],
-        in_blocks=[InBlock.from_records(group_records(layout.in_block.records())) for layout in layouts],
-        out_blocks=[out_block_from_records(group_records(out_block_records(layout.out_block))) for layout in layouts],
+def fit(interactions: Interactions, config: Config, *, user_blocks: int = 1, item_blocks: int = 1) -> LocalModel:
+    """Train as a job does with the same configuration, ``train.tol`` and the columns of the input apart.
+
+    Raises
+    ------
+    ArithmeticError
+        If a row has no finite solution.
+    """
+    settings = config.train
+    users, items, _ = build_blocks(
+        interactions, user_blocks=user_blocks, item_blocks=item_blocks, duplicates=config.input.duplicates
+    )
+    sides = {"users": users, "items": items}
+    objectives = _objectives(config, users, items)
+    first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
+    start_side(sides[second], objectives[second], settings.start_options)
+    losses = []
+    for number in range(1, 2 * settings.max_iter + 1):
+        solved, fixed = (first, second) if number % 2 else (second, first)
+        solver = solver_of(settings, number)
+        losses.append(half_iteration(sides[solved], sides[fixed], objectives[solved], solver))
+    return LocalModel(users.by_id(), items.by_id(), losses)
+
+
+def _objectives(config: Config, users: LocalSide, items: LocalSide) -> dict[str, Objective]:
+    observations = sum(len(block.positions) for block in users.in_blocks)
+    return config.objectives(
+        users=users.rows,
+        items=items.rows,
+        mean_rating=sum(block.sum_of_ratings for block in users.in_blocks) / observations,
+        largest_item_count=max(int(positive_counts(block).max(initial=0)) for block in items.in_blocks),
     )
 
 
-def start(side: Side, objective: Objective, *, rank: int, seed: int = 0, scale: float = 1.0, positive=False) -> None:
-    drawn_from = Start(rank, seed, scale, positive)
-    factors = [start_factors(ids, drawn_from, side=side.name, held=objective.held) for ids in side.ids]
-    set_factors(side, factors, objective)
+def start_side(side: LocalSide, objective: Objective, start: Start) -> None:
+    """Draw the factors that training starts from."""
+    set_factors(side, [start_factors(ids, start, side=side.name, held=objective.held) for ids in side.ids], objective)
 
 
-def set_factors(side: Side, factors: list[np.ndarray], objective: Objective) -> None:
-    """Give a side factors from anywhere."""
+def set_factors(side: LocalSide, factors: list[Float32Array], objective: Objective) -> None:
+    """Give a side factors, one array of shape (n_rows, width) per block."""
     side.factors = factors
-    unweighted = replace(objective, item_weight=replace(objective.item_weight, function="none"))  # for Λ alone
-    blocks = [weight_observations(block, unweighted) for block in side.in_blocks]
+    without_weights = replace(objective, item_weight=_NO_ITEM_WEIGHT)  # regularisation alone is needed
+    blocks = [weight_observations(block, without_weights) for block in side.in_blocks]
     parts = zip(factors, blocks, strict=True)
     side.summaries = {number: summarize_start(rows, block, objective) for number, (rows, block) in enumerate(parts)}
 
 
-def weighted(side: Side, other: Side, objective: Objective) -> list[WeightedBlock]:
-    """A side's blocks with all that the objective says of them, as executors weigh them before they train."""
+def weighted_blocks(side: LocalSide, other: LocalSide, objective: Objective) -> list[WeightedBlock]:
+    """The weighted blocks of a side, computed once per objective."""
     if objective not in side.weighted:
-        inbox = sent(other, [item_weights(b, objective)[:, None] for b in other.in_blocks], len(side.in_blocks))
+        weights = [item_weights(block, objective)[:, None] for block in other.in_blocks]
+        received = sent_rows(other.out_blocks, weights, len(side.in_blocks))
         blocks = [
             weight_observations(b, objective, item_weights_of_observed(b, side.name, objective, group_records(records)))
-            for b, records in zip(side.in_blocks, inbox, strict=True)
+            for b, records in zip(side.in_blocks, received, strict=True)
         ]
-        side.weighted[objective] = [WeightedBlock.from_records(group_records(b.records())) for b in blocks]
+        side.weighted[objective] = [WeightedBlock.read(_arrays(to_records(block.arrays()))) for block in blocks]
     return side.weighted[objective]
 
 
-def sent(fixed: Side, rows: list[np.ndarray], n_destinations: int) -> list[list[Record]]:
-    """What each destination block gets of ``rows``, of which every block of the fixed side has some."""
-    inbox: list[list[Record]] = [[] for _ in range(n_destinations)]
-    for source, out_block in enumerate(fixed.out_blocks):
-        for destination, needed in out_block.items():
-            inbox[destination] += cut("received", rows[source][needed], peer=source)
-    return inbox
-
-
-def spread(fixed: Side, blocks: list[WeightedBlock], row_limit: int) -> tuple[list[SplitBlock], Side, list[HeavyParts]]:
-    """Blocks divided, the fixed side with its shorter out-blocks, and its shares, through the pieces they travel in."""
+def split_blocks(
+    out_blocks: Sequence[OutBlock], blocks: Sequence[WeightedBlock], row_limit: int
+) -> tuple[list[SplitBlock], list[OutBlock], list[HeavyParts]]:
+    """Split heavy rows; also the fixed side's out-blocks that are left, and its heavy parts."""
     split = [split_heavy_rows(block, row_limit) for block in blocks]
-    inbox: list[list[Record]] = [[] for _ in fixed.out_blocks]
-    for number, parts in enumerate(split):
-        for source, record in address_heavy_parts(number, parts.records()):
-            inbox[source].append(record)
-    taken_by = [take_heavy_parts(group_records(inbox[n]), out_block) for n, out_block in enumerate(fixed.out_blocks)]
-    shares = [heavy_parts_from_records(group_records(heavy_part_records(shares))) for _, shares in taken_by]
-    return split, replace(fixed, out_blocks=[out_block for out_block, _ in taken_by]), shares
+    received: list[list[Record]] = [[] for _ in out_blocks]
+    for number, block in enumerate(split):
+        for source, record in address_heavy_parts(number, to_records(block.arrays())):
+            received[source].append(record)
+    taken = [take_heavy_parts(_arrays(received[n]), out_block) for n, out_block in enumerate(out_blocks)]
+    parts = [read_heavy_parts(_arrays(to_records(heavy_part_arrays(heavy_parts)))) for _, heavy_parts in taken]
+    return split, [out_block for out_block, _ in taken], parts
+
+
+class _Inputs(NamedTuple):
+    """What the blocks of a side are solved from: per block, the block, its heavy rows and the records it receives."""
+
+    blocks: list[WeightedBlock]
+    heavy: list[HeavyRows]
+    rows: list[list[Record]]
+    sums: list[list[Record]]
+
+
+def _inputs(solved: LocalSide, fixed: LocalSide, objective: Objective, row_limit: int | None) -> _Inputs:
+    blocks, out_blocks = weighted_blocks(solved, fixed, objective), fixed.out_blocks
+    sums: list[list[Record]] = [[] for _ in blocks]
+    heavy = [NO_HEAVY_ROWS] * len(blocks)
+    if row_limit is not None:
+        split, out_blocks, parts = split_blocks(out_blocks, blocks, row_limit)
+        for source, factors in enumerate(fixed.factors):
+            for destination, part in parts[source].items():
+                partial = partial_normal_equations(part, factors, objective.unobserved_weight_in_confidence)
+                sums[destination] += cut("partial_sums", partial, peer=source)
+        arrays = [_arrays(to_records(block.arrays())) for block in split]
+        blocks = [WeightedBlock.read(source) for source in arrays]
+        heavy = [HeavyRows.read(source) for source in arrays]
+    return _Inputs(blocks, heavy, sent_rows(out_blocks, fixed.factors, len(blocks)), sums)
 
 
 def half_iteration(
-    solved: Side, fixed: Side, objective: Objective, solver: Solver = CHOLESKY, *, row_limit: int | None = None
+    solved: LocalSide,
+    fixed: LocalSide,
+    objective: Objective,
+    solver: Solver = CHOLESKY,
+    *,
+    row_limit: int | None = None,
 ) -> Loss:
-    """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's."""
+    """Solve one side against the other; the exact loss after it. ``objective`` is the solved side's.
+
+    Raises
+    ------
+    ArithmeticError
+        If a row has no finite solution.
+    """
     width = fixed.factors[0].shape[1]
     gramian = fixed.gramian(width)
-    blocks = weighted(solved, fixed, objective)
-    arrived: list[list[Record]] = [[] for _ in blocks]
-    rows_spread = [NO_HEAVY_ROWS] * len(blocks)
-    if row_limit is not None:
-        split, fixed, shares = spread(fixed, blocks, row_limit)
-        for source, rows in enumerate(fixed.factors):
-            for destination, share in shares[source].items():
-                arrived[destination] += cut(
-                    "sums", sums(share, rows, objective.unobserved_weight_in_confidence), peer=source
-                )
-        records = [group_records(parts.records()) for parts in split]
-        blocks = [WeightedBlock.from_records(found) for found in records]
-        rows_spread = [HeavyRows.from_records(found) for found in records]
-    inbox = sent(fixed, fixed.factors, len(blocks))
+    inputs = _inputs(solved, fixed, objective, row_limit)
     current, solved.factors = solved.factors, []
-    for number, block in enumerate(blocks):
-        received = received_rows(group_records(inbox[number]), block.offsets, width)
-        added_up = add_partial_sums(rows_spread[number], group_records(arrived[number]).get("sums", {}), width)
-        start_rows = current[number] if current else None
-        result = solve_rows(block, received, gramian, objective, solver, start_rows, added_up, overwrite_received=True)
-        assert result.summary.failed_row < 0, result.summary.failure
+    for number, block in enumerate(inputs.blocks):
+        received = received_rows(group_records(inputs.rows[number]), block.offsets, width)
+        partial_sums = group_records(inputs.sums[number]).get("partial_sums", {})
+        heavy_sums = add_partial_sums(inputs.heavy[number], partial_sums, width)
+        start = current[number] if current else None
+        result = solve_rows(block, received, gramian, objective, solver, start, heavy_sums, overwrite_received=True)
+        if result.summary.failed_row >= 0:
+            raise ArithmeticError(f"row {result.summary.failed_row} of block {number}: {result.summary.failure}")
         solved.factors.append(result.factors)
         solved.summaries[number] = result.summary
-    observed = sum(s.observed for s in solved.summaries.values())
-    penalty = sum(s.penalty for side in (solved, fixed) for s in side.summaries.values())
+    observed = sum(summary.observed for summary in solved.summaries.values())
+    penalty = sum(summary.penalty for side in (solved, fixed) for summary in side.summaries.values())
     unobserved = objective.unobserved_weight * float(np.vdot(solved.gramian(width), gramian))
     return Loss(observed, unobserved, penalty)
 
 
-def train(config: Config, users, items, ratings, *, max_iter: int, weights=None) -> tuple[dict, dict]:
-    """What the job does with a configuration, in two blocks a side: factors of users and of items by id."""
-    user_side, item_side, _ = build_blocks(users, items, ratings, user_blocks=2, item_blocks=2, weights=weights)
-    sides = {"users": user_side, "items": item_side}
-    objectives = config.objectives(
-        users=sum(len(ids) for ids in user_side.ids),
-        items=sum(len(ids) for ids in item_side.ids),
-        mean_rating=float(np.mean(ratings)),  # of rows that are distinct pairs
-        largest_item_count=max(int(positive_counts(block).max(initial=0)) for block in item_side.in_blocks),
-    )
-    settings = msgspec.structs.replace(config.train, max_iter=max_iter)
-    first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
-    options = {"rank": settings.rank, "seed": settings.seed, "scale": settings.start_scale}
-    start(sides[second], objectives[second], positive=settings.start_options.positive, **options)
-    for number in range(1, 2 * max_iter + 1):
-        solved, fixed = (first, second) if number % 2 else (second, first)
-        half_iteration(sides[solved], sides[fixed], objectives[solved], solver_of(settings, number))
-    return user_side.by_id(), item_side.by_id()
+def _arrays(records: Iterable[Record]) -> RecordArrays:
+    return RecordArrays(group_records(records))

@@ -28,7 +28,7 @@ of a reader. A setting whose default is none can be set back to none (in the fil
 def parse_settings(kind: type[SomeSettings], description: str, arguments: Sequence[str] | None = None) -> SomeSettings:
     """Read ``--config FILE`` and ``--set section.key=value`` from the command line."""
     parser = argparse.ArgumentParser(
-        description=f"{description} Runs with plain python, and on a cluster with spark-submit.",
+        description=f"{description}\n\nRuns with plain python, and on a cluster with spark-submit.",
         epilog=f"{_HOW_TO_SET}\n\n{describe_settings(kind, _WIDTH)}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

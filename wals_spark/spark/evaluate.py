@@ -1,46 +1,98 @@
-"""A model judged on held-out interactions, beside popularity: one pass over the users, of which nothing is kept."""
+"""Evaluates a model on held-out interactions, beside popularity, in one pass over the users."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
+from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy
-from wals_spark.arrays.types import Int32Array
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.evaluation.bootstrap import MetricSums
-from wals_spark.evaluation.metrics import Popularity
-from wals_spark.evaluation.results import Evaluation, metric_entries
-from wals_spark.evaluation.user_batch import BatchResult, Catalogue, Pairs, Protocol, UserBatch, evaluate_batch
-from wals_spark.spark.held_out import HeldOut, with_plain_ids
-from wals_spark.spark.histories import refuse_other_type
-from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
-from wals_spark.spark.session import BATCH_ROWS
+from wals_spark.evaluation.results import METRICS_FILE, Evaluation, metric_entries
+from wals_spark.evaluation.user_batch import Protocol
+from wals_spark.settings.evaluate import EvaluateSettings
+from wals_spark.settings.tables import Input
+from wals_spark.spark.checking import check
+from wals_spark.spark.evaluate_tasks import RESULTS, USERS_PER_BATCH, EvaluateTask, evaluate_users, unpacked
+from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered, with_plain_ids
+from wals_spark.spark.histories import partitions, refuse_other_type
+from wals_spark.spark.item_table import item_table
+from wals_spark.spark.model.open import ModelVersion, open_version
+from wals_spark.spark.model.report import write_report
+from wals_spark.spark.reading import read
+from wals_spark.spark.session import arrow_batch_rows
+from wals_spark.spark.storage import Storage
 
-_USERS_AT_A_TIME = 16_384
-_NOWHERE = np.iinfo(np.int32).max
+logger = logging.getLogger("wals_spark")
+
+
+class Tables(NamedTuple):
+    """Raw interactions: held out, in training (for what users have seen, and popularity), and candidates."""
+
+    test: DataFrame
+    training: DataFrame | None = None
+    candidates: DataFrame | None = None
+
+
+def run_evaluate(spark: SparkSession, settings: EvaluateSettings) -> None:
+    """Evaluate a stored model, print the metrics and write metrics.json and the report."""
+    model = open_version(spark, settings.model.path, settings.model.version)
+    sections = {"test": settings.test, "input": settings.input, "candidates": settings.candidates}
+    tables = Tables(*(read(spark, s, section=name) if s.path else None for name, s in sections.items()))  # type: ignore[arg-type]
+    evaluation = evaluate_version(model, tables, settings)
+    for sentence in evaluation.caveats:
+        logger.warning("%s", sentence)
+    identity = {"path": model.storage.root, "version": model.version}
+    created = datetime.now(timezone.utc)
+    document = evaluation.document(created=created, model=identity, protocol=settings.facts)
+    output = Storage(spark, settings.output.path or model.storage.path(model.folder))
+    output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", METRICS_FILE)
+    write_report(model.storage, model.folder, model.manifest, document)
+    users, items = (f"{evaluation.counts[name]:,}" for name in ("users", "items"))
+    print(f"\nModel {model.version}, {users} users evaluated on {items} items\n\n{evaluation}\n")
+    logger.info("wrote %s", output.path(METRICS_FILE))
+
+
+def evaluate_version(model: ModelVersion, tables: Tables, settings: EvaluateSettings) -> Evaluation:
+    """Check the interactions, gather them by user, and evaluate a model on them.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `evaluate` and `check`.
+    """
+    spark, counts = model.spark, model.manifest["counts"]
+    implicit = model.manifest["settings"]["train"]["implicit"]
+    with gathered(
+        _clean(tables.test, settings.test, "test"),
+        _clean(tables.training, settings.input, "input", implicit=implicit) if tables.training else None,
+        _clean(tables.candidates, settings.candidates, "candidates") if tables.candidates else None,
+        n_partitions=partitions(counts["users"], counts["items"], spark.sparkContext.defaultParallelism),
+        duplicates=settings.test.duplicates,
+        popularity=PopularityOptions(settings.evaluate.head_share, settings.evaluate.seed),
+    ) as held_out:
+        has_training, sampled = tables.training is not None, tables.candidates is not None
+        protocol = settings.evaluate.protocol(has_training=has_training, sampled=sampled)
+        return evaluate(held_out, model.user_factors, model.item_factors, width=model.width, protocol=protocol)
 
 
 def evaluate(
     held_out: HeldOut, user_factors: DataFrame, item_factors: DataFrame, *, width: int, protocol: Protocol
 ) -> Evaluation:
-    """Judge factor tables (id, features); ``width`` is the number of features, those of biases included.
+    """Evaluate factor tables (id, features); ``width`` is the number of features, those of biases included.
 
     Raises
     ------
     ConfigError
         If a list is to be longer than the catalogue.
     InputError
-        If ids are of other types than the model's, or no user is left to be judged.
+        If ids are of other types than the model's, or no user is left to be evaluated.
     """
     for side, factors in (("user", user_factors), ("item", item_factors)):
         refuse_other_type(held_out.types[side], factors.schema["id"].dataType, setting=f"test.{side}")
@@ -53,126 +105,48 @@ def evaluate(
     rows = with_plain_ids(user_factors, "id").repartition(held_out.n_partitions, "id")
     task = EvaluateTask(items, counts, held_out.popularity, protocol)
     spark = item_factors.sparkSession
-    spark.sparkContext.setJobDescription("judge users")
-    batch = spark.conf.get(BATCH_ROWS) or "10000"
-    spark.conf.set(BATCH_ROWS, str(_USERS_AT_A_TIME))  # rows are long: factors and histories
-    results = (
-        held_out.users.join(rows, "id", "left").mapInArrow(partial(_evaluate_users, task=task), _RESULTS).persist()
-    )
-    try:
-        summaries = results.where("counts is not null").select("sums", "counts").collect()  # one a task: 100 KB or so
-        reached = _reached(results)
-    finally:
-        spark.conf.set(BATCH_ROWS, batch)
-        results.unpersist()
-    counted = Counter[str]()
+    spark.sparkContext.setJobDescription("evaluate users")
+    with arrow_batch_rows(spark, USERS_PER_BATCH):  # rows are long: factors and histories
+        users = held_out.users.join(rows, "id", "left")
+        results = users.mapInArrow(partial(evaluate_users, task=task), RESULTS).persist()
+        try:
+            summaries = results.where("counts is not null").select("sums", "counts").collect()  # 100 KB per task or so
+            best_ranks = _items_by_best_rank(results)
+        finally:
+            results.unpersist()
+    totals = Counter[str]()
     for row in summaries:
-        counted.update(json.loads(row["counts"]))
-    if not counted["users"]:
+        totals.update(json.loads(row["counts"]))
+    _refuse_no_users(totals)
+    sums = MetricSums.merged(unpacked(row["sums"], protocol.replicates) for row in summaries if row["sums"])
+    metrics = metric_entries(protocol.measures, sums, best_ranks, items.rows)
+    return Evaluation(metrics, {**totals, "items": items.rows})
+
+
+def _clean(raw: DataFrame, settings: Input, section: str, *, implicit: bool = True) -> DataFrame:
+    """The interactions of a section, checked."""
+    interactions = check(raw, settings, implicit=implicit, section=section)
+    logger.info("read %s rows of %s%s", f"{interactions.rows:,}", section, settings.path and f".path = {settings.path}")
+    return interactions.table
+
+
+def _refuse_no_users(counts: Counter[str]) -> None:
+    if not counts["users"]:
         raise InputError(
-            f"no user is left to be judged: {counted['test_users_unknown']} of {counted['test_users']} users in "
-            f"test.path are not in the model, {counted['test_pairs_in_training']} pairs of the others are in input.path"
+            f"no user is left to be evaluated: {counts['test_users_unknown']} of {counts['test_users']} users in "
+            f"the test are not in the model, {counts['test_pairs_in_training']} pairs of the others are in "
+            "the training interactions"
         )
-    sums = MetricSums.merged(_unpacked(row["sums"], protocol.replicates) for row in summaries if row["sums"])
-    metrics = metric_entries(protocol.measures, sums, reached, items.rows)
-    return Evaluation(metrics, {**counted, "items": items.rows})
 
 
-@dataclass(frozen=True)
-class EvaluateTask:
-    """All a task needs besides its users."""
-
-    items: ItemTable
-    counts: ItemTable | None
-    popularity: Popularity | None
-    protocol: Protocol
-
-
-_RESULTS = "sums binary, counts string, model int, item int, place int"
-_ARROW_RESULTS = pa.schema(
-    [
-        ("sums", pa.binary()),
-        ("counts", pa.string()),
-        ("model", pa.int32()),
-        ("item", pa.int32()),
-        ("place", pa.int32()),
-    ]
-)
-
-
-def _evaluate_users(batches: Iterable[pa.RecordBatch], *, task: EvaluateTask) -> Iterator[pa.RecordBatch]:
-    """On an executor: one row of sums and counts, and rows of the items that were recommended to anybody."""
-    items = task.items.opened()
-    catalogue = Catalogue(
-        items.features, None if task.counts is None else task.counts.opened().features, task.popularity
-    )
-    n_models = 1 if catalogue.counts is None else 2
-    best = np.full((n_models, len(items.features)), _NOWHERE, dtype=np.int32)  # place of each item in any list
-    sums, counts = None, Counter[str]()
-    for batch in batches:
-        for begin in range(0, batch.num_rows, _USERS_AT_A_TIME):
-            users = batch.slice(begin, _USERS_AT_A_TIME)
-            known = users.filter(users["features"].is_valid())
-            counts.update(test_users=len(users), test_users_unknown=len(users) - len(known))
-            if not len(known):
-                continue
-            outcome = evaluate_batch(_encoded(known, items), catalogue, task.protocol)
-            counts.update(outcome.counts)
-            sums = outcome.sums if sums is None else sums + outcome.sums
-            _keep_best(best, outcome)
-    packed = pa.nulls(1, pa.binary()) if sums is None else as_binary([_packed(sums)])
-    yield _results(sums=packed, counts=as_binary([json.dumps(counts).encode()], pa.string()))
-    for model, places in enumerate(best):
-        found = np.flatnonzero(places < _NOWHERE)
-        columns = {"model": np.full(len(found), model), "item": found, "place": places[found]}
-        yield _results(**{name: as_arrow(numbers.astype(np.int32)) for name, numbers in columns.items()})
-
-
-def _encoded(users: pa.RecordBatch, items: OpenItems) -> UserBatch:
-    """Users, all of them known to the model, as numbers."""
-    held_out, seen, candidates = (_pairs(users[name], items) for name in ("tested", "seen", "candidates"))
-    return UserBatch(
-        bootstrap_keys=as_numpy(users["key"]).view(np.uint64),
-        factors=matrix(users["features"], width=items.features.shape[1]),
-        held_out=held_out,
-        ratings=as_numpy(users["ratings"].flatten()),
-        seen=seen,
-        candidates=candidates,
-    )
-
-
-def _pairs(lists: pa.ListArray, items: OpenItems) -> Pairs:
-    lengths = as_numpy(pc.list_value_length(lists), null=0)
-    return Pairs(np.repeat(np.arange(len(lists)), lengths), items.positions(lists.flatten()))
-
-
-def _keep_best(best: Int32Array, outcome: BatchResult) -> None:
-    for places, (items, found) in zip(best, outcome.recommended, strict=False):
-        places[items] = np.minimum(places[items], found)
-
-
-def _results(**columns: pa.Array) -> pa.RecordBatch:
-    n = len(next(iter(columns.values())))
-    arrays = [columns.get(field.name, pa.nulls(n, field.type)) for field in _ARROW_RESULTS]
-    return pa.RecordBatch.from_arrays(arrays, schema=_ARROW_RESULTS)
-
-
-def _packed(sums: MetricSums) -> bytes:
-    return np.stack([sums.numerators, sums.denominators]).tobytes()
-
-
-def _unpacked(packed: bytes, replicates: int) -> MetricSums:
-    return MetricSums(*np.frombuffer(packed).reshape(2, 1 + replicates, -1))
-
-
-def _reached(results: DataFrame) -> list[dict[int, int]]:
-    """For each model, how many items have each best place: as many rows as the longest list is long."""
-    best = results.where("item is not null").groupBy("model", "item").agg(F.min("place").alias("place"))
-    rows = best.groupBy("model", "place").agg(F.count("*").alias("items")).collect()
-    return [{row["place"]: row["items"] for row in rows if row["model"] == model} for model in range(2)]
+def _items_by_best_rank(results: DataFrame) -> list[dict[int, int]]:
+    """For each model, how many items have each best rank: as many rows as the longest list is long."""
+    best = results.where("item is not null").groupBy("model", "item").agg(F.min("rank").alias("rank"))
+    rows = best.groupBy("model", "rank").agg(F.count("*").alias("items")).collect()
+    return [{row["rank"]: row["items"] for row in rows if row["model"] == model} for model in range(2)]
 
 
 def _with_counts(ids: DataFrame, counts: DataFrame) -> DataFrame:
     """Items as rows of one number, exact up to 2^24: beyond, counts closer than one in 16 million tie."""
-    found = ids.select("id").join(counts.withColumnRenamed("item", "id"), "id", "left")
-    return found.select("id", F.array(F.coalesce("users", F.lit(0)).cast("float")).alias("features"))
+    with_users = ids.select("id").join(counts.withColumnRenamed("item", "id"), "id", "left")
+    return with_users.select("id", F.array(F.coalesce("users", F.lit(0)).cast("float")).alias("features"))

@@ -1,4 +1,4 @@
-"""Test interactions gathered by user, with what each has seen: what every model is judged on, read once for all."""
+"""Held-out interactions gathered by user, with what each user has seen: what all models are evaluated on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from pyspark.sql import Column, DataFrame
@@ -17,13 +18,24 @@ from wals_spark.evaluation.metrics import Popularity
 from wals_spark.spark.histories import histories, with_histories
 
 
+class PopularityOptions(NamedTuple):
+    """What popularity and the bootstrap need: the share of pairs that head items hold, and a seed.
+
+    With ``with_popularity``, popularity is evaluated beside the model.
+    """
+
+    head_share: float = 0.8
+    seed: int = 0
+    with_popularity: bool = True
+
+
 @dataclass(frozen=True)
 class HeldOut:
-    """What models are judged on; ids that are integers are bigint.
+    """What models are evaluated on; integer ids are bigint.
 
     ``users`` has a row for each user in the test: id, key (of the bootstrap), and the arrays tested, ratings, seen and
-    candidates, in so many partitions by id. ``counts`` (item, users) says how many users in training have an item;
-    without training interactions it is None.
+    candidates, in ``n_partitions`` by id. ``counts`` (item, users) is the number of users in training that each item
+    has; None without training interactions.
     """
 
     users: DataFrame
@@ -33,10 +45,13 @@ class HeldOut:
 
     @property
     def types(self) -> dict[str, T.DataType]:
-        """Of the ids of users and items."""
+        """The types of the ids of users and items."""
         tested = self.users.schema["tested"].dataType
         assert isinstance(tested, T.ArrayType)
         return {"user": self.users.schema["id"].dataType, "item": tested.elementType}
+
+
+_DEFAULT = PopularityOptions()
 
 
 @contextmanager
@@ -47,15 +62,14 @@ def gathered(
     *,
     n_partitions: int,
     duplicates: str = "sum",
-    head_share: float = 0.8,
-    seed: int = 0,
+    popularity: PopularityOptions = _DEFAULT,
 ) -> Iterator[HeldOut]:
-    """Gather clean interactions (user, item, rating[, timestamp]) by user; kept until the end of the ``with``.
+    """Gather checked interactions (user, item, rating[, timestamp]) by user; persisted until the end of the ``with``.
 
     Parameters
     ----------
     training
-        What users have seen and popularity is counted in.
+        What users have seen; popularity is counted in it.
     candidates
         Of the sampled protocol; a rating is not needed.
     duplicates
@@ -69,7 +83,7 @@ def gathered(
     by_user = partial(histories, n_partitions=n_partitions)
     pairs = _merged(with_plain_ids(test), duplicates)
     users = by_user(pairs).withColumnRenamed("item", "tested").withColumnRenamed("rating", "ratings")
-    users = users.withColumn("key", F.xxhash64(F.lit(seed), F.col("id").cast("string")))
+    users = users.withColumn("key", F.xxhash64(F.lit(popularity.seed), F.col("id").cast("string")))
     tested = pairs.select("user").distinct()
     known = None if training is None else with_plain_ids(training).select("user", "item").distinct()
     for name, table in (("seen", known), ("candidates", candidates)):
@@ -79,17 +93,19 @@ def gathered(
         of_tested = with_plain_ids(table).select("user", "item").join(tested, "user", "left_semi")
         lists = by_user(of_tested).withColumnRenamed("item", name)
         users = with_histories(users, lists, n_partitions=n_partitions)
-    counts = None if known is None else known.groupBy("item").agg(F.count("*").alias("users"))
-    popularity = None if counts is None or known is None else _popularity(known, counts, head_share)
+    counts, distribution = None, None
+    if known is not None and popularity.with_popularity:
+        counts = known.groupBy("item").agg(F.count("*").alias("users"))
+        distribution = _popularity(known, counts, popularity.head_share)
     users.persist()
     try:
-        yield HeldOut(users, n_partitions, counts, popularity)
+        yield HeldOut(users, n_partitions, counts, distribution)
     finally:
         users.unpersist()
 
 
 def with_plain_ids(table: DataFrame, *columns: str) -> DataFrame:
-    """Integers of any width are bigint, so that those of test and model can be compared."""
+    """Integers of any width as bigint, so that those of test and model can be compared."""
     for column in columns or ("user", "item"):
         if not isinstance(table.schema[column].dataType, T.StringType):
             table = table.withColumn(column, F.col(column).cast("bigint"))
@@ -97,7 +113,7 @@ def with_plain_ids(table: DataFrame, *columns: str) -> DataFrame:
 
 
 def _merged(test: DataFrame, duplicates: str) -> DataFrame:
-    """One row for each pair, with the rating that ``input.duplicates`` gives it in training."""
+    """One row per pair, with the rating that ``input.duplicates`` gives it in training."""
     rating: dict[str, Column] = {"sum": F.sum("rating"), "max": F.max("rating"), "refuse": F.max("rating")}
     if duplicates == "last":
         rating["last"] = F.max_by("rating", F.struct("timestamp", "rating"))
@@ -111,7 +127,7 @@ def _merged(test: DataFrame, duplicates: str) -> DataFrame:
 
 
 def _popularity(pairs: DataFrame, counts: DataFrame, head_share: float) -> Popularity:
-    """Of distinct pairs; the different numbers of users reach the driver, which are √(2 · pairs) at most."""
+    """Of distinct pairs; the driver receives the distinct numbers of users, √(2 · pairs) at most."""
     rows = counts.groupBy("users").agg(F.count("*").alias("items")).collect()
     users, items = (np.array([row[name] for row in rows], dtype=np.int64) for name in ("users", "items"))
     return Popularity.of(pairs.select("user").distinct().count(), users, items, head_share)

@@ -26,7 +26,7 @@ from pyspark.sql import types as T
 from wals_spark.arrays.arrow import as_binary, as_numpy
 from wals_spark.arrays.features import squared_lengths
 from wals_spark.arrays.types import Float32Array, Int32Array
-from wals_spark.blocks.records import as_stream
+from wals_spark.blocks.encoding import as_stream
 from wals_spark.ranking.top_k import ItemLists
 
 _BATCH_ROWS = 10_000  # that travel to the driver together

@@ -1,76 +1,149 @@
-"""Recommendations as a table: (query, rank, found, score), for as many queries as there are, a batch at a time."""
+"""Recommends: the best candidates of each query, as a table of (query, rank, candidate, score)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+import msgspec
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from wals_spark.arrays.arrow import as_arrow, as_numpy
-from wals_spark.arrays.types import Float64Array, Int32Array
-from wals_spark.blocks.build import merge_histories
 from wals_spark.errors import InputError
-from wals_spark.objective.objective import Objective
-from wals_spark.ranking.explanations import largest_contributions
-from wals_spark.ranking.modes import Mode
-from wals_spark.ranking.top_k import ItemLists, TopK, top_k
-from wals_spark.spark.histories import beside, gathered_beside, partitions
-from wals_spark.spark.item_table import ItemTable, OpenItems, item_table, matrix
-from wals_spark.spark.session import BATCH_ROWS
+from wals_spark.ranking.modes import MODES
+from wals_spark.settings.recommend import Recommend, RecommendSettings
+from wals_spark.settings.tables import Input
+from wals_spark.spark.checking import check
+from wals_spark.spark.histories import beside, in_type_of, partitions
+from wals_spark.spark.item_table import item_table
+from wals_spark.spark.model.open import ModelVersion, open_version
+from wals_spark.spark.reading import read, read_ids
+from wals_spark.spark.recommend_tasks import ExplanationTask, RankTask, rank_batches
+from wals_spark.spark.session import arrow_batch_rows
+from wals_spark.spark.storage import new_folder
 
-_RESULTS_A_BATCH = 200_000  # rows that go back to Spark together
-_QUERIES_A_BATCH = 200_000  # rows that come from it together, or fewer for the sake of their features' size
+logger = logging.getLogger("wals_spark")
+
+_QUERIES_PER_BATCH = 200_000  # rows that come from Spark together, or fewer for the sake of their features' size
 _BATCH_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
-class ExplanationTask:
-    """What an executor is told besides, to find the ``n`` items of a history that add most to a score.
+class Request:
+    """What is recommended to whom.
 
-    ``items`` are all of the model; where popularity weighs, the weight of each is the number after its features.
+    Attributes
+    ----------
+    options
+        The mode, how many per query, and how.
+    queries, allowed, blocked
+        Ids (id) of queries, and of what may and may not be recommended; None: all, all and none.
+    interactions
+        Checked, with ids in the types of the model: what users have seen.
     """
 
-    items: ItemTable
-    n: int
-    objective: Objective
-    gramian: Float64Array
-    duplicates: str
+    options: Recommend
+    queries: DataFrame | None = None
+    allowed: DataFrame | None = None
+    blocked: DataFrame | None = None
+    interactions: DataFrame | None = None
 
 
-@dataclass(frozen=True)
-class RankTask:
-    """What an executor is told: the candidates, how many of them for each query, and of what kind both are."""
+def run_recommend(spark: SparkSession, settings: RecommendSettings) -> None:
+    """Write the recommendations of a stored model."""
+    with new_folder(spark, settings.output.path) as folder:
+        model = open_version(spark, settings.model.path, settings.model.version)
+        factors = {"user": model.user_factors, "item": model.item_factors}
+        query_factors, candidate_factors = factors[settings.mode.query], factors[settings.mode.result]
+        ids = {
+            section: read_ids(
+                spark, table, query_factors if section == "queries" else candidate_factors, section=section
+            )
+            for section, table in settings.id_tables.items()
+        }
+        pairs = None
+        if settings.needs_interactions:
+            pairs = known_interactions(model, read(spark, settings.input), settings.input, settings.recommend)
+        rows = recommend(model, Request(settings.recommend, interactions=pairs, **ids))
+        spark.sparkContext.setJobDescription("rank and write")
+        with arrow_batch_rows(spark, min(_QUERIES_PER_BATCH, _BATCH_BYTES // (4 * model.width))):
+            rows.write.parquet(folder.path())
+        n_rows = spark.read.parquet(folder.path()).count()
+    logger.info("wrote %s recommendations to %s", f"{n_rows:,}", settings.output.path)
 
-    candidates: ItemTable
-    k: int
-    mode: Mode
-    exclude_seen: bool = True
-    reasons: ExplanationTask | None = None
+
+def known_interactions(model: ModelVersion, raw: DataFrame, source: Input, options: Recommend) -> DataFrame:
+    """Check interactions, their rows read with the meaning that they had in training, their ids as the model's.
+
+    Without explanations only the pairs are used, and no times are needed.
+    """
+    trained = model.config
+    if options.because:
+        source = trained.as_trained(source)
+    else:
+        source = msgspec.structs.replace(source, nonpositive=trained.input.nonpositive, duplicates="sum")
+    decay = trained.decay() if options.because else None
+    pairs = check(raw, source, implicit=trained.train.implicit, decay=decay).table
+    pairs = in_type_of(pairs, "user", model.user_factors, setting=f"input.user = {source.user}")
+    return in_type_of(pairs, "item", model.item_factors, setting=f"input.item = {source.item}")
 
 
-@dataclass(frozen=True)
-class Served:
-    """Whom to serve: the rows of a factor table that are asked for, and how many ids are there and are not."""
+def recommend(model: ModelVersion, request: Request) -> DataFrame:
+    """Rank candidates for the queries of a model.
+
+    Columns: the id of the query, ``rank`` from 1, the recommended id, ``score``; with explanations ``because``; with
+    popular items for cold-start users ``source``.
+
+    Raises
+    ------
+    InputError
+        If no query is in the model, or there are fewer candidates than are asked for.
+    """
+    options, mode = request.options, MODES[request.options.mode]
+    factors = {"user": model.user_factors, "item": model.item_factors}
+    selected = select_queries(factors[mode.query], request.queries)
+    logger.info("%s %ss of model %s", f"{selected.known:,}", mode.query, model.version)
+    if selected.unknown:
+        logger.warning("%s %ss are not in the model", f"{selected.unknown:,}", mode.query)
+    popular = options.cold_start == "popular" and selected.unknown > 0
+    if not selected.known and not popular:
+        raise InputError(f"queries: none of the ids is a {mode.query} of the model")
+
+    catalogue = candidates(factors[mode.result], allowed=request.allowed, blocked=request.blocked)
+    width = int(model.manifest["rank"]) if mode.cosine else model.width
+    table = item_table(catalogue, width=width, unit_length=mode.cosine)
+    refuse_small_catalogue(table.rows, options.k, mode.result)
+    explanations = explanation_task(model, options.because) if options.because else None
+    task = RankTask(table, options.k, mode, options.exclude_seen, explanations)
+    rows = rank(selected.queries, task, n_queries=selected.known, pairs=request.interactions)
+    if not popular or request.interactions is None or request.queries is None:
+        return rows
+    by_popularity = item_table(popularity(request.interactions, catalogue), width=1)
+    cold = without_factors(request.queries, factors[mode.query])
+    task = replace(task, candidates=by_popularity, explanations=None)
+    fallback = rank(cold, task, n_queries=selected.unknown, pairs=request.interactions)
+    fallback = fallback.withColumn("source", F.lit("popular"))
+    return rows.withColumn("source", F.lit("model")).unionByName(fallback, allowMissingColumns=True)
+
+
+class SelectedQueries(NamedTuple):
+    """The rows of a factor table that are asked for, and how many of the ids it has and has not."""
 
     queries: DataFrame
     known: int
     unknown: int
 
 
-def served(factors: DataFrame, whom: DataFrame | None) -> Served:
-    """Those of a factor table (id, features) that ``whom`` (id, each once) names; None names all."""
-    if whom is None:
-        return Served(factors, factors.count(), 0)
-    queries = factors.join(whom, "id", "left_semi")
+def select_queries(factors: DataFrame, ids: DataFrame | None) -> SelectedQueries:
+    """The rows of a factor table (id, features) with these ids, each once; None stands for all."""
+    if ids is None:
+        return SelectedQueries(factors, factors.count(), 0)
+    queries = factors.join(ids, "id", "left_semi")
     known = queries.count()
-    return Served(queries, known, whom.count() - known)
+    return SelectedQueries(queries, known, ids.count() - known)
 
 
 def candidates(factors: DataFrame, *, allowed: DataFrame | None, blocked: DataFrame | None) -> DataFrame:
@@ -82,8 +155,8 @@ def candidates(factors: DataFrame, *, allowed: DataFrame | None, blocked: DataFr
     return factors
 
 
-def refuse_small_catalogue(rows: int, k: int, what: str) -> None:
-    """Refuse to find more than there are.
+def refuse_small_catalogue(rows: int, k: int, entity: str) -> None:
+    """Refuse to recommend more than there are.
 
     Raises
     ------
@@ -92,7 +165,7 @@ def refuse_small_catalogue(rows: int, k: int, what: str) -> None:
     """
     if rows < k:
         raise InputError(
-            f"recommend.k = {k}, but there are {rows:,} {what}s to recommend (those of the model, less what "
+            f"recommend.k = {k}, but there are {rows:,} {entity}s to recommend (those of the model, less what "
             "allowed.path and blocked.path take away); ask for fewer"
         )
 
@@ -111,128 +184,55 @@ def without_factors(ids: DataFrame, factors: DataFrame) -> DataFrame:
     return ids.join(factors, "id", "left_anti").select("id", one)
 
 
-def explanation_task(
-    items: DataFrame,
-    weights: DataFrame | None,
-    *,
-    n: int,
-    objective: Objective,
-    gramian: Float64Array,
-    duplicates: str,
-) -> ExplanationTask:
-    """From the model's items (id, features), their weights (id, weight) if they have any, and what was minimised."""
+def explanation_task(model: ModelVersion, n: int) -> ExplanationTask:
+    """What tasks need of the model to explain a score by ``n`` items of the history.
+
+    Raises
+    ------
+    InputError
+        If factors are non-negative: then a score is no sum over the history.
+    """
+    objective, items = model.user_objective, model.item_factors
+    if objective.nonnegative:
+        raise InputError("recommend.because: a score of non-negative factors is no sum over the user's history")
+    gramian, weights = model.gramians["items"], model.item_weights
     width = len(gramian)
     if weights is not None:
         weight = F.array(F.col("weight").cast("float"))
         items = items.join(weights, "id").select("id", F.concat("features", weight).alias("features"))
         width += 1
+    duplicates = model.config.input.duplicates
     return ExplanationTask(item_table(items, width=width), n, objective, gramian, duplicates)
 
 
-def recommend(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: DataFrame | None = None) -> DataFrame:
-    """The best candidates of each query: the query's id, ``rank`` from 1, the id found, ``score``, and its reasons.
+def rank(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: DataFrame | None = None) -> DataFrame:
+    """The best candidates of each query: its id, ``rank`` from 1, the candidate's id, ``score``, and explanations.
 
     Parameters
     ----------
     queries
         Columns ``id`` and ``features``, of ``n_queries`` rows.
     pairs
-        Interactions: user, item and, for reasons, the columns that `ratings.check` gives. They are left out if the
-        task says so. What is similar leaves out the query itself.
+        Interactions: user, item and, for explanations, the columns that `check` returns. They are left out of the
+        recommendations if the task says so. What is similar leaves out the query itself.
     """
-    mode, spark = task.mode, queries.sparkSession
+    mode = task.mode
     histories = None if mode.cosine else pairs
-    batch = min(_QUERIES_A_BATCH, _BATCH_BYTES // (4 * task.candidates.width))
-    spark.conf.set(BATCH_ROWS, str(batch))
-    n = partitions(n_queries, task.candidates.rows, spark.sparkContext.defaultParallelism)
+    n = partitions(n_queries, task.candidates.rows, queries.sparkSession.sparkContext.defaultParallelism)
     rows = queries.select("id", "features")
     if histories is None:
         rows = rows.repartition(n, "id")
     else:
-        used = histories if task.reasons else histories.select("user", "item")
+        used = histories if task.explanations else histories.select("user", "item")
         rows = beside(rows, used, by=mode.query, n_partitions=n)
-    found = task.candidates.id_type
+    id_type = task.candidates.id_type
     fields = [
         T.StructField(mode.query, queries.schema["id"].dataType, False),
         T.StructField("rank", T.IntegerType(), False),
-        T.StructField(mode.column, found, False),
+        T.StructField(mode.column, id_type, False),
         T.StructField("score", T.FloatType(), False),
     ]
-    if task.reasons:
-        reason = T.StructType([T.StructField("item", found, False), T.StructField("score", T.FloatType(), False)])
-        fields.append(T.StructField("because", T.ArrayType(reason, False), False))
-    rank = partial(rank_batches, task=task, histories=histories is not None)
-    return rows.mapInArrow(rank, T.StructType(fields))
-
-
-def rank_batches(
-    batches: Iterable[pa.RecordBatch], *, task: RankTask, histories: bool = False
-) -> Iterator[pa.RecordBatch]:
-    """On an executor: queries (id, features), with ``histories`` a partition of `beside`, in; ranked rows out."""
-    items = task.candidates.opened()
-    step = max(1, _RESULTS_A_BATCH // task.k)
-    for batch in gathered_beside(batches) if histories else batches:
-        for start in range(0, batch.num_rows, step):
-            some = batch.slice(start, step)
-            queries = matrix(some.column("features"), width=task.candidates.width, unit_length=task.mode.cosine)
-            found = top_k(queries, items.features, task.k, excluded=_excluded(some, items, task))
-            rows = _as_rows(some.column("id"), found, items, task.mode)
-            if task.reasons:
-                rows["because"] = _because(some, found, items, task.reasons)
-            yield pa.record_batch(list(rows.values()), names=list(rows))
-
-
-def _excluded(batch: pa.RecordBatch, items: OpenItems, task: RankTask) -> ItemLists | None:
-    """What no query of a batch is to find: itself among what is similar, else what it has already."""
-    if task.mode.cosine:
-        return ItemLists.of(np.arange(len(batch)), items.positions(batch.column("id")), len(batch))
-    if task.exclude_seen and task.mode.result in batch.schema.names:
-        return items.lists(batch.column(task.mode.result))
-    return None
-
-
-def _as_rows(ids: pa.Array, found: TopK, items: OpenItems, mode: Mode) -> dict[str, pa.Array]:
-    """One row for each query and place, none for places that nobody took."""
-    query, place = np.nonzero(found.positions >= 0)
-    return {
-        mode.query: ids.take(as_arrow(query)),
-        "rank": as_arrow((place + 1).astype(np.int32)),
-        mode.column: _taken(items, found.positions[query, place]),
-        "score": as_arrow(found.scores[query, place]),
-    }
-
-
-def _because(batch: pa.RecordBatch, found: TopK, candidates: OpenItems, task: ExplanationTask) -> pa.Array:
-    """The largest shares of each score, a list for each row that `_as_rows` makes."""
-    items, width = task.items.opened(), len(task.gramian)
-    history = batch.column("item")
-    lengths = as_numpy(pc.list_value_length(history), null=0)
-    user, positions = np.repeat(np.arange(len(history)), lengths), items.positions(history.flatten())
-    known = positions >= 0
-    names = {"rating", "weight", "timestamp"}.intersection(batch.schema.names)
-    numbers = {name: as_numpy(batch.column(name).flatten())[known] for name in names}
-    block, _ = merge_histories(
-        user[known], positions[known], numbers["rating"], numbers.get("weight"), numbers.get("timestamp"),
-        shape=(len(history), task.items.rows), duplicates=task.duplicates,
-    )  # fmt: skip
-    reasons = largest_contributions(
-        block,
-        items.features[:, :width],
-        task.gramian,
-        task.objective,
-        candidates.features[found.positions],
-        task.n,
-        multipliers=items.features[:, width].astype(np.float64) if task.items.width > width else None,
-    )
-    there = reasons.positions[found.positions >= 0]  # (n_rows, n)
-    offsets = np.concatenate([[0], np.cumsum((there >= 0).sum(axis=1))]).astype(np.int32)
-    shares = as_arrow(reasons.shares[found.positions >= 0][there >= 0])
-    return pa.ListArray.from_arrays(
-        as_arrow(offsets), pa.StructArray.from_arrays([_taken(items, there[there >= 0]), shares], ["item", "score"])
-    )
-
-
-def _taken(items: OpenItems, positions: Int32Array) -> pa.Array:
-    """The ids at these positions, in the type that Spark knows."""
-    ids = items.ids.take(as_arrow(positions))
-    return ids.cast(pa.string()) if pa.types.is_large_string(ids.type) else ids
+    if task.explanations:
+        contribution = [T.StructField("item", id_type, False), T.StructField("score", T.FloatType(), False)]
+        fields.append(T.StructField("because", T.ArrayType(T.StructType(contribution), False), False))
+    return rows.mapInArrow(partial(rank_batches, task=task, histories=histories is not None), T.StructType(fields))

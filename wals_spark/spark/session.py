@@ -1,33 +1,46 @@
-"""The Spark session of a job: the same job under spark-submit and under plain python."""
+"""The Spark session of a job, the same under spark-submit and under plain python; and what the user's own lacks."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 import wals_spark
 from wals_spark.spark.archive import write_archive
 
-BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
+_BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
+_RUNTIME_CONF = {
+    # Interactions reach Python in Arrow batches; Spark's 10,000 rows make so many that the batches cost, not the rows.
+    _BATCH_ROWS: "200000",
+    # A limit in bytes makes Spark 4 size up the batch at every row, in a time that grows with the nulls at its end.
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+    # Spark keeps workers by their environment, and this is a variable of it in workers of DataFrames alone: with it
+    # they are others than those of RDDs, a process of 100 MiB more per core.
+    "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
+}
 
-# One BLAS thread a task: Spark runs a task per core, and a BLAS that takes all cores for each of them is slower.
+# One BLAS thread per task: Spark runs a task per core, and a BLAS that takes all cores for each of them is slower.
 _ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
+_archives: weakref.WeakKeyDictionary[SparkContext, tempfile.TemporaryDirectory[str]] = weakref.WeakKeyDictionary()
+
 
 @contextmanager
 def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[SparkSession]:
-    """Start Spark, give the session, stop Spark.
+    """Start Spark, yield the session, stop Spark.
 
     Under ``spark-submit`` the cluster's settings stand. Under plain ``python`` the job runs on ``local_master``
-    with the workers on this very Python. Executors are sent this package, so it need not be installed on them.
+    with workers of the Python that runs it. Executors are sent this package, so it need not be installed on them.
     """
     builder = SparkSession.builder.appName(app_name)
     if not started_by_spark_submit():
@@ -40,25 +53,50 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
         builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
     for name, value in _ONE_THREAD.items():
         builder = builder.config(f"spark.executorEnv.{name}", os.environ.get(name, value))
-    builder = builder.config("spark.files.maxPartitionBytes", "1")  # blocks are read a file a task, however small
-    # A block is sent rows from every machine, so where some of them are is no place to be. On few machines Spark would
-    # choose one of them for all blocks, away from what is kept of these.
+    builder = builder.config("spark.files.maxPartitionBytes", "1")  # one file of blocks per task, however small
+    # A block receives rows from every machine, so where some of them are is no reason to run there. On few machines
+    # Spark would choose one of them for all blocks, away from the persisted blocks.
     builder = builder.config("spark.shuffle.reduceLocality.enabled", "false")
     spark = builder.getOrCreate()
-    sent = tempfile.TemporaryDirectory(prefix="wals_spark-")  # executors fetch from it whenever one comes up
     try:
-        # Interactions reach Python in Arrow batches; Spark's 10,000 rows make so many that the batches cost, not rows.
-        spark.conf.set(BATCH_ROWS, "200000")
-        # A limit in bytes makes Spark 4 size up the batch at every row, in a time that grows with the nulls at its end.
-        spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(2**31 - 1))
-        # Workers are kept by their environment, and this is a variable of it in those of DataFrames alone: with it they
-        # are others than those of RDDs, a process of 100 MiB more for every core.
-        spark.conf.set("spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled", "false")
-        _send_package(spark, Path(sent.name))
-        yield spark
+        with session_of(spark):
+            yield spark
     finally:
         spark.stop()
-        sent.cleanup()
+
+
+@contextmanager
+def session_of(spark: SparkSession) -> Iterator[SparkSession]:
+    """Give any session what this package needs until the end of the ``with``.
+
+    Executors are sent the package, once per application; the session's settings of Arrow are restored at the end.
+    """
+    _send_package(spark)
+    with _runtime_conf(spark, _RUNTIME_CONF):
+        yield spark
+
+
+@contextmanager
+def arrow_batch_rows(spark: SparkSession, rows: int) -> Iterator[None]:
+    """Let so many rows reach Python together until the end of the ``with``."""
+    with _runtime_conf(spark, {_BATCH_ROWS: str(rows)}):
+        yield
+
+
+@contextmanager
+def _runtime_conf(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+    before = {name: spark.conf.get(name, None) for name in values}
+    for name, value in values.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        if not spark.sparkContext._jsc.sc().isStopped():
+            for name, previous in before.items():
+                if previous is None:
+                    spark.conf.unset(name)
+                else:
+                    spark.conf.set(name, previous)
 
 
 def started_by_spark_submit() -> bool:
@@ -72,11 +110,18 @@ def _local_memory_mib() -> int:
     return max(1024, total // 2 // 2**20)
 
 
-def _send_package(spark: SparkSession, scratch: Path) -> None:
-    """Give every executor this package's code, the version the driver runs, unless they share its files."""
+def is_local(spark: SparkSession) -> bool:
+    """Whether executors are this machine's own, and see its files."""
+    return (spark.sparkContext.master or "").startswith("local[")
+
+
+def _send_package(spark: SparkSession) -> None:
+    """Send every executor this package's code, the version that the driver runs, unless they share its files."""
     folder = Path(wals_spark.__file__).parent
-    if (spark.sparkContext.master or "").startswith("local[") or not folder.is_dir():
-        return  # workers see the driver's files; or the package came in a --py-files archive and is there already
-    archive = scratch / "wals_spark.zip"
+    if is_local(spark) or not folder.is_dir() or spark.sparkContext in _archives:
+        return  # workers see the driver's files; or the package came in a --py-files archive; or it is sent already
+    # Executors fetch from the folder whenever one comes up; it is deleted with the SparkContext.
+    _archives[spark.sparkContext] = sent = tempfile.TemporaryDirectory(prefix="wals_spark-")
+    archive = Path(sent.name, "wals_spark.zip")
     write_archive(archive)
     spark.sparkContext.addPyFile(str(archive))

@@ -1,4 +1,4 @@
-"""Small files and new folders on whatever storage Spark can reach, written whole or not at all."""
+"""Small files and new folders on any storage that Spark can reach, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Storage:
         try:
             self._fs: Any = path.getFileSystem(self._conf)
         except Py4JJavaError as error:
-            raise ConfigError(f"{root} is on no storage that Spark knows: {error.java_exception}") from error
+            raise ConfigError(f"Spark knows no file system for {root}: {error.java_exception}") from error
         if hasattr(self._fs, "getRawFileSystem"):
             self._fs = self._fs.getRawFileSystem()  # local files without a .crc beside each
         self.root: str = self._fs.makeQualified(path).toString()
@@ -45,8 +45,12 @@ class Storage:
         return "/".join((self.root.rstrip("/"), *parts))
 
     def exists(self, *parts: str) -> bool:
-        """Whether it is there."""
+        """Whether there is a file or a folder."""
         return bool(self._fs.exists(self._path(*parts)))
+
+    def names(self, *parts: str) -> list[str]:
+        """The names of the files and folders in a folder."""
+        return sorted(str(status.getPath().getName()) for status in self._fs.listStatus(self._path(*parts)))
 
     def read_text(self, *parts: str) -> str:
         """All of a small text file."""
@@ -58,21 +62,22 @@ class Storage:
 
     def write_text(self, text: str, *parts: str) -> None:
         """Replace a small text file in one step: a reader sees the old text or the new one, never a part."""
-        fresh = (*parts[:-1], f".{parts[-1]}.new")
-        stream = self._fs.create(self._path(*fresh), True)
+        unfinished = (*parts[:-1], f".{parts[-1]}.new")
+        stream = self._fs.create(self._path(*unfinished), True)
         try:
             stream.write(text.encode("utf-8"))
         finally:
             stream.close()
-        self.rename(self.path(*fresh), self.path(*parts), overwrite=True)
+        self.rename(self.path(*unfinished), self.path(*parts), overwrite=True)
 
     def rename(self, source: str, target: str, *, overwrite: bool = False) -> None:
         """Move a file or a folder, both by full name, in one step; something at ``target`` is refused, or replaced."""
         options = self._jvm.org.apache.hadoop.fs.Options.Rename
-        chosen = self._gateway.new_array(options, 1)
-        chosen[0] = options.OVERWRITE if overwrite else options.NONE
-        of, to = (self._jvm.org.apache.hadoop.fs.Path(path) for path in (source, target))
-        self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(to.toUri(), self._conf).rename(of, to, chosen)
+        option = self._gateway.new_array(options, 1)
+        option[0] = options.OVERWRITE if overwrite else options.NONE
+        origin, destination = (self._jvm.org.apache.hadoop.fs.Path(path) for path in (source, target))
+        context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(destination.toUri(), self._conf)
+        context.rename(origin, destination, option)
 
     def copy(self, source: str, *parts: str) -> None:
         """Copy a file or a folder, by full name and from any storage, to a place below the root, byte for byte."""
@@ -90,7 +95,7 @@ class Storage:
 
 @contextmanager
 def new_folder(spark: SparkSession, path: str, *, setting: str = "output.path") -> Iterator[Storage]:
-    """Give a folder to write to, which becomes ``path`` when all is written; if that fails, nothing is there.
+    """Yield a folder to write to, which becomes ``path`` when all is written; if that fails, nothing is there.
 
     Raises
     ------

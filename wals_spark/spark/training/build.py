@@ -1,8 +1,8 @@
-"""Interactions laid out as in-blocks and out-blocks of both sides, and kept as files before the first iteration.
+"""Builds the in-blocks and out-blocks of both sides from interactions, and writes them before the first iteration.
 
-Users are shuffled to their blocks once; each user block is laid out where it lands, and tells every item block
-its part of the matrix. What both have become is written below the model's folder and read from there ever
-after: a task that Spark repeats sees the same rows, whatever has happened to the source since.
+Users are shuffled to their blocks once. Each user block is built where it lands, and sends every item block its part
+of the matrix. Both are written to storage and read from there ever after: a task that Spark repeats reads the same
+rows, whatever has happened to the source since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,27 +23,29 @@ from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy
 from wals_spark.arrays.dictionary import as_float32_if_exact
 from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.histogram import Histogram
-from wals_spark.arrays.types import Int32Array, Int64Array
-from wals_spark.blocks.assignment import N_BUCKETS, assign_by_cost
-from wals_spark.blocks.build import Columns, Duplicates, build_column_block, build_row_block
-from wals_spark.blocks.in_out import out_block_records
-from wals_spark.blocks.records import Record, cut_ids
+from wals_spark.blocks.assignment import Assignment, assign_by_cost
+from wals_spark.blocks.build import ColumnBlock, RowBlock, SentColumns, build_column_block, build_row_block
+from wals_spark.blocks.encoding import Record, cut_ids, to_records
 from wals_spark.blocks.weighted import positive_counts
 from wals_spark.errors import InputError
 from wals_spark.solvers.heavy_rows import row_limit
 from wals_spark.spark.training.rdd import by_block
 from wals_spark.spark.training.sides import SCHEMA, BlockedSide, read_kind, read_records
 
-_ROWS_A_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core a half-iteration
+if TYPE_CHECKING:  # executors run functions of this module, and know no settings
+    from wals_spark.settings.train import Config
+    from wals_spark.spark.checking import Interactions
+
+_ROWS_PER_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core per half-iteration
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Both sides, laid out.
+    """The blocks of both sides.
 
-    ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of theirs; ``mean_rating`` is of the
-    distinct pairs, ``largest_item_count`` the number of them that the most popular item has above zero. ``block_of_bucket`` is
-    the block of each bucket of items (`buckets.assign_by_cost`), shape (N_BUCKETS,).
+    ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of their pair; ``mean_rating`` is the
+    mean over distinct pairs, ``largest_item_count`` the number of pairs with a positive rating that the most popular
+    item has. ``items_to_blocks`` maps items to their blocks.
     """
 
     users: BlockedSide
@@ -52,71 +54,64 @@ class Blocks:
     merged: int
     mean_rating: float
     largest_item_count: int
-    block_of_bucket: Int32Array
+    items_to_blocks: Assignment
 
 
-def build_blocks(
-    spark: SparkSession,
-    ratings: DataFrame,
-    *,
-    rows: int,
-    duplicates: str,
-    work: str,
-    item_costs: Int64Array | None = None,
-    user_blocks: int = 0,
-    item_blocks: int = 0,
-    heavy_row_threshold: int = 0,
-) -> Blocks:
-    """Lay out clean interactions (user, item, rating[, weight][, timestamp]) as files below ``work``.
+def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blocks:
+    """Build the blocks of checked interactions as files below ``folder``; reads their table once.
 
-    Reads ``ratings`` once. A number of blocks of 0 is chosen from ``rows`` and the cluster. ``item_costs``, the rows of
-    each bucket of items (`ratings.Ratings`), make blocks of items alike in cost; ``heavy_row_threshold`` is what training has.
+    A number of blocks of 0 is chosen from the rows and the cluster.
 
     Raises
     ------
     InputError
         If duplicates are refused and there are any: how many, and up to five of the pairs.
     """
-    automatic = max(spark.sparkContext.defaultParallelism, -(-rows // _ROWS_A_BLOCK))
-    n_users, n_items = user_blocks or automatic, item_blocks or automatic
+    table, spark = interactions.table, interactions.table.sparkSession
+    automatic = max(spark.sparkContext.defaultParallelism, -(-interactions.rows // _ROWS_PER_BLOCK))
+    n_users, n_items = config.train.user_blocks or automatic, config.train.item_blocks or automatic
+    limit = row_limit(config.train.heavy_row_threshold, interactions.rows, n_items)
+    items_to_blocks = assign_by_cost(interactions.item_costs, n_items, row_limit=limit)
+    duplicates = config.input.duplicates
 
-    spark.sparkContext.setJobDescription("lay out user blocks")
-    costs = np.zeros(N_BUCKETS, dtype=np.int64) if item_costs is None else item_costs
-    block_of_bucket = assign_by_cost(costs, n_items, row_limit=row_limit(heavy_row_threshold, rows, n_items))
-    task = partial(_build_user_block, n_item_blocks=n_items, item_blocks=block_of_bucket, duplicates=duplicates)
+    spark.sparkContext.setJobDescription("build user blocks")
+    task = partial(_build_user_block, items_to_blocks=items_to_blocks, duplicates=duplicates)
     # A partition is a block: Spark keeps the number of partitions that it is told, and one user's rows together.
-    _write(ratings.repartition(n_users, "user").mapInArrow(task, SCHEMA), f"{work}/users")
-    summaries = _summaries(spark, f"{work}/users")
-    found = Duplicates(
-        sum(s["duplicates"] for s in summaries), tuple(pair for s in summaries for pair in s["examples"])
-    )
-    if duplicates == "refuse" and found.rows:
-        examples = ", ".join(str(tuple(pair)) for pair in found.examples[:5])
-        raise InputError(
-            f"{found.rows} rows repeat a (user, item) pair, such as {examples}; "
-            "set input.duplicates to sum, last or max to merge them"
-        )
+    _write(table.repartition(n_users, "user").mapInArrow(task, SCHEMA), f"{folder}/users")
+    user_summaries = _summaries(spark, f"{folder}/users")
+    merged = sum(summary["duplicates"] for summary in user_summaries)
+    if duplicates == "refuse" and merged:
+        raise _duplicates_error(merged, user_summaries)
 
-    spark.sparkContext.setJobDescription("lay out item blocks")
-    columns = read_records(spark, f"{work}/users", "columns", n_users).map(_to_peer_block)
+    spark.sparkContext.setJobDescription("build item blocks")
+    columns = read_records(spark, f"{folder}/users", "columns", n_users).map(_to_peer_block)
     built = by_block(columns, n_items).mapPartitionsWithIndex(partial(_build_item_block, n_user_blocks=n_users))
-    _write(spark.createDataFrame(built, SCHEMA, verifySchema=False), f"{work}/items")
-    item_summaries = _summaries(spark, f"{work}/items")
-    item_rows = sum(s["rows"] for s in item_summaries)
-
-    user_rows = sum(s["rows"] for s in summaries)
-    observations = sum(s["observations"] for s in summaries)
-    types = {column.name: column.dataType for column in ratings.schema}
-    users = BlockedSide(spark, "users", f"{work}/users", n_users, user_rows, types["user"], _degrees(summaries))
-    items = BlockedSide(spark, "items", f"{work}/items", n_items, item_rows, types["item"], _degrees(item_summaries))
+    _write(spark.createDataFrame(built, SCHEMA, verifySchema=False), f"{folder}/items")
+    item_summaries = _summaries(spark, f"{folder}/items")
+    observations = sum(summary["observations"] for summary in user_summaries)
     return Blocks(
-        users=users,
-        items=items,
+        users=_side(table, "users", n_users, folder, user_summaries),
+        items=_side(table, "items", n_items, folder, item_summaries),
         observations=observations,
-        merged=found.rows,
-        mean_rating=sum(s["ratings"] for s in summaries) / observations,
-        largest_item_count=max(s["largest_count"] for s in item_summaries),
-        block_of_bucket=block_of_bucket,
+        merged=merged,
+        mean_rating=sum(summary["ratings"] for summary in user_summaries) / observations,
+        largest_item_count=max(summary["largest_count"] for summary in item_summaries),
+        items_to_blocks=items_to_blocks,
+    )
+
+
+def _side(table: DataFrame, name: str, n_blocks: int, folder: str, summaries: list[dict[str, Any]]) -> BlockedSide:
+    rows = sum(summary["rows"] for summary in summaries)
+    degrees = Histogram.merged(Histogram.from_record(summary["degrees"]) for summary in summaries)
+    id_type = table.schema[name.removesuffix("s")].dataType
+    return BlockedSide(table.sparkSession, name, f"{folder}/{name}", n_blocks, rows, id_type, degrees)
+
+
+def _duplicates_error(rows: int, summaries: list[dict[str, Any]]) -> InputError:
+    pairs = [tuple(pair) for summary in summaries for pair in summary["examples"]]
+    return InputError(
+        f"{rows} rows repeat a (user, item) pair, such as {', '.join(map(str, pairs[:5]))}; "
+        "set input.duplicates to sum, last or max to merge them"
     )
 
 
@@ -130,48 +125,47 @@ _ARROW_SCHEMA = pa.schema(
         ("payload", pa.binary()),
     ]
 )
-_Record = tuple[str, int, str, int, int, bytes]
+_Row = tuple[str, int, str, int, int, bytes]
 
 
 def _build_user_block(
-    batches: Iterable[pa.RecordBatch], *, n_item_blocks: int, item_blocks: Int32Array, duplicates: str
+    batches: Iterable[pa.RecordBatch], *, items_to_blocks: Assignment, duplicates: str
 ) -> Iterator[pa.RecordBatch]:
-    """On an executor: one partition of interactions becomes the pieces of one user block."""
+    """On an executor: one partition of interactions becomes the records of one user block."""
     trim_heap()
     columns = _received(batches)
     if not columns:
         return
     numbers = {name: np.concatenate(columns.pop(name)) for name in ("rating", "timestamp", "weight") if name in columns}
-    block = _partition()
-    layout = build_row_block(  # it is given what it frees again as soon as it can: nobody else holds it
+    number = _partition()
+    block = build_row_block(  # it frees what it is passed as soon as it can, so nothing here refers to it
         pa.chunked_array(columns.pop("user")),
         pa.chunked_array(columns.pop("item")),
         numbers.pop("rating"),
-        n_column_blocks=n_item_blocks,
-        column_blocks=item_blocks,
+        items_to_blocks,
         duplicates=duplicates,
         timestamps=numbers.pop("timestamp", None),
         weights=numbers.pop("weight", None),
     )
     summary = {
-        "rows": len(layout.ids),
-        "observations": len(layout.in_block.positions),
-        "ratings": layout.in_block.sum_of_ratings,
-        "duplicates": layout.duplicates.rows,
-        "examples": layout.duplicates.examples,
-        "degrees": Histogram.of_counts(layout.in_block.counts).as_record(),
+        "rows": len(block.ids),
+        "observations": len(block.in_block.positions),
+        "ratings": block.in_block.sum_of_ratings,
+        "duplicates": block.duplicates.rows,
+        "examples": block.duplicates.examples,
+        "degrees": Histogram.of_counts(block.in_block.counts).as_record(),
     }
-    parts = (
-        ("columns", block, *record)
-        for destination, part in layout.columns.items()
-        for record in part.records(destination)
+    sent = (
+        ("columns", number, *record)
+        for destination, columns in block.columns.items()
+        for record in columns.records(destination)
     )
-    for record in chain(_records(block, layout, summary), parts):
-        yield _as_batch(*record)
+    for row in chain(_rows(number, block, summary), sent):
+        yield _as_batch(row)
 
 
 def _received(batches: Iterable[pa.RecordBatch]) -> dict[str, list[Any]]:
-    """The columns of all batches: ids as codes and a dictionary each, 4 bytes and not 8 or a string; numbers copied.
+    """The columns of all batches: ids dictionary-encoded, 4 bytes per row and not 8 or a string; numbers copied.
 
     No batch is kept: its columns are one piece of memory.
     """
@@ -183,7 +177,8 @@ def _received(batches: Iterable[pa.RecordBatch]) -> dict[str, list[Any]]:
     return columns
 
 
-def _as_batch(kind: str, block: int, name: str, peer: int, start: int, payload: bytes) -> pa.RecordBatch:
+def _as_batch(row: _Row) -> pa.RecordBatch:
+    kind, block, name, peer, start, payload = row
     arrays = [
         as_binary([kind.encode()], pa.string()),
         as_arrow(np.array([block], dtype=np.int32)),
@@ -195,44 +190,40 @@ def _as_batch(kind: str, block: int, name: str, peer: int, start: int, payload: 
     return pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
 
 
-def _build_item_block(block: int, received: Iterable[tuple[int, Record]], *, n_user_blocks: int) -> Iterator[_Record]:
-    """On an executor: what the user blocks know of one item block becomes its pieces."""
+def _build_item_block(number: int, received: Iterable[tuple[int, Record]], *, n_user_blocks: int) -> Iterator[_Row]:
+    """On an executor: what the user blocks sent to one item block becomes its records."""
     trim_heap()
-    layout = build_column_block(Columns.by_source(record for _, record in received), n_row_blocks=n_user_blocks)
-    largest_count = int(positive_counts(layout.in_block).max(initial=0))
-    degrees = Histogram.of_counts(layout.in_block.counts).as_record()
-    return _records(block, layout, {"rows": len(layout.ids), "largest_count": largest_count, "degrees": degrees})
+    block = build_column_block(SentColumns.by_source(record for _, record in received), n_row_blocks=n_user_blocks)
+    largest_count = int(positive_counts(block.in_block).max(initial=0))
+    degrees = Histogram.of_counts(block.in_block.counts).as_record()
+    return _rows(number, block, {"rows": len(block.ids), "largest_count": largest_count, "degrees": degrees})
 
 
-def _records(block: int, layout: Any, summary: dict[str, Any]) -> Iterator[_Record]:
-    yield ("summary", block, "summary", 0, 0, json.dumps(summary).encode())
+def _rows(number: int, block: RowBlock | ColumnBlock, summary: dict[str, Any]) -> Iterator[_Row]:
+    yield ("summary", number, "summary", 0, 0, json.dumps(summary).encode())
     for kind, records in (
-        ("in", layout.in_block.records()),
-        ("out", out_block_records(layout.out_block)),
-        ("ids", cut_ids("ids", layout.ids)),
+        ("in", to_records(block.in_block.arrays())),
+        ("out", to_records(block.out_block.arrays())),
+        ("ids", cut_ids("ids", block.ids)),
     ):
         for record in records:
-            yield (kind, block, *record)
+            yield (kind, number, *record)
 
 
 def _write(records: DataFrame, path: str) -> None:
-    # Files are read whole: so many pieces are half a gigabyte. No piece comes twice, so a dictionary is for nothing.
+    # Files are read whole: 256 records are half a gigabyte. No payload repeats, so a Parquet dictionary gains nothing.
     options = {"maxRecordsPerFile": "256", "parquet.enable.dictionary": "false"}
     records.write.mode("overwrite").partitionBy("kind").options(**options).parquet(path)
 
 
 def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:
-    """One small record a block, in the order of the blocks."""
+    """One small record per block, in the order of the blocks."""
     rows = read_kind(spark, path, "summary").orderBy("block").collect()
     return [json.loads(bytes(row["payload"])) for row in rows]
 
 
-def _degrees(summaries: Iterable[dict[str, Any]]) -> Histogram:
-    return Histogram.merged(Histogram.from_record(summary["degrees"]) for summary in summaries)
-
-
 def _to_peer_block(sent: tuple[int, Record]) -> tuple[int, Record]:
-    """Address a piece to its destination, and let it say where it comes from."""
+    """Address a record to its destination, with its source as the peer."""
     block, record = sent
     return record.peer, record._replace(peer=block)
 

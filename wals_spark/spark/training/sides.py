@@ -1,4 +1,4 @@
-"""One side's blocks on storage: written once by blocking, read by every stage after it."""
+"""The blocks of one side on storage: `build.py` writes them once, every later stage reads them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from wals_spark.arrays.histogram import Histogram
-from wals_spark.blocks.records import Record, join_ids
-from wals_spark.spark.training.rdd import Keyed, by_block
+from wals_spark.blocks.encoding import Record, join_ids
+from wals_spark.spark.training.rdd import KeyedRecords, by_block
 
 SCHEMA = "kind string, block int, name string, peer int, start long, payload binary"
-"""A piece (`records.Record`), the block it belongs to, and its kind: in, out, ids, columns or summary."""
+"""A record (`encoding.Record`), the block that it belongs to, and its kind: in, out, ids, columns or summary."""
 
 
 @dataclass(frozen=True)
 class BlockedSide:
-    """One side's blocks on storage.
+    """The blocks of one side on storage.
 
-    ``name`` is ``users`` or ``items``, ``rows`` how many there are of them, ``id_type`` the caller's own; ``degrees``
-    counts the rows that have so many observations.
+    ``name`` is ``users`` or ``items``, ``rows`` their number, ``id_type`` the type of their ids in the input;
+    ``degrees`` is the distribution of observations per row.
     """
 
     spark: SparkSession
@@ -36,29 +36,29 @@ class BlockedSide:
     id_type: T.DataType
     degrees: Histogram
 
-    def records(self, kind: str) -> Keyed:
-        """The pieces of one kind (in, out, ids), each block's in its own partition."""
+    def records(self, kind: str) -> KeyedRecords:
+        """The records of one kind (in, out, ids), each block's in its own partition."""
         return by_block(read_records(self.spark, self.path, kind, self.n_blocks), self.n_blocks)
 
     def id_of(self, block: int, row: int) -> Any:
         """The id of one row, for a message that has to name it."""
         rows = read_kind(self.spark, self.path, "ids").where((F.col("block") == block) & (F.col("start") <= row))
-        found = rows.orderBy(F.col("start").desc()).first()
-        if found is None:
+        stored = rows.orderBy(F.col("start").desc()).first()
+        if stored is None:
             return None
-        record = Record(found.name, found.peer, found.start, bytes(found.payload))
+        record = Record(stored.name, stored.peer, stored.start, bytes(stored.payload))
         return join_ids([record])[row - record.start].as_py()
 
 
 def read_kind(spark: SparkSession, path: str, kind: str) -> DataFrame:
-    """The records of one kind; only their files are read."""
+    """The records of one kind as a DataFrame; only their files are read."""
     return spark.read.schema(SCHEMA).parquet(f"{path}/kind={kind}").drop("kind")
 
 
-def read_records(spark: SparkSession, path: str, kind: str, n_files: int) -> Keyed:
-    """The pieces of one kind, by their block, as they lie in about ``n_files`` files.
+def read_records(spark: SparkSession, path: str, kind: str, n_files: int) -> KeyedRecords:
+    """The records of one kind by their block, partitioned as they lie in about ``n_files`` files.
 
-    Whole files go to Python as they are, and PyArrow reads them there: rows of a DataFrame would be pickled in the JVM.
+    Whole files go to Python as they are, and PyArrow reads them there: the JVM would pickle rows of a DataFrame.
     """
     return spark.sparkContext.binaryFiles(f"{path}/kind={kind}", minPartitions=n_files).flatMap(_records_of_file)
 

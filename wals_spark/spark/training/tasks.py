@@ -1,4 +1,4 @@
-"""What an executor does for one block: from the pieces it is given to the pieces it gives, by pure functions."""
+"""What an executor does for one block: pure functions from the records that a task receives to those that it yields."""
 
 from __future__ import annotations
 
@@ -16,21 +16,31 @@ from pyspark import Accumulator, AccumulatorParam, Broadcast
 from wals_spark.arrays.blas import blas_threads
 from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Indices
-from wals_spark.blocks.in_out import InBlock, OutBlock, out_block_from_records, out_block_records, received_rows
-from wals_spark.blocks.records import GroupedRecords, Record, cut, group_records, join, join_ids, records_of
+from wals_spark.blocks.encoding import (
+    GroupedRecords,
+    Record,
+    RecordArrays,
+    cut,
+    group_records,
+    join,
+    join_ids,
+    keyed,
+    records_of,
+    to_records,
+)
+from wals_spark.blocks.in_out import InBlock, OutBlock, received_rows
 from wals_spark.blocks.weighted import WeightedBlock, item_weights, item_weights_of_observed, weight_observations
 from wals_spark.objective.objective import Objective
-from wals_spark.settings.training import Train
 from wals_spark.solvers.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.solvers.heavy_rows import (
     HeavyParts,
     HeavyRows,
     add_partial_sums,
     address_heavy_parts,
-    heavy_part_records,
-    heavy_parts_from_records,
+    heavy_part_arrays,
+    partial_normal_equations,
+    read_heavy_parts,
     split_heavy_rows,
-    sums,
     take_heavy_parts,
 )
 from wals_spark.solvers.normal_equations import HeavyRowSums
@@ -40,11 +50,11 @@ from wals_spark.spark.training.cache import BlockCache, CachedSide
 Records = Iterable[tuple[int, Record]]
 Sent = Iterator[tuple[int, Record]]
 Summaries = dict[tuple[int, int], BlockSummary | None]
-"""By (half-iteration, block): a task that Spark runs twice says the same thing twice. None: its block is elsewhere."""
+"""By (half-iteration, block), so that a task that Spark runs twice reports once. None: its block is not cached here."""
 
 
 class MergedSummaries(AccumulatorParam[Summaries]):
-    """Brings the blocks' summaries to the driver with the end of their tasks, at no job of its own."""
+    """Brings the summaries of the blocks to the driver as their tasks end, without a job of their own."""
 
     def zero(self, value: Summaries) -> Summaries:  # noqa: ARG002
         """No summaries."""
@@ -58,10 +68,11 @@ class MergedSummaries(AccumulatorParam[Summaries]):
 
 @dataclass(frozen=True)
 class HalfIterationTask:
-    """All a task needs besides its pieces; half-iteration 0 is the start.
+    """All that a task needs besides its records; half-iteration 0 draws the start.
 
-    With the name of a ``training``, tasks leave files on their machine, factors by the ``turn``. With ``cached``, what
-    the blocks of the solved and of the fixed side left, a task is sent nothing but rows from other machines.
+    With the name of a ``training``, a task caches its block on its machine, and its factors under the ``step``. With
+    ``cached``, where the blocks of the solved and of the fixed side are cached, a task receives rows from other
+    machines only.
     """
 
     number: int
@@ -70,168 +81,183 @@ class HalfIterationTask:
     summaries: Accumulator[Summaries]
     solver: Solver = CHOLESKY
     training: str = ""
-    turn: int = 0
+    step: int = 0
     cached: tuple[CachedSide, CachedSide] | None = None
 
 
 def send_item_weights(block: int, records: Records, *, objective: Objective) -> Sent:
-    """Send each user block the weights of its items: in-block and out-block in, received rows of one number out."""
-    found = group_records(record for _, record in records)
-    return _sent(block, out_block_from_records(found), item_weights(InBlock.from_records(found), objective)[:, None])
+    """From an item block's in-block and out-block: the weights of items, for each user block that has them."""
+    arrays = _arrays(records)
+    return _sent_rows(block, OutBlock.read(arrays), item_weights(InBlock.read(arrays), objective)[:, None])
 
 
 def weight_block(
     block: int, records: Records, *, side: str, objective: Objective, row_limit: int | None = None
 ) -> Sent:
-    """Weigh a block: in-block (and what `send_item_weights` sent a user block) in, weighed block out.
+    """From an in-block (and, for users, what `send_item_weights` sent): the weighted block.
 
-    With a ``row_limit`` the observations of rows that have more come out as parts for the other side (`send_parts`).
+    With a ``row_limit``, rows with more observations are heavy: their parts are for the other side (`send_parts`).
     """
     trim_heap()
-    found = group_records(record for _, record in records)
-    in_block = InBlock.from_records(found)
-    multiplier = item_weights_of_observed(in_block, side, objective, found)
+    grouped = group_records(record for _, record in records)
+    in_block = InBlock.read(RecordArrays(grouped))
+    multiplier = item_weights_of_observed(in_block, side, objective, grouped)
     weighted = weight_observations(in_block, objective, multiplier)
-    return _keyed(block, (weighted if row_limit is None else split_heavy_rows(weighted, row_limit)).records())
+    arrays = weighted.arrays() if row_limit is None else split_heavy_rows(weighted, row_limit).arrays()
+    return keyed(block, to_records(arrays))
 
 
 def send_parts(block: int, records: Records) -> Sent:
-    """Send the other side's blocks what they are to sum: what `weight_block` made in, parts out."""
+    """From what `weight_block` yields: the heavy parts, for the blocks of the other side."""
     return address_heavy_parts(block, (record for _, record in records))
 
 
 def take_parts(block: int, records: Records) -> Sent:
-    """What a block sends from now on, and what it sums: its out-block and parts in, the shorter one and shares out."""
-    found = group_records(record for _, record in records)
-    out_block, shares = take_heavy_parts(found, out_block_from_records(found))
-    return _keyed(block, chain(out_block_records(out_block), heavy_part_records(shares)))
+    """From an out-block and heavy parts sent to it: the out-block that is left, and the parts that it computes."""
+    arrays = _arrays(records)
+    out_block, parts = take_heavy_parts(arrays, OutBlock.read(arrays))
+    return keyed(block, to_records(chain(out_block.arrays(), heavy_part_arrays(parts))))
 
 
-def start_block(block: int, records: Records, *, task: HalfIterationTask, settings: Train) -> Sent:
-    """Draw the factors that training starts from: ids and weighed block in, factors out."""
-    found = group_records(record for _, record in records)
-    factors = start_factors(
-        join_ids(records_of(found, "ids")),
-        Start(settings.rank, settings.seed, settings.start_scale, settings.positive_start),
-        side=task.side,
-        held=task.objective.held,
-    )
-    spread = HeavyRows.from_records(found)
-    elsewhere = spread.times if len(spread.rows) else None
-    summary = summarize_start(factors, WeightedBlock.from_records(found), task.objective, elsewhere)
+def start_block(block: int, records: Records, *, task: HalfIterationTask, start: Start) -> Sent:
+    """From ids and weighted block: the factors that training starts from."""
+    grouped = group_records(record for _, record in records)
+    arrays = RecordArrays(grouped)
+    factors = start_factors(join_ids(records_of(grouped, "ids")), start, side=task.side, held=task.objective.held)
+    heavy = HeavyRows.read(arrays)
+    times_of_heavy = heavy.times if len(heavy.rows) else None
+    summary = summarize_start(factors, WeightedBlock.read(arrays), task.objective, times_of_heavy)
     task.summaries.add({(task.number, block): replace(summary, blas_threads=blas_threads())})
-    return _keyed(block, cut("factors", factors))
+    return keyed(block, cut("factors", factors))
 
 
 def send_block(block: int, records: Records, *, width: int, unobserved_weight_in_confidence: float) -> Sent:
-    """Send each destination the rows and the sums it needs: out-block, shares and factors in, these out.
+    """From out-block, heavy parts and factors: the rows and partial normal equations that each destination needs.
 
     ``unobserved_weight_in_confidence`` is the solved side's objective's.
     """
-    found = group_records(record for _, record in records)
-    factors = join(records_of(found, "factors"), np.float32).reshape(-1, width)
-    rows = _sent(block, out_block_from_records(found), factors)
-    return chain(rows, _sent_sums(block, heavy_parts_from_records(found), factors, unobserved_weight_in_confidence))
+    grouped = group_records(record for _, record in records)
+    arrays = RecordArrays(grouped)
+    factors = join(records_of(grouped, "factors"), np.float32).reshape(-1, width)
+    rows = _sent_rows(block, OutBlock.read(arrays), factors)
+    return chain(rows, _sent_sums(block, read_heavy_parts(arrays), factors, unobserved_weight_in_confidence))
 
 
 def send_cached_rows(
-    block: int, records: Records, *, fixed: CachedSide, destinations: CachedSide, unobserved_weight_in_confidence: float
+    block: int,
+    records: Records,
+    *,
+    fixed: CachedSide,
+    destinations: CachedSide,
+    unobserved_weight_in_confidence: float,
 ) -> Sent:
-    """Send the destinations on other machines the rows they need, and all their sums, of what this block left here.
+    """From the cache of this machine: rows for destinations on other machines, partial normal equations for all.
 
-    If that is gone nothing is sent, and `solve_block` finds so.
+    Where the cache is gone nothing is sent, and `solve_block` notices.
     """
     deque(records, maxlen=0)  # there are none; Spark wants them read
     with suppress(FileNotFoundError):
-        files = BlockCache.at(fixed.places[block])
-        host, factors = files.place.host, files.factors(fixed.turn)
-        away = {to: rows for to, rows in files.out_block().items() if destinations.places[to].host != host}
+        cache = BlockCache.at(fixed.locations[block])
+        host, factors = cache.location.host, cache.factors(fixed.step)
+        remote = {
+            destination: rows
+            for destination, rows in OutBlock.read(cache.arrays).items()
+            if destinations.locations[destination].host != host
+        }
+        parts = read_heavy_parts(cache.arrays)
         return chain(
-            _sent(block, away, factors), _sent_sums(block, files.shares(), factors, unobserved_weight_in_confidence)
+            _sent_rows(block, OutBlock.of(remote), factors),
+            _sent_sums(block, parts, factors, unobserved_weight_in_confidence),
         )
     return iter(())
 
 
 def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramian: Broadcast[Float64Array]) -> Sent:
-    """Solve the rows of a block: weighed block, received rows and, for steps, factors as they stand in; factors out.
+    """From weighted block, received rows and, for iterative solvers, current factors: the solved factors.
 
-    With ``task.training`` the out-block and shares come in, too, and all is left on this machine, where the
-    half-iterations after it can map it.
+    With ``task.training`` the out-block and heavy parts come in, too, and all of it is cached on this machine, where
+    later half-iterations map it.
     """
     trim_heap()
-    found = group_records(record for _, record in records)
+    grouped = group_records(record for _, record in records)
     width = len(gramian.value)
-    if task.cached is None:
-        given = _from_records(block, found, task, width)
-    else:
-        try:
-            given = _from_cache(block, found, *task.cached, width)
-        except FileNotFoundError:
-            task.summaries.add({(task.number, block): None})
-            return iter(())
-    found.clear()
+    try:
+        read = _from_records if task.cached is None else _from_cache
+        inputs = read(block, grouped, task, width)
+    except FileNotFoundError:
+        if task.cached is None:
+            raise
+        task.summaries.add({(task.number, block): None})
+        return iter(())
+    grouped.clear()
     trim_heap()
     began = time.perf_counter()
-    current = given.start if task.solver.needs_start else None
-    system = (given.weighted, given.received, gramian.value, task.objective)
-    result = solve_rows(*system, task.solver, current, given.add_partial_sums, overwrite_received=True)
+    current = inputs.current if task.solver.needs_start else None
+    system = (inputs.weighted, inputs.received, gramian.value, task.objective)
+    result = solve_rows(*system, task.solver, current, inputs.heavy_sums, overwrite_received=True)
     summary = replace(result.summary, seconds=time.perf_counter() - began)
-    if given.files is not None:
-        given.files.save_factors(result.factors, task.turn)
-        summary = replace(summary, place=given.files.place)
+    if inputs.cache is not None:
+        inputs.cache.save_factors(result.factors, task.step)
+        summary = replace(summary, location=inputs.cache.location)
     task.summaries.add({(task.number, block): summary})
-    return _keyed(block, cut("factors", result.factors))
+    return keyed(block, cut("factors", result.factors))
 
 
-class _Given(NamedTuple):
-    """What a block is solved with."""
+class _Inputs(NamedTuple):
+    """What a block is solved from."""
 
-    files: BlockCache | None
+    cache: BlockCache | None
     weighted: WeightedBlock
     received: Float32Array
-    start: Float32Array | None
-    add_partial_sums: HeavyRowSums | None
+    current: Float32Array | None
+    heavy_sums: HeavyRowSums | None
 
 
-def _from_records(block: int, found: GroupedRecords, task: HalfIterationTask, width: int) -> _Given:
-    weighted, spread = WeightedBlock.from_records(found), HeavyRows.from_records(found)
-    current = records_of(found, "factors")
-    start = join(current, np.float32).reshape(-1, width) if current else None
-    files = BlockCache.of(task.training, task.side, block) if task.training else None
-    if files is not None:
-        files.save_blocks(weighted, out_block_from_records(found), spread, heavy_parts_from_records(found))
-    received = received_rows(found, weighted.offsets, width)
-    return _Given(files, weighted, received, start, add_partial_sums(spread, found.get("sums", {}), width))
+def _from_records(block: int, grouped: GroupedRecords, task: HalfIterationTask, width: int) -> _Inputs:
+    arrays = RecordArrays(grouped)
+    weighted, heavy = WeightedBlock.read(arrays), HeavyRows.read(arrays)
+    factors = records_of(grouped, "factors")
+    current = join(factors, np.float32).reshape(-1, width) if factors else None
+    cache = BlockCache.of(task.training, task.side, block) if task.training else None
+    if cache is not None:
+        out_block, parts = OutBlock.read(arrays), read_heavy_parts(arrays)
+        cache.save_arrays(chain(weighted.arrays(), heavy.arrays(), out_block.arrays(), heavy_part_arrays(parts)))
+    received = received_rows(grouped, weighted.offsets, width)
+    heavy_sums = add_partial_sums(heavy, grouped.get("partial_sums", {}), width)
+    return _Inputs(cache, weighted, received, current, heavy_sums)
 
 
-def _from_cache(block: int, found: GroupedRecords, stood: CachedSide, fixed: CachedSide, width: int) -> _Given:
-    """FileNotFoundError if some of it is not here."""
-    files = BlockCache.at(stood.places[block])
-    weighted = files.weighted()
-    sources = set(np.flatnonzero(np.diff(weighted.offsets)).tolist()).difference(found.get("received", {}))
-    received = received_rows(found, weighted.offsets, width, at_hand=_at_hand(block, fixed, sources))
-    added_up = add_partial_sums(files.spread(), found.get("sums", {}), width)
-    return _Given(files, weighted, received, files.factors(stood.turn), added_up)
+def _from_cache(block: int, grouped: GroupedRecords, task: HalfIterationTask, width: int) -> _Inputs:
+    """Read from the cache of this machine; FileNotFoundError if some of it is not here."""
+    assert task.cached is not None  # or the caller would read records
+    solved, fixed = task.cached
+    cache = BlockCache.at(solved.locations[block])
+    weighted = WeightedBlock.read(cache.arrays)
+    sources = set(np.flatnonzero(np.diff(weighted.offsets)).tolist()).difference(grouped.get("received", {}))
+    received = received_rows(grouped, weighted.offsets, width, cached=_cached_rows(block, fixed, sources))
+    heavy_sums = add_partial_sums(HeavyRows.read(cache.arrays), grouped.get("partial_sums", {}), width)
+    return _Inputs(cache, weighted, received, cache.factors(solved.step), heavy_sums)
 
 
-def _at_hand(block: int, fixed: CachedSide, sources: Iterable[int]) -> Iterator[tuple[int, Float32Array, Indices]]:
-    """What `received_rows` takes of source blocks that left it here; one at a time is mapped."""
+def _cached_rows(block: int, fixed: CachedSide, sources: Iterable[int]) -> Iterator[tuple[int, Float32Array, Indices]]:
+    """What `received_rows` takes of source blocks that are cached here; maps one at a time."""
     for source in sources:
-        files = BlockCache.at(fixed.places[source])
-        yield source, files.factors(fixed.turn), files.out_block()[block]
+        cache = BlockCache.at(fixed.locations[source])
+        yield source, cache.factors(fixed.step), OutBlock.read(cache.arrays)[block]
 
 
-def _sent(block: int, out_block: OutBlock, rows: AnyArray) -> Sent:
-    """To each destination those of a block's rows that it needs."""
+def _arrays(records: Records) -> RecordArrays:
+    return RecordArrays(group_records(record for _, record in records))
+
+
+def _sent_rows(block: int, out_block: OutBlock, rows: AnyArray) -> Sent:
+    """To each destination, the rows of a block that it needs."""
     for destination, needed in out_block.items():
-        yield from _keyed(destination, cut("received", rows[needed], peer=block))
+        yield from keyed(destination, cut("received", rows[needed], peer=block))
 
 
-def _sent_sums(block: int, shares: HeavyParts, factors: Float32Array, unobserved_weight_in_confidence: float) -> Sent:
-    """To each destination what a block's share of its spread rows adds up to."""
-    for destination, share in shares.items():
-        yield from _keyed(destination, cut("sums", sums(share, factors, unobserved_weight_in_confidence), peer=block))
-
-
-def _keyed(block: int, records: Iterable[Record]) -> Sent:
-    return ((block, record) for record in records)
+def _sent_sums(block: int, parts: HeavyParts, factors: Float32Array, unobserved_weight_in_confidence: float) -> Sent:
+    """To each destination, the partial normal equations of its heavy rows that a block computes."""
+    for destination, part in parts.items():
+        sums = partial_normal_equations(part, factors, unobserved_weight_in_confidence)
+        yield from keyed(destination, cut("partial_sums", sums, peer=block))

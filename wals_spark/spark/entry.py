@@ -1,0 +1,250 @@
+"""What a notebook calls: `fit` trains on a DataFrame; a `Model` recommends, is evaluated, folds in, is published."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from pyspark.sql import DataFrame, SparkSession
+
+from wals_spark.errors import ConfigError, InputError
+from wals_spark.evaluation.results import Evaluation
+from wals_spark.ranking.modes import MODES, ModeName
+from wals_spark.run.events import read_jsonl
+from wals_spark.settings.evaluate import EvaluateSettings
+from wals_spark.settings.fold_in import FoldInSettings
+from wals_spark.settings.recommend import Recommend, RecommendSettings
+from wals_spark.settings.train import Config
+from wals_spark.spark.evaluate import Tables, evaluate_version
+from wals_spark.spark.fit import train_version
+from wals_spark.spark.fold_in import FoldInTarget, fold_in_config, fold_in_version
+from wals_spark.spark.model.open import ModelVersion, open_version
+from wals_spark.spark.model.publish import copy_version
+from wals_spark.spark.reading import ids_of
+from wals_spark.spark.recommend import Request, known_interactions, recommend
+from wals_spark.spark.scratch import Scratch
+from wals_spark.spark.session import session_of
+from wals_spark.spark.storage import EVENTS, Storage
+
+logger = logging.getLogger("wals_spark")
+
+
+def fit(interactions: DataFrame, config: Config | Mapping[str, Any] | None = None) -> Model:
+    """Train a model on a table of interactions.
+
+    Parameters
+    ----------
+    interactions
+        One row per interaction: the columns that ``input.user``, ``input.item`` and ``input.rating`` name.
+    config
+        All settings, or those that differ from the defaults, such as ``{"train.rank": 32}``. With ``output.path`` the
+        model is a version below that folder, and the served one unless ``output.publish`` is false. Without, it is in
+        a temporary folder, which is deleted with the model (`Model.publish` keeps it).
+
+    Raises
+    ------
+    ConfigError, InputError, TrainingError
+        If a setting or the interactions cannot be used, or training fails.
+    """
+    settings = config if isinstance(config, Config) else Config.of(config)
+    spark = interactions.sparkSession
+    with session_of(spark):
+        scratch = None if settings.output.path else Scratch(spark)
+        storage = scratch.storage if scratch else Storage(spark, settings.output.path)
+        return Model(train_version(interactions, settings, storage), scratch)
+
+
+class Model:
+    """A trained model: a version on storage, with what can be done with it.
+
+    `fit` and `Model.open` make one. Tables of interactions have the columns that the model was trained on.
+    """
+
+    def __init__(self, stored: ModelVersion, scratch: Scratch | None = None) -> None:
+        self._stored = stored
+        self._scratch = scratch  # its folder lives as long as this object
+
+    @classmethod
+    def open(cls, spark: SparkSession, root: str, version: str = "") -> Model:
+        """Open a version of the model below ``root``; none named: the served one.
+
+        Raises
+        ------
+        InputError
+            If there is no such version, or it is not complete.
+        """
+        return cls(open_version(spark, root, version))
+
+    def __repr__(self) -> str:
+        counts = self.manifest["counts"]
+        return (
+            f"Model(version={self.version!r}, rank={self.rank}, users={counts['users']:,}, items={counts['items']:,}, "
+            f"path={self.path!r})"
+        )
+
+    @property
+    def version(self) -> str:
+        """The name of the version."""
+        return self._stored.version
+
+    @property
+    def path(self) -> str:
+        """The folder of the version, as a URL."""
+        return self._stored.storage.path(self._stored.folder)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says: counts, loss, settings, how a score is computed, and more."""
+        return self._stored.manifest
+
+    @property
+    def config(self) -> Config:
+        """The settings that the model was trained with."""
+        return self._stored.config
+
+    @property
+    def rank(self) -> int:
+        """The number of factors."""
+        return int(self.manifest["rank"])
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """One record per half-iteration, with its loss; none after a fold-in."""
+        storage, folder = self._stored.storage, self._stored.folder
+        return read_jsonl(storage.read_text(folder, EVENTS)) if storage.exists(folder, EVENTS) else []
+
+    @property
+    def user_factors(self) -> DataFrame:
+        """Columns ``id`` and ``features``; with biases, the manifest says which feature is the bias."""
+        return self._stored.user_factors
+
+    @property
+    def item_factors(self) -> DataFrame:
+        """Columns ``id`` and ``features``; with biases, the manifest says which feature is the bias."""
+        return self._stored.item_factors
+
+    def recommend(
+        self,
+        k: int = 10,
+        *,
+        queries: DataFrame | None = None,
+        exclude: DataFrame | None = None,
+        candidates: DataFrame | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> DataFrame:
+        """The ``k`` best items of each user, as rows of user, rank (from 1), item and score.
+
+        Parameters
+        ----------
+        queries
+            A table of user ids; None: all users of the model.
+        exclude
+            Interactions whose pairs are not recommended, usually those of training.
+        candidates
+            A table of item ids that may be recommended; None: all items of the model.
+        options
+            Settings of ``[recommend]``: ``mode`` (``users``: users for items; ``similar-items``, ``similar-users``),
+            ``cold_start``, ``because``.
+
+        Raises
+        ------
+        ConfigError, InputError
+            If options contradict each other, or there are fewer than ``k`` candidates.
+        """
+        given = {"k": k, "exclude_seen": exclude is not None, **(options or {})}
+        chosen: Recommend = RecommendSettings.of({"recommend": given}).recommend
+        if exclude is None and (chosen.because or chosen.cold_start == "popular"):
+            raise ConfigError("recommend.because and cold_start = popular need interactions: pass exclude=")
+        mode = MODES[chosen.mode]
+        factors = {"user": self.user_factors, "item": self.item_factors}
+        pairs = None
+        if exclude is not None and not mode.cosine:
+            pairs = known_interactions(self._stored, exclude, self.config.input, chosen)
+        request = Request(
+            chosen,
+            queries=None if queries is None else self._ids(queries, mode.query, factors[mode.query], "queries"),
+            allowed=None
+            if candidates is None
+            else self._ids(candidates, mode.result, factors[mode.result], "candidates"),
+            interactions=pairs,
+        )
+        with session_of(self._stored.spark):
+            return recommend(self._stored, request)
+
+    def similar(self, k: int = 10, *, mode: ModeName = "similar-items", queries: DataFrame | None = None) -> DataFrame:
+        """The ``k`` most similar items (or users) of each, by the cosine of their factors."""
+        return self.recommend(k, queries=queries, options={"mode": mode})
+
+    def evaluate(
+        self,
+        test: DataFrame,
+        training: DataFrame | None = None,
+        candidates: DataFrame | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Evaluation:
+        """Evaluate the model by the ranks of users' held-out items, with ``training`` beside popularity.
+
+        Parameters
+        ----------
+        test
+            Held-out interactions.
+        training
+            Interactions that the model was trained on: their items are not ranked, and popularity is counted in them.
+        candidates
+            Items per user to rank the held-out ones among, instead of the whole catalogue.
+        options
+            Settings of ``[evaluate]``, such as ``{"k": [20], "metrics": ["ndcg", "recall"]}``.
+
+        Raises
+        ------
+        ConfigError, InputError
+            If options or tables cannot be used, or no user is left to be evaluated.
+        """
+        source = {name: value for name, value in msgspec.to_builtins(self.config.input).items() if name != "path"}
+        settings = EvaluateSettings.of({"input": source, "evaluate": dict(options or {})})
+        with session_of(self._stored.spark):
+            return evaluate_version(self._stored, Tables(test, training, candidates), settings)
+
+    def fold_in(self, interactions: DataFrame, *, keep_users: bool = False) -> Model:
+        """Solve the users of new interactions against the items of this model; a model with both.
+
+        With ``keep_users``, users without new interactions keep their rows.
+
+        Raises
+        ------
+        InputError
+            If the interactions cannot be used, or have no item of the model.
+        """
+        spark = self._stored.spark
+        settings = FoldInSettings.of({"fold_in": {"keep_users": keep_users}}).as_dict()
+        with session_of(spark):
+            scratch = Scratch(spark)
+            config = fold_in_config(self._stored, self.config.input)
+            target = FoldInTarget(scratch.storage)
+            return Model(fold_in_version(self._stored, interactions, config, target, settings=settings), scratch)
+
+    def publish(self, root: str, *, version: str = "", serve: bool = True) -> Model:
+        """Copy the model to ``<root>/versions/<version>``; with ``serve``, it becomes the served version.
+
+        ``version`` is this model's own by default.
+
+        Raises
+        ------
+        ConfigError
+            If there is a version of this name.
+        """
+        storage, name = Storage(self._stored.spark, root), version or self.version
+        copy_version(self._stored.storage, self._stored.folder, storage, name, serve=serve)
+        stored = open_version(self._stored.spark, root, name)
+        logger.info("published version %s: %s", name, stored.storage.path(stored.folder))
+        return Model(stored)
+
+    def _ids(self, table: DataFrame, entity: str, factors: DataFrame, name: str) -> DataFrame:
+        """The ids of a table that has one column, or one called id or as in training."""
+        in_training = getattr(self.config.input, entity)
+        columns = [c for c in ("id", in_training) if c in table.columns] or table.columns
+        if len(columns) > 1 and "id" not in columns:
+            raise InputError(f"{name}: which of {', '.join(columns)} has the ids? Select it, or call it id")
+        return ids_of(table, columns[0], factors, setting=name)

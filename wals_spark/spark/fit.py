@@ -1,0 +1,175 @@
+"""Trains a model: checks interactions, builds blocks, trains, and writes a version. All training goes through here."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+
+from wals_spark.arrays.histogram import Histogram
+from wals_spark.objective.objective import Objective
+from wals_spark.run.events import HalfIteration
+from wals_spark.run.manifest import TrainingRun, new_version_name, training_manifest
+from wals_spark.run.objective_summary import describe_objective, describe_weights
+from wals_spark.run.phases import Phases
+from wals_spark.run.progress import progress
+from wals_spark.settings.train import Config
+from wals_spark.solvers.gramian import as_json
+from wals_spark.spark.checking import Interactions, check
+from wals_spark.spark.model.factor_tables import write_factors, write_item_weights
+from wals_spark.spark.model.open import ModelVersion, open_version
+from wals_spark.spark.model.publish import WORK, event_log, new_version, publish
+from wals_spark.spark.model.report import write_report
+from wals_spark.spark.reading import read
+from wals_spark.spark.storage import GRAMIANS, Storage
+from wals_spark.spark.training.build import Blocks, build_blocks
+from wals_spark.spark.training.loop import Listeners, Trained, train
+
+logger = logging.getLogger("wals_spark")
+
+
+class Prepared(NamedTuple):
+    """Checked interactions, and the blocks built from them."""
+
+    interactions: Interactions
+    blocks: Blocks
+
+    def objectives(self, config: Config) -> dict[str, Objective]:
+        """What is minimised for the rows of each side, with all that only the data can tell."""
+        blocks = self.blocks
+        return config.objectives(
+            users=blocks.users.rows,
+            items=blocks.items.rows,
+            mean_rating=blocks.mean_rating,
+            largest_item_count=blocks.largest_item_count,
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What a manifest says of the interactions."""
+        blocks = self.blocks
+        return {
+            "users": blocks.users.rows,
+            "items": blocks.items.rows,
+            "observations": blocks.observations,
+            "duplicates_merged": blocks.merged,
+            "rows_dropped": self.interactions.dropped,
+        }
+
+
+def run_train(spark: SparkSession, config: Config) -> None:
+    """Train on the interactions that the settings name, and write a version of the model."""
+    train_version(read(spark, config.input), config, Storage(spark, config.output.path))
+
+
+def check_input(raw: DataFrame, config: Config) -> Interactions:
+    """Check interactions to train on, or to fold in, by the settings."""
+    interactions = check(raw, config.input, implicit=config.train.implicit, decay=config.decay())
+    source = config.input.path or "the DataFrame"
+    logger.info("read %s rows of %s", f"{interactions.rows:,}", source)
+    return interactions
+
+
+def prepare(raw: DataFrame, config: Config, folder: str) -> Prepared:
+    """Check interactions, and build their blocks below ``folder``."""
+    interactions = check_input(raw, config)
+    return Prepared(interactions, build_blocks(interactions, config, folder))
+
+
+def train_version(raw: DataFrame, config: Config, storage: Storage) -> ModelVersion:
+    """Train on raw interactions, and write the version that the settings name, or one named by the time.
+
+    Raises
+    ------
+    ConfigError, InputError, TrainingError
+        If the version exists, the interactions cannot be used, or training fails.
+    """
+    created = datetime.now(timezone.utc)
+    version = config.output.version or new_version_name(created)
+    with new_version(storage, version) as folder:
+        run = _train_into(_Target(storage, folder, version, created), raw, config)
+        text = training_manifest(run)
+        write_report(storage, folder, json.loads(text))
+        publish(storage, version, text, serve=config.output.publish)
+    logger.info("model %s is complete: %s", version, storage.path(folder))
+    return open_version(raw.sparkSession, storage.root, version)
+
+
+class _Target(NamedTuple):
+    """The version that is written."""
+
+    storage: Storage
+    folder: str
+    version: str
+    created: datetime
+
+
+def _train_into(target: _Target, raw: DataFrame, config: Config) -> TrainingRun:
+    """Everything of a version but its manifest and report."""
+    phases, summary = Phases(), describe_objective(config)
+    for line in summary:
+        logger.info("%s", line)
+    interactions = check_input(raw, config)
+    phases.end("read and check")
+    prepared = Prepared(interactions, build_blocks(interactions, config, target.storage.path(target.folder, WORK)))
+    phases.end("build blocks")
+    blocks, objectives = prepared.blocks, prepared.objectives(config)
+    weights_summary: list[str] = []
+    trained = _train(target, prepared, config, weights_summary)
+    phases.end("train")
+    _write_tables(target, prepared, trained, objectives["items"])
+    phases.end("write")
+    return TrainingRun(
+        version=target.version,
+        created=target.created,
+        config=config,
+        counts=prepared.counts,
+        objectives=objectives,
+        objective_summary=[*summary, *weights_summary],
+        last=trained.events[-1],
+        stopped_by=trained.stopped_by,
+        degrees={side.name: side.degrees for side in (blocks.users, blocks.items)},
+        seconds=phases.seconds,
+        spark_version=raw.sparkSession.version,
+    )
+
+
+def _train(target: _Target, prepared: Prepared, config: Config, weights_summary: list[str]) -> Trained:
+    """Train with events logged and shown; ``weights_summary`` is filled with what the observations weigh."""
+    blocks, objectives = prepared.blocks, prepared.objectives(config)
+    logger.info(
+        "built %d blocks of %s users and %d blocks of %s items from %s observations",
+        blocks.users.n_blocks, f"{blocks.users.rows:,}", blocks.items.n_blocks, f"{blocks.items.rows:,}",
+        f"{blocks.observations:,}",
+    )  # fmt: skip
+    with event_log(target.storage, target.folder) as log, progress(2 * config.train.max_iter) as show:
+
+        def on_half_iteration(events: list[HalfIteration]) -> None:
+            log(events)
+            show(events[-1])
+
+        def on_weights(weights: Histogram) -> None:
+            weights_summary[:] = describe_weights(weights, objectives, blocks.mean_rating)
+            for line in weights_summary:
+                logger.info("%s", line)
+
+        return train(blocks, objectives, config.train, Listeners(on_weights, on_half_iteration))
+
+
+def _write_tables(target: _Target, prepared: Prepared, trained: Trained, objective: Objective) -> None:
+    """Write factor tables, their Gramians and, where popularity weighs, the weights of items."""
+    storage, folder, blocks = target.storage, target.folder, prepared.blocks
+    gramians = {
+        side.name: write_factors(side, factors, storage.path(folder, table))
+        for side, factors, table in (
+            (blocks.users, trained.user_factors, "user_factors"),
+            (blocks.items, trained.item_factors, "item_factors"),
+        )
+    }
+    trained.unpersist()
+    storage.write_text(as_json(gramians), folder, GRAMIANS)
+    if objective.item_weight.function != "none":
+        write_item_weights(blocks.items, objective, storage.path(folder, "item_weights"))
