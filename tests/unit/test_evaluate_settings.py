@@ -50,7 +50,7 @@ def test_ties_are_against_the_test_item_among_candidates():
     ("given", "message"),
     [
         ("evaluate.metrics=ndgc", "evaluate.metrics: there is no metric ndgc; did you mean ndcg?"),
-        ("evaluate.metrics=novelty", "evaluate.metrics: novelty needs input.path"),
+        ("evaluate.metrics=novelty", "evaluate.metrics: novelty needs the training interactions (input.path)"),
         ("evaluate.k=0", "evaluate.k = 0: a list has at least one item"),
         ("evaluate.k=", "evaluate.k: expected `array` of length >= 1"),
         ("model.path=", "model.path is not set"),

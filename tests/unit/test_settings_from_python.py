@@ -90,5 +90,5 @@ def test_uncentred_and_nonnegative_factors_start_positive(values, positive):
 def test_popularity_metrics_need_training_interactions():
     evaluate = EvaluateSettings.of({"evaluate.metrics": ["novelty"]}).evaluate
     assert evaluate.protocol(has_training=True, sampled=False).measures.names == ("novelty",)
-    with pytest.raises(ConfigError, match=r"novelty needs input\.path"):
+    with pytest.raises(ConfigError, match=r"novelty needs the training interactions"):
         evaluate.protocol(has_training=False, sampled=False)

@@ -91,7 +91,9 @@ class Evaluate(Section, frozen=True, kw_only=True):
         impossible = () if has_training else NEED_POPULARITY
         for name in self.metrics:
             if name in impossible:
-                raise ConfigError(f"evaluate.metrics: {name} needs input.path, which popularity is counted in")
+                raise ConfigError(
+                    f"evaluate.metrics: {name} needs the training interactions (input.path), to count popularity in"
+                )
         names = self.metrics or tuple(name for name in METRICS if name not in impossible)
         measures = Measures(names, tuple(sorted(set(self.k))), self.recall, self.average_precision)
         return Protocol(measures, self.tie_rule(sampled=sampled), self.bootstrap, sampled=sampled)
