@@ -65,7 +65,7 @@ def test_help_lists_presets_choices_and_a_reader_option():
     assert "--set input.options.header=true" in text
 
 
-def test_the_help_of_a_job_fits_a_terminal_and_has_the_exit_codes(capsys):
+def test_the_help_of_a_job_is_wrapped_and_has_exit_codes(capsys):
     with pytest.raises(SystemExit):
         parse_settings(Config, "Train.", ["--help"])
     text = capsys.readouterr().out

@@ -145,15 +145,15 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
     output: EvaluateOutput = EvaluateOutput()
 
     @classmethod
-    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """The values that are given; test and candidates are read as input is, where they do not say otherwise."""
-        sections = {name: given.get(name, {}) for name in ("input", "test", "candidates")}
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The values, and those that test and candidates inherit from input."""
+        sections = {name: values.get(name, {}) for name in ("input", "test", "candidates")}
         if not all(isinstance(section, dict) for section in sections.values()):
-            return given
+            return values
         inherited = {key: value for key, value in sections["input"].items() if key != "path"}
         of_pairs = {key: inherited[key] for key in _OF_PAIRS if key in inherited}
         return {
-            **given,
+            **values,
             "test": {**inherited, **sections["test"]},
             "candidates": {**of_pairs, **sections["candidates"]},
         }
@@ -179,7 +179,7 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
             **self.evaluate.facts(sampled=self.sampled),
         }
 
-    def check_together(self, given: dict[str, Any]) -> None:  # noqa: ARG002
+    def check_together(self, set_values: dict[str, Any]) -> None:  # noqa: ARG002
         """Refuse metrics that are unknown, and tables whose columns contradict each other."""
         self.evaluate.check()
         check_columns(self.test, "test")

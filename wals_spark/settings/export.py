@@ -57,11 +57,11 @@ class ExportSettings(Settings, frozen=True, kw_only=True):
     export: ExportOptions = ExportOptions()
     output: ExportOutput = ExportOutput()
 
-    def check_together(self, given: dict[str, Any]) -> None:
+    def check_together(self, set_values: dict[str, Any]) -> None:
         """Refuse settings of an index where there is none."""
         usual = ExportOptions()
         for key in ("neighbours", "build_effort", "search_effort"):
-            changed = key in given.get("export", {}) and getattr(self.export, key) != getattr(usual, key)
+            changed = key in set_values.get("export", {}) and getattr(self.export, key) != getattr(usual, key)
             if changed and self.export.index == "none":
                 raise ConfigError(f"export.{key} needs export.index = hnsw")
 

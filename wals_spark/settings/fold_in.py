@@ -40,7 +40,7 @@ class FoldInSettings(Settings, frozen=True, kw_only=True):
     fold_in: FoldInOptions = FoldInOptions()
     output: FoldInOutput = FoldInOutput()
 
-    def check_together(self, given: dict[str, Any]) -> None:  # noqa: ARG002
+    def check_together(self, set_values: dict[str, Any]) -> None:  # noqa: ARG002
         """Refuse columns that contradict each other."""
         check_columns(self.input)
 

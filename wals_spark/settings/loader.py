@@ -65,12 +65,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return _settings(cls, nested)
 
     @classmethod
-    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """The values that are given, and those that they imply."""
-        return given
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The values, nested by section, and those that they imply."""
+        return values
 
-    def check_together(self, given: dict[str, Any]) -> None:
-        """Refuse values that are valid one by one and not together; ``given`` are those that are not defaults."""
+    def check_together(self, set_values: dict[str, Any]) -> None:
+        """Refuse values that are valid one by one and not together; ``set_values`` are those that were set."""
 
     def require_paths(self) -> None:
         """Refuse settings that do not say where a job reads and writes."""

@@ -128,7 +128,7 @@ class RecommendSettings(Settings, frozen=True, kw_only=True):
         sections: dict[str, Ids] = {"queries": self.queries, "allowed": self.allowed, "blocked": self.blocked}
         return {name: table for name, table in sections.items() if table.path}
 
-    def check_together(self, given: dict[str, Any]) -> None:  # noqa: ARG002
+    def check_together(self, set_values: dict[str, Any]) -> None:  # noqa: ARG002
         """Refuse options that have no meaning together."""
         self.recommend.check()
         if self.input.path:

@@ -76,14 +76,14 @@ class SplitSettings(Settings, frozen=True, kw_only=True):
     split: SplitOptions = SplitOptions()
     output: SplitOutput = SplitOutput()
 
-    def check_together(self, given: dict[str, Any]) -> None:
+    def check_together(self, set_values: dict[str, Any]) -> None:
         """Refuse a split without the times it needs, and settings that this kind of split does not have."""
         split, usual = self.split, SplitOptions()
         check_columns(self.input)
         if split.timed and not self.input.timestamp:
             raise ConfigError(f"split.by = {split.by} needs input.timestamp: name the column of times")
         options = _OPTIONS[split.by]
-        changed = [key for key in given.get("split", {}) if getattr(split, key) != getattr(usual, key)]
+        changed = [key for key in set_values.get("split", {}) if getattr(split, key) != getattr(usual, key)]
         idle = [key for key in changed if key not in ("by", *options)]
         if idle:
             raise ConfigError(f"split.{idle[0]}: no meaning with split.by = {split.by}, which has {', '.join(options)}")

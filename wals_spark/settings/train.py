@@ -17,6 +17,8 @@ from wals_spark.settings.loader import Section, Settings, load_settings
 from wals_spark.settings.tables import Input, NewVersion, Publish, check_columns, moment_in_seconds, require_path
 from wals_spark.settings.training import RENAMED_TRAINING, ConfidenceSettings, Train
 
+_OF_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")  # settings that explicit feedback has, too
+
 
 class Output(Section, frozen=True, kw_only=True):
     """Where the model goes."""
@@ -110,21 +112,21 @@ class Config(Settings, frozen=True, kw_only=True):
         return Decay(confidence.half_life_days, confidence.decay_floor, reference)
 
     @classmethod
-    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """The settings of the preset that ``given`` names, if any, with ``given`` on top."""
-        train = given.get("train")
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The settings of the preset that the values name, if any, with the values on top."""
+        train = values.get("train")
         name = train.get("preset") if isinstance(train, dict) else None
         if not isinstance(name, str) or name not in PRESETS:
-            return given
+            return values
         sections = {section: dict(settings) for section, settings in PRESETS[name].items()}
-        for section, settings in given.items():
+        for section, settings in values.items():
             sections[section] = {**sections.get(section, {}), **settings} if isinstance(settings, dict) else settings
         return sections
 
-    def check_together(self, given: dict[str, Any]) -> None:
+    def check_together(self, set_values: dict[str, Any]) -> None:
         """Refuse columns that contradict each other, and an objective that has no meaning."""
         check_columns(self.input)
-        _check_objective(self, given)
+        _check_objective(self, set_values)
         if self.confidence.half_life_days and not self.input.timestamp:
             raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
         if self.confidence.reference_time:
@@ -141,21 +143,18 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Confi
     return load_settings(Config, path, overrides)
 
 
-_OF_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")
-
-
-def _check_objective(config: Config, given: Mapping[str, Any]) -> None:
-    """Refuse an objective that has no meaning, or no single minimum; ``given`` are the values that are not defaults."""
+def _check_objective(config: Config, set_values: Mapping[str, Any]) -> None:
+    """Refuse an objective that has no meaning, or no single minimum; ``set_values`` are those that were set."""
     if not config.train.implicit:
-        _check_explicit(config, given)
-    _check_confidence(config, given)
+        _check_explicit(config, set_values)
+    _check_confidence(config, set_values)
     _check_training(config)
 
 
-def _check_explicit(config: Config, given: Mapping[str, Any]) -> None:
-    idle = [f"confidence.{key}" for key in given.get("confidence", {}) if key not in _OF_POPULARITY]
+def _check_explicit(config: Config, set_values: Mapping[str, Any]) -> None:
+    idle = [f"confidence.{key}" for key in set_values.get("confidence", {}) if key not in _OF_POPULARITY]
     idle += [
-        f"train.{key}" for key in ("unobserved_weight", "unobserved_on", "target") if key in given.get("train", {})
+        f"train.{key}" for key in ("unobserved_weight", "unobserved_on", "target") if key in set_values.get("train", {})
     ]
     if idle:
         raise ConfigError(
@@ -170,9 +169,9 @@ def _check_explicit(config: Config, given: Mapping[str, Any]) -> None:
         )
 
 
-def _check_confidence(config: Config, given: Mapping[str, Any]) -> None:
+def _check_confidence(config: Config, set_values: Mapping[str, Any]) -> None:
     confidence, usual = config.confidence, ConfidenceSettings()
-    changed = {key for key in given.get("confidence", {}) if getattr(confidence, key) != getattr(usual, key)}
+    changed = {key for key in set_values.get("confidence", {}) if getattr(confidence, key) != getattr(usual, key)}
     for key, needs in (("item_exponent", ("power", "propensity")), ("propensity_floor", ("propensity",))):
         if key in changed and confidence.item_weight not in needs:
             raise ConfigError(f"confidence.{key} needs confidence.item_weight = {' or '.join(needs)}")

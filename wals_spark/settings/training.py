@@ -234,5 +234,5 @@ class Train(Section, frozen=True, kw_only=True):
 
     def lambda_of(self, side: Side) -> float:
         """The lambda of users or of items."""
-        own = self.user_reg_param if side == "users" else self.item_reg_param
-        return self.reg_param if own is None else own
+        of_side = self.user_reg_param if side == "users" else self.item_reg_param
+        return self.reg_param if of_side is None else of_side

@@ -163,17 +163,17 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     output: TuneOutput = TuneOutput()
 
     @classmethod
-    def completed(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """The settings of the preset that ``given`` names, if any, with ``given`` on top; test is read as input is."""
-        tables = EvaluateSettings.completed({name: given[name] for name in ("input", "test") if name in given})
-        return {**Config.completed(given), "test": tables.get("test", {})}
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The settings of the preset that the values name, if any, and the values on top; test is read as input is."""
+        tables = EvaluateSettings.completed({name: values[name] for name in ("input", "test") if name in values})
+        return {**Config.completed(values), "test": tables.get("test", {})}
 
     @property
     def protocol(self) -> Protocol:
         """How trials are evaluated: as jobs/evaluate.py does, by one metric and without intervals."""
         return self._evaluation().protocol
 
-    def check_together(self, given: dict[str, Any]) -> None:
+    def check_together(self, set_values: dict[str, Any]) -> None:
         """Refuse a space that is empty or names what cannot be searched, and ranges that hold no valid value."""
         self._evaluation().check_together({})
         if not self.tune.parameters:
@@ -184,7 +184,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
             _check_parameter(setting, parameter)
             for value in parameter.ends:
                 self._trial({setting: value})
-        self._trial({}).check_together(given)
+        self._trial({}).check_together(set_values)
 
     def require_paths(self) -> None:
         """Refuse a search without input, test or output."""
