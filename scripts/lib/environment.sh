@@ -1,9 +1,12 @@
 # The environment that every script runs in: a Java, a Python, a virtual environment with pinned packages.
 #
 # Source this file, then call `use_environment main` (Spark 4, in .venv) or `use_environment spark35` (Spark 3.5, in
-# .venv-spark35). It makes what is missing, sets ROOT and VENV, and exports what Spark needs. A later call finds the
+# .venv-spark35). It makes what is missing, sets ROOT and VENV, and exports what Spark needs. A later call reads the
 # stamp that the first one wrote last, and costs well under a second. Written for bash 3.2, which macOS has.
-# `use_environment lenskit` makes .venv-lenskit, for a peer that needs packages of its own; it has no Spark.
+#
+# Two environments have no Spark: `use_environment lenskit` makes .venv-lenskit, for a peer that needs packages of its
+# own, and `use_environment executor` makes .venv-executor, which has only what executors need. The latter needs the
+# Python of the environment that the driver runs in: set WALS_PYTHON_EXECUTOR to that.
 #
 # You may set JAVA_HOME, WALS_PYTHON (the Python to build .venv with), WALS_PYTHON_SPARK35 and WALS_PYTHON_LENSKIT (the
 # same for .venv-spark35 and .venv-lenskit). Without them the first that fits is taken.
@@ -13,7 +16,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 LINES_OF_LOG_SHOWN=20
 
-use_environment() { # main | spark35
+use_environment() { # main | spark35 | lenskit | executor
   WITH_SPARK=yes
   case $1 in
     main)
@@ -32,7 +35,11 @@ use_environment() { # main | spark35
       VENV=$ROOT/.venv-lenskit REQUIREMENTS=$ROOT/requirements/lenskit.txt LOG=$ROOT/build/setup-lenskit.log
       PYTHON_VARIABLE=WALS_PYTHON_LENSKIT OLDEST_PYTHON=10 NEWEST_PYTHON=11 WITH_SPARK=no
       ;;
-    *) die "use_environment knows main, spark35 and lenskit, not $1" ;;
+    executor)
+      VENV=$ROOT/.venv-executor REQUIREMENTS=$ROOT/requirements/executor.txt LOG=$ROOT/build/setup-executor.log
+      PYTHON_VARIABLE=WALS_PYTHON_EXECUTOR OLDEST_PYTHON=10 NEWEST_PYTHON=14 WITH_SPARK=no
+      ;;
+    *) die "use_environment knows main, spark35, lenskit and executor, not $1" ;;
   esac
   WANTED_PYTHON=${!PYTHON_VARIABLE-}
   # Another Spark's home, modules and cluster settings, left in the user's shell, would mix with the Spark that pip

@@ -3,7 +3,8 @@
 The workers have addresses of their own and, where the system allows it, names of their own (a UTS namespace), so that
 to Spark and to their tasks they are two machines.
 
-The workers' Python has NumPy and PyArrow, but neither pandas nor this package: what runs there was sent there.
+Executors run the Python of .venv-executor: NumPy, PyArrow and Numba, and nothing else. This package comes from the
+driver, PySpark from Spark's own folder.
 """
 
 from __future__ import annotations
@@ -14,32 +15,38 @@ import os
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyspark
 import pytest
 
 SPARK_HOME = Path(pyspark.__file__).parent
+EXECUTOR_CLASS = "CoarseGrainedExecutorBackend"
+EXECUTOR_MODULES = ("numpy", "pyarrow", "numba")
+DRIVER_MODULES = ("msgspec", "pandas", "scipy", "threadpoolctl", "rich", "optuna", "pyspark", "wals_spark")
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without the path to this checkout that pytest-xdist gives its workers."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """This process's environment without what points at this checkout or names a Python for Spark."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and "PYSPARK" not in name}
 
 
 @dataclass
 class Cluster:
+    """Where the cluster listens, what its executors run, and the processes of its workers."""
+
     url: str
     ui_port: int
     executor_python: Path
     folder: Path
+    worker_processes: list[int] = field(default_factory=list)
+    spark_submit = SPARK_HOME / "bin/spark-submit"
 
-    def submit(self, program: Path, *arguments: str, conf: tuple[str, ...] = (), **options) -> subprocess.Popen:
+    def submit(self, program: Path, *arguments: str, **options) -> subprocess.Popen:
         """Start ``spark-submit`` against this cluster; all that it prints comes as standard output."""
         settings = (
             "spark.driver.host=127.0.0.1",
@@ -50,16 +57,22 @@ class Cluster:
             f"spark.pyspark.driver.python={sys.executable}",
             "spark.ui.enabled=false",
             "spark.scheduler.minRegisteredResourcesRatio=1.0",  # else one executor may have all before the other is up
-            *conf,
         )
-        command = [SPARK_HOME / "bin/spark-submit", "--master", self.url, *(f"--conf={s}" for s in settings)]
-        environment = {k: v for k, v in clean_environment().items() if not k.startswith("PYSPARK_")}
+        command = [self.spark_submit, "--master", self.url, *(f"--conf={s}" for s in settings)]
         return subprocess.Popen(
-            [*command, program, *arguments], cwd=self.folder, env=environment, text=True,
+            [*command, program, *arguments], cwd=self.folder, env=clean_environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
         )  # fmt: skip
 
-    def workers(self) -> int:
+    def executors(self) -> list[int]:
+        """The processes of this cluster's executors; those of other clusters on this machine have other parents."""
+        parents = ",".join(map(str, self.worker_processes))
+        listed = subprocess.run(
+            ["pgrep", "-P", parents, "-f", EXECUTOR_CLASS], capture_output=True, text=True, check=False
+        )
+        return [int(process) for process in listed.stdout.split()]
+
+    def alive_workers(self) -> int:
         """How many workers have registered."""
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.ui_port}/json/") as page:
             return int(json.load(page)["aliveworkers"])
@@ -72,8 +85,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def named(name: str) -> list[str]:
-    """What to put before a command so that it finds this to be the machine's name; nothing where that is forbidden."""
+def with_host_name(name: str) -> list[str]:
+    """What to put before a command so that it sees this host name; nothing where that is forbidden."""
     command = ["unshare", "--uts", "--map-root-user", "sh", "-c", f'hostname {name}; exec "$@"', "sh"]
     with contextlib.suppress(OSError):
         if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
@@ -82,50 +95,60 @@ def named(name: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def executor_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same interpreter and packages without pandas, and without the .pth file that finds this checkout."""
-    folder = tmp_path_factory.mktemp("python")
-    python = folder / "python"
-    (folder / "pandas.py").write_text('raise ImportError("no pandas here")')
-    packages = sysconfig.get_path("purelib")
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH:{packages}" exec "{sys.executable}" -S "$@"\n')
-    python.chmod(0o755)
-    subprocess.run([python, "-c", "import numpy, pyarrow"], check=True, cwd="/", env=clean_environment())
-    for package, message in (("wals_spark", "No module named 'wals_spark'"), ("pandas", "no pandas here")):
-        tried = subprocess.run(
-            [python, "-c", f"import {package}"], capture_output=True, text=True, check=False, cwd="/",
-            env=clean_environment(),
-        )  # fmt: skip
-        assert message in tried.stderr
+def executor_python() -> Path:
+    """The Python of .venv-executor, which has the driver's minor version."""
+    python = Path(os.environ.get("WALS_EXECUTOR_PYTHON", ""))
+    if not python.is_file():
+        pytest.skip("executors' Python: scripts/test --lane cluster makes .venv-executor and sets WALS_EXECUTOR_PYTHON")
+    program = f"""if True:
+        import importlib.util, sys
+        print(*sys.version_info[:2], *(m for m in {EXECUTOR_MODULES + DRIVER_MODULES} if importlib.util.find_spec(m)))
+    """
+    told = subprocess.run(
+        [python, "-c", program], capture_output=True, text=True, check=True, cwd="/", env=clean_environment()
+    )
+    assert told.stdout.split() == [*map(str, sys.version_info[:2]), *EXECUTOR_MODULES]
     return python
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, executor_python: Path) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
-    port, ui_port = free_port(), free_port()
-    found = Cluster(f"spark://127.0.0.1:{port}", ui_port, executor_python, folder)
-    spark_class = str(SPARK_HOME / "bin/spark-class")
-    environment = {**clean_environment(), "SPARK_HOME": str(SPARK_HOME)}
+    port = free_port()
+    cluster = Cluster(f"spark://127.0.0.1:{port}", free_port(), executor_python, folder)
+    options = ["--cores", "1", "--memory", "1g", "--webui-port", "0"]
     commands = [
-        ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(ui_port)],
+        ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(cluster.ui_port)],
         *(
-            ["worker.Worker", "--host", f"127.0.0.{n}", "--cores", "1", "--memory", "1g", "--webui-port", "0",
-             "--work-dir", str(folder / f"worker-{n}"), found.url]
+            ["worker.Worker", "--host", f"127.0.0.{n}", *options, "--work-dir", f"{folder}/worker-{n}", cluster.url]
             for n in (2, 3)
         ),
     ]  # fmt: skip
     with contextlib.ExitStack() as stack:
-        for number, (name, *arguments) in enumerate(commands):
-            log = stack.enter_context((folder / f"{number}-{name}.log").open("w"))
-            process = subprocess.Popen(
-                [*named(f"machine-{number}"), spark_class, f"org.apache.spark.deploy.{name}", *arguments],
-                stdout=log, stderr=log, env={**environment, "SPARK_LOCAL_IP": arguments[1]}, cwd=folder,
-            )  # fmt: skip
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
+        for number, command in enumerate(commands):
+            process = stack.enter_context(started(number, command, folder))
+            if command[0] == "worker.Worker":
+                cluster.worker_processes.append(process.pid)
         deadline = time.monotonic() + 120
-        while found.workers() < 2:
+        while cluster.alive_workers() < 2:
             assert time.monotonic() < deadline, f"no cluster after 120 s; see the logs in {folder}"
             time.sleep(0.2)
-        yield found
+        yield cluster
+
+
+@contextlib.contextmanager
+def started(number: int, command: list[str], folder: Path) -> Iterator[subprocess.Popen]:
+    """A class of Spark's in a process of its own, on a "machine" of its own; ended afterwards."""
+    name, *arguments = command
+    environment = {**clean_environment(), "SPARK_HOME": str(SPARK_HOME), "SPARK_LOCAL_IP": arguments[1]}
+    java = [str(SPARK_HOME / "bin/spark-class"), f"org.apache.spark.deploy.{name}"]
+    with (folder / f"{number}-{name}.log").open("w") as log:
+        process = subprocess.Popen(
+            [*with_host_name(f"machine-{number}"), *java, *arguments],
+            stdout=log, stderr=log, env=environment, cwd=folder,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()

@@ -1,3 +1,5 @@
+"""Training as a user submits it: the model of local mode, exit codes, a lost executor, the driver's memory."""
+
 from __future__ import annotations
 
 import json
@@ -12,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from log_lines import CACHE_MISS, HEAVY_ROWS_OF_ITEMS, STARTED_AGAIN
 
-ROOT = Path(__file__).resolve().parents[2]
-TRAIN = ROOT / "jobs/train.py"
+TRAIN = Path(__file__).resolve().parents[2] / "jobs/train.py"
 
 
 @pytest.fixture(scope="module")
 def interactions(cluster):
-    """Interactions with string and integer ids, some hundred rows of each side."""
+    """The settings of a training on interactions with string and integer ids, some hundred rows of each side."""
     rng = np.random.default_rng(3)
     pairs = np.unique(np.stack([rng.integers(400, size=6000), rng.zipf(1.3, size=6000) % 150], axis=1), axis=0)
     table = pa.table(
@@ -33,52 +35,47 @@ def interactions(cluster):
     return [
         f"--set={setting}"
         for setting in (
-            "input.path=interactions.parquet", "output.path=model", "train.rank=8", "train.user_blocks=3",
-            "train.item_blocks=2", "train.heavy_row_threshold=150",
+            "input.path=interactions.parquet", "output.path=standalone", "train.rank=8", "train.max_iter=4",
+            "train.user_blocks=3", "train.item_blocks=2", "train.heavy_row_threshold=150",
         )
     ]  # fmt: skip
 
 
 def finished(process: subprocess.Popen) -> tuple[int, str]:
+    """The exit code and what was printed since the last line that was read."""
     log, _ = process.communicate(timeout=400)
     return process.returncode, log
 
 
 def factors(cluster, version):
-    found = {}
+    """The rows of both sides by (table, id)."""
+    rows = {}
     for side in ("user_factors", "item_factors"):
-        table = pq.read_table(cluster.folder / "model/versions" / version / side)
-        found |= {(side, i): row for i, row in zip(table["id"].to_pylist(), table["features"].to_pylist(), strict=True)}
-    return found
+        table = pq.read_table(cluster.folder / "standalone/versions" / version / side)
+        ids, features = table["id"].to_pylist(), table["features"].to_pylist()
+        rows |= {(side, i): row for i, row in zip(ids, features, strict=True)}
+    return rows
 
 
 @pytest.fixture(scope="module")
 def local_factors(cluster, interactions):
-    """The same run on local[2], under spark-submit as well."""
-    command = [TRAIN, *interactions, "--set=output.version=local", "--set=train.max_iter=4"]
-    submit = [Path(cluster_spark_submit()), "--master", "local[2]"]
-    subprocess.run([*submit, *command], cwd=cluster.folder, check=True, capture_output=True, timeout=400)
+    """The same training on local[2], under spark-submit as well."""
+    command = [cluster.spark_submit, "--master", "local[2]", TRAIN, *interactions, "--set=output.version=local"]
+    subprocess.run(command, cwd=cluster.folder, check=True, capture_output=True, timeout=400)
     return factors(cluster, "local")
 
 
-def cluster_spark_submit() -> str:
-    import pyspark
-
-    return str(Path(pyspark.__file__).parent / "bin/spark-submit")
-
-
-def test_two_executors_without_the_package_find_the_factors_of_local_mode(cluster, interactions, local_factors):
-    process = cluster.submit(TRAIN, *interactions, "--set=output.version=cluster", "--set=train.max_iter=4")
-    code, log = finished(process)
+def test_two_executors_train_the_model_of_local_mode(cluster, interactions, local_factors):
+    code, log = finished(cluster.submit(TRAIN, *interactions, "--set=output.version=cluster"))
     assert code == 0, log
     assert factors(cluster, "cluster") == local_factors
-    assert "away from what was left" not in log
-    assert "is summed by the blocks of users" in log
+    assert CACHE_MISS not in log
+    assert HEAVY_ROWS_OF_ITEMS in log
     last = log.partition("half-iteration 7/8  ")[2].partition("half-iteration 8/8  ")[0]
     assert set(re.findall(r"Starting task .* \((127\.0\.0\.\d),", last)) == {"127.0.0.2", "127.0.0.3"}
 
 
-def test_the_exit_code_of_a_refused_job_reaches_whoever_submitted_it(cluster, interactions):
+def test_the_exit_code_of_a_job_is_that_of_spark_submit(cluster, interactions):
     code, log = finished(cluster.submit(TRAIN, *interactions, "--set=input.path=nowhere.parquet"))
     assert code == 3
     assert "error: input.path = nowhere.parquet" in log
@@ -87,25 +84,24 @@ def test_the_exit_code_of_a_refused_job_reaches_whoever_submitted_it(cluster, in
     assert "did you mean rank?" in log
 
 
-def test_an_executor_killed_in_the_middle_costs_time_and_nothing_else(cluster, interactions, local_factors):
-    process = cluster.submit(TRAIN, *interactions, "--set=output.version=killed", "--set=train.max_iter=4")
+def test_a_killed_executor_costs_time_and_nothing_else(cluster, interactions, local_factors):
+    process = cluster.submit(TRAIN, *interactions, "--set=output.version=killed")
     log = ""
     for line in process.stdout:
         log += line
         if "half-iteration 3/8" in line:
             break
-    listed = subprocess.run(["pgrep", "-f", "CoarseGrainedExecutorBackend"], capture_output=True, text=True, check=True)
-    os.kill(int(listed.stdout.split()[0]), signal.SIGKILL)
-    code, rest = finished(process)
-    assert code == 0, log + rest
-    assert "training begins again from the blocks (attempt 2 of 3)" in rest
+    os.kill(cluster.executors()[0], signal.SIGKILL)
+    code, rest_of_log = finished(process)
+    assert code == 0, log + rest_of_log
+    assert STARTED_AGAIN in rest_of_log
     assert factors(cluster, "killed") == local_factors
-    events = (cluster.folder / "model/versions/killed/events.jsonl").read_text().splitlines()
+    events = (cluster.folder / "standalone/versions/killed/events.jsonl").read_text().splitlines()
     assert [json.loads(line)["half_iteration"] for line in events] == list(range(1, 9))
 
 
 @pytest.mark.slow
-def test_the_memory_of_the_driver_does_not_grow_with_the_number_of_users(cluster):
+def test_the_drivers_memory_does_not_grow_with_the_users(cluster):
     program = Path(__file__).parent / "driver_memory.py"
     used = {}
     for users in (10_000, 1_000_000):
