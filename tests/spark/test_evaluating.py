@@ -99,7 +99,7 @@ def test_lists_longer_than_the_catalogue_other_ids_and_nobody_to_judge_are_refus
         numbered = item_factors.selectExpr("cast(length(id) as int) as id", "features")
         with pytest.raises(InputError, match=r"test\.item: ids are of type string, those of the model of type int;"):
             evaluate(held_out, user_factors, numbered, width=4, protocol=PROTOCOL)
-        with pytest.raises(InputError, match=r"no user is left to be judged: 41 of 41 users in test\.path are not"):
+        with pytest.raises(InputError, match=r"no user is left to be evaluated: 41 of 41 users in test\.path are not"):
             evaluate(held_out, user_factors.where("id = 'x'"), item_factors, width=4, protocol=PROTOCOL)
     nobody = pytest.raises(InputError, match=r"no user is left .*: 1 of 41 users .*, \d+ pairs of the others")
     with gathered(training, training, n_partitions=1) as held_out, nobody:
