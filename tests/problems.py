@@ -10,8 +10,10 @@ import oracle
 from hypothesis import strategies as st
 from objectives import make_confidence, make_item_weight, make_objective
 
-from wals_spark.local.training import build_blocks, start
+from wals_spark.local.blocks import Interactions, build_blocks
+from wals_spark.local.training import start_side
 from wals_spark.objective.objective import ConfidenceFunction, ItemWeightFunction, Objective, RegScaling, UnobservedOn
+from wals_spark.solvers.start import Start
 
 
 class Problem(NamedTuple):
@@ -48,13 +50,11 @@ class Problem(NamedTuple):
         return c, t, constant, oracle.diagonal(counted, *reg), oracle.diagonal(counted.T, *reg)
 
     def started(self, user_blocks=2, item_blocks=3):
-        """Both sides laid out, with start factors."""
-        user_side, item_side, _ = build_blocks(
-            self.users, self.items, self.ratings,
-            user_blocks=user_blocks, item_blocks=item_blocks, weights=self.weights,
-        )  # fmt: skip
+        """Both sides built, with start factors."""
+        interactions = Interactions(self.users, self.items, self.ratings, weights=self.weights)
+        user_side, item_side, _ = build_blocks(interactions, user_blocks=user_blocks, item_blocks=item_blocks)
         for side, objective in zip((user_side, item_side), self.sides, strict=True):
-            start(side, objective, rank=self.rank, positive=objective.nonnegative)
+            start_side(side, objective, Start(self.rank, seed=0, scale=1.0, positive=objective.nonnegative))
         return user_side, item_side
 
 

@@ -37,8 +37,8 @@ def look_at_executors(modules: list[str]) -> list:
     """The folder of each executor's Python, and which of the modules it has."""
     with open_session("executors") as spark:
 
-        def look(_: object) -> tuple[str, list[str]]:
-            return sys.prefix, [module for module in modules if importlib.util.find_spec(module)]
+        def look(_: object) -> tuple[str, tuple[str, ...]]:
+            return sys.prefix, tuple(module for module in modules if importlib.util.find_spec(module))
 
         return spark.sparkContext.parallelize(range(8), 8).map(look).distinct().collect()
 

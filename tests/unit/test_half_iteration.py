@@ -13,8 +13,10 @@ from scipy.optimize import nnls
 
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import WeightedBlock, weight_observations
-from wals_spark.local.training import build_blocks, half_iteration, start
+from wals_spark.local.blocks import Interactions, build_blocks
+from wals_spark.local.training import half_iteration, start_side
 from wals_spark.solvers.half_iteration import Solver, solve_rows
+from wals_spark.solvers.start import Start
 
 
 @given(problems())
@@ -127,9 +129,10 @@ def test_users_and_items_swapped_swap_the_results(problem):
     users, items, ratings, weights, _, rank = problem
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
-    swapped_users, swapped_items, _ = build_blocks(items, users, ratings, user_blocks=3, item_blocks=2, weights=weights)
+    swapped = Interactions(items, users, ratings, weights=weights)
+    swapped_users, swapped_items, _ = build_blocks(swapped, user_blocks=3, item_blocks=2)
     swapped_users.name, swapped_items.name = "items", "users"  # the same start: it is of the side in the original
-    start(swapped_users, of_items, rank=rank)
+    start_side(swapped_users, of_items, Start(rank, seed=0, scale=1.0, positive=False))
     half_iteration(user_side, item_side, of_users)
     half_iteration(swapped_items, swapped_users, of_users)
     assert_same_rows(matrix(swapped_items), matrix(user_side))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from wals_spark.local.training import build_blocks, half_iteration, start
+from wals_spark.local.blocks import Interactions, build_blocks
+from wals_spark.local.training import half_iteration, start_side
 from wals_spark.settings.train import load_config
+from wals_spark.solvers.start import Start
 
 implicit_als = pytest.importorskip("implicit.als")
 
@@ -22,8 +24,8 @@ def test_one_half_iteration_equals_implicits():
         ["input.path=a", "output.path=b", "train.preset=implicit", "confidence.alpha=3", "train.reg_param=0.5"],
     )
     objective = config.objectives(users=50, items=30)["users"]
-    user_side, item_side, _ = build_blocks(users, items, ratings)
-    start(item_side, objective, rank=8)
+    user_side, item_side, _ = build_blocks(Interactions(users, items, ratings))
+    start_side(item_side, objective, Start(8, seed=0, scale=1.0, positive=False))
     half_iteration(user_side, item_side, objective)
 
     theirs = implicit_als.AlternatingLeastSquares(
