@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -38,13 +39,13 @@ def read(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
 
-def blocks(page: str, language: str) -> list[Block]:
-    """The blocks of a page in one language, in their order."""
+def blocks(page: str, *languages: str) -> list[Block]:
+    """The blocks of a page in these languages, in their order."""
     text = read(page)
     return [
-        Block(page, text.count("\n", 0, fence.start(2)) + 1, language, fence[2])
+        Block(page, text.count("\n", 0, fence.start(2)) + 1, fence[1], fence[2])
         for fence in _FENCE.finditer(text)
-        if fence[1] == language
+        if fence[1] in languages
     ]
 
 
@@ -65,3 +66,37 @@ def commands(page: str) -> list[Command]:
                 if words:
                     found.append(Command(str(block), words))
     return found
+
+
+def disagreement(shown: str, printed: str) -> str:
+    """The first part of what a page shows that a program did not print; empty if it printed all.
+
+    Lines of ``...`` stand for any lines. Spaces, times and names of versions do not matter, nor do numbers up to the
+    rounding of another number of blocks.
+    """
+    lines = [line for line in map(_comparable, printed.splitlines()) if line]
+    at = 0
+    for part in re.split(r"^\.\.\.$", shown, flags=re.MULTILINE):
+        expected = [line for line in map(_comparable, part.splitlines()) if line]
+        places = range(at, len(lines) - len(expected) + 1)
+        at = next((place for place in places if all(map(_agree, expected, lines[place:]))), -1) + len(expected)
+        if at < len(expected):
+            return f"{part}is not in\n{printed}"
+    return ""
+
+
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+
+
+def _comparable(line: str) -> str:
+    line = re.sub(r"^\d\d:\d\d:\d\d INFO ", "", line)
+    line = re.sub(r"\d+\.\d\d s$", "TIME", re.sub(r"\d{8}T\d{6}Z", "VERSION", line))
+    return re.sub(r"[\s-]+", " ", line).strip()
+
+
+def _agree(shown: str, printed: str) -> bool:
+    if _NUMBER.sub("#", shown) != _NUMBER.sub("#", printed):
+        return False
+    pairs = zip(_NUMBER.findall(shown), _NUMBER.findall(printed), strict=True)
+    numbers = [(float(one.replace(",", "")), float(other.replace(",", ""))) for one, other in pairs]
+    return all(math.isclose(one, other, rel_tol=1e-3, abs_tol=2e-3) for one, other in numbers)

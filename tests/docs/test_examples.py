@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import runpy
 import sys
+from contextlib import redirect_stdout
+from itertools import pairwise
 
 import pytest
-from doc_blocks import PAGE_NAMES, ROOT, Block, blocks, commands, read
+from doc_blocks import PAGE_NAMES, ROOT, blocks, commands, disagreement, read
 
 EXAMPLES = [page for page in PAGE_NAMES if blocks(page, "python")]
 WITH_OWN_SESSION = [page for page in EXAMPLES if "open_session" in read(page)]
 
 
-def run(block: Block, namespace: dict[str, object]) -> None:
-    """Run a block; a traceback names the page and the line."""
-    padded = "\n" * (block.line - 1) + block.text
-    exec(compile(padded, str(ROOT / block.page), "exec"), namespace)
+def run(page: str, **names: object) -> None:
+    """Run the Python of a page in one namespace; a text block after a block of Python is what that prints.
+
+    A traceback names the page and the line.
+    """
+    namespace: dict[str, object] = {"__name__": page, **names}
+    for block, after in pairwise([*blocks(page, "python", "text"), None]):
+        if block is not None and block.language == "python":
+            code = compile("\n" * (block.line - 1) + block.text, str(ROOT / page), "exec")
+            with redirect_stdout(io.StringIO()) as output:
+                exec(code, namespace)
+            if after is not None and after.language == "text":
+                assert disagreement(after.text, output.getvalue()) == "", after
 
 
 @pytest.mark.parametrize("page", WITH_OWN_SESSION)
 def test_a_page_that_opens_a_session_runs(page, in_sample):
-    namespace: dict[str, object] = {"__name__": page}
-    for block in blocks(page, "python"):
-        run(block, namespace)
+    run(page)
 
 
 @pytest.mark.parametrize("page", [page for page in EXAMPLES if page not in WITH_OWN_SESSION])
 def test_a_page_for_a_session_of_your_own_runs(page, served, session):
-    namespace: dict[str, object] = {"__name__": page, "spark": session}
-    for block in blocks(page, "python"):
-        run(block, namespace)
+    run(page, spark=session)
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
