@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from doc_blocks import PAGE_NAMES, PAGES, ROOT, Command, blocks, commands, prose, read
+from doc_blocks import PAGE_NAMES, PAGES, ROOT, Command, blocks, commands, disagreement, prose, read
 from settings_page import JOBS, PAGE, settings_page
 
 from wals_spark.settings.loader import load_settings
@@ -29,11 +29,18 @@ DECISIONS = sorted((ROOT / "docs/adr").glob("0*.md"))
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
-def test_links_of_a_page_lead_to_files(page):
-    targets = re.findall(r"\]\(([^)\s#]+)(?:#[\w-]*)?\)", prose(page))
-    relative = [target for target in targets if not re.match(r"[a-z]+:", target)]
-    missing = [target for target in relative if not (ROOT / page).parent.joinpath(target).exists()]
-    assert missing == []
+def test_links_of_a_page_lead_to_files_and_headings(page):
+    links = re.findall(r"\]\(([^)\s#]*)(?:#([\w-]+))?\)", prose(page))
+    here = (ROOT / page).parent
+    relative = [(here / target, anchor) for target, anchor in links if target and not re.match(r"[a-z]+:", target)]
+    assert [str(target) for target, _ in relative if not target.exists()] == []
+    assert [f"{target}#{anchor}" for target, anchor in relative if anchor and anchor not in anchors(target)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
@@ -180,3 +187,13 @@ def test_decisions_that_amend_each_other_both_say_so():
         row = next(row for row in read("docs/adr/README.md").splitlines() if row.startswith(f"| {number} |"))
         named = {int(n) for n in re.findall(r"\b\d+\b", row.rpartition("](")[2].partition(")")[2])}
         assert named == relations(text, "amended by") | relations(text, "superseded")
+
+
+def test_shown_output_may_differ_in_what_a_run_changes():
+    printed = "06:27:36 INFO step 1  loss 1,000.04  0.31 s\nmore\nat versions/20261122T041858Z\n"
+    assert disagreement("step 1 loss 1,000.00 12.00 s\n...\nat versions/20300101T000000Z", printed) == ""
+
+
+@pytest.mark.parametrize("shown", ["loss 1,010.0", "gain 1,000.0", "loss 1,000.0\nmore", "loss 1,000.0\n...\nless"])
+def test_shown_output_must_agree_in_words_and_numbers(shown):
+    assert disagreement(shown, "loss 1,000.0\n") != ""
