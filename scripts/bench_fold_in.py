@@ -1,56 +1,62 @@
-"""How many users fold in a second, on one core: many in one call, and one a call. See --help."""
+"""Measures how many users per second fold in on one core, many per call and one per call. See --help."""
 
 from __future__ import annotations
 
 import os
 
-os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy comes in: one core is meant
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # read when NumPy is imported
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from wals_spark.serving.fold_in import FoldIn
-from wals_spark.settings.train import load_config
+from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import gramian
 
 
 def main() -> None:
-    """Make a model and histories, fold in, print."""
+    """Make a model and histories, fold them in, print the rates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--rank", type=int, default=64)
-    parser.add_argument("--history", type=int, default=50, help="items of each user")
+    parser.add_argument("--history", type=int, default=50, help="items per user")
     parser.add_argument("--users", type=int, default=10_000)
-    given = parser.parse_args()
+    options = parser.parse_args()
 
     rng = np.random.default_rng(0)
-    factors = rng.normal(0.0, 0.1, (given.items, given.rank)).astype(np.float32)
-    objective = load_config(None, ["input.path=-", "output.path=-"]).objectives(users=0, items=given.items)["users"]
-    model = FoldIn(pa.array(np.arange(given.items) * 7), factors, gramian(factors), objective)
-    indptr = np.arange(given.users + 1) * given.history
-    first = rng.integers(given.items, size=(given.users, 1))
-    items = ((first + 1999 * np.arange(given.history)) % given.items * 7).ravel()  # distinct within a history
+    factors = rng.normal(0.0, 0.1, (options.items, options.rank)).astype(np.float32)
+    objective = Config.of().objectives(users=0, items=options.items)["users"]
+    model = FoldIn(pa.array(np.arange(options.items) * 7), factors, gramian(factors), objective)
+    indptr = np.arange(options.users + 1) * options.history
+    first = rng.integers(options.items, size=(options.users, 1))
+    items = ((first + 1999 * np.arange(options.history)) % options.items * 7).ravel()  # distinct within a history
     ratings = rng.integers(1, 30, size=indptr[-1]).astype(np.float64)
 
+    print(f"rank {options.rank}, {options.history} items per user, of {options.items:,}")
+    together = seconds_per_call(lambda: model.fold_in_many(indptr, items, ratings), 6)[1:]  # the first call compiles
+    users_per_second = options.users / statistics.median(together)
+    print(f"{users_per_second:,.0f} users per second, {options.users:,} per call (median of {len(together)})")
+    one_by_one = []
+    for begin in range(0, min(500, options.users) * options.history, options.history):
+        history = [array[begin : begin + options.history].tolist() for array in (items, ratings)]
+        one_by_one += seconds_per_call(partial(model.fold_in, *history), 1)
+    print(f"{1e3 * statistics.median(one_by_one):.2f} ms per call with one user (median of {len(one_by_one)})")
+
+
+def seconds_per_call(function: Callable[[], object], n_calls: int) -> list[float]:
+    """Call a function; the seconds of each call."""
     seconds = []
-    for _ in range(6):  # the first compiles
+    for _ in range(n_calls):
         began = time.perf_counter()
-        model.fold_in_many(indptr, items, ratings)
+        function()
         seconds.append(time.perf_counter() - began)
-    users_a_second = given.users / statistics.median(seconds[1:])
-    print(f"rank {given.rank}, {given.history} items a user of {given.items:,}")
-    print(f"{users_a_second:,.0f} users a second, {given.users:,} a call (median of 5)")
-    alone = []
-    for begin in range(0, min(500, given.users) * given.history, given.history):
-        history = items[begin : begin + given.history].tolist(), ratings[begin : begin + given.history].tolist()
-        began = time.perf_counter()
-        model.fold_in(*history)
-        alone.append(time.perf_counter() - began)
-    print(f"{1e3 * statistics.median(alone):.2f} ms for one user a call (median of {len(alone)})")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -36,12 +36,12 @@ def run_job(tmp_path):
 
 @pytest.fixture
 def evaluate(run_job, tmp_path):
-    """Run jobs/evaluate.py on the model that was trained, and read what it found as {"recall@20": entry}."""
+    """Run jobs/evaluate.py on the trained model, and read its metrics as {"recall@20": entry}."""
 
     def run(*settings: str):
-        run_job("evaluate", *settings, "model.path=model", "output.path=found")
-        found = json.loads((tmp_path / "found/metrics.json").read_text())["metrics"]
-        return {f"{entry['name']}@{entry['k']}": entry for entry in found}
+        run_job("evaluate", *settings, "model.path=model", "output.path=evaluation")
+        metrics = json.loads((tmp_path / "evaluation/metrics.json").read_text())["metrics"]
+        return {f"{entry['name']}@{entry['k']}": entry for entry in metrics}
 
     return run
 

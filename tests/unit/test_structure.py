@@ -17,7 +17,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def python_files() -> list[Path]:
     """All of the repository's Python but the kernels, which Numba wants in one piece."""
-    paths = [*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"), *JOBS.glob("*.py"), *(ROOT / "scripts").glob("*.py")]
+    paths = [*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"), *JOBS.glob("*.py"), *(ROOT / "scripts").rglob("*.py")]
     return sorted(path for path in paths if path.name != "numba_kernels.py")
 
 
