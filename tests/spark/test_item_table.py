@@ -30,10 +30,10 @@ def as_seen_by_a_task(table, ids):
     return look
 
 
-@pytest.mark.parametrize("bytes_a_sort", [item_table_module._BYTES_A_SORT, 0])
+@pytest.mark.parametrize("bytes_per_sort", [item_table_module._BYTES_PER_SORT, 0])
 @pytest.mark.parametrize("id_type", list(IDS))
-def test_a_task_sees_the_rows_sorted_by_id_and_finds_ids_in_them(spark, monkeypatch, id_type, bytes_a_sort):
-    monkeypatch.setattr(item_table_module, "_BYTES_A_SORT", bytes_a_sort)
+def test_a_task_sees_rows_sorted_by_id(spark, monkeypatch, id_type, bytes_per_sort):
+    monkeypatch.setattr(item_table_module, "_BYTES_PER_SORT", bytes_per_sort)
     ids = IDS[id_type]
     table = item_table(factors_of(spark, ids, id_type), width=2)
     (found, features, again, positions, lists) = (
@@ -55,7 +55,7 @@ def test_rows_of_unit_length_are_cosines_and_zeros_stay(spark):
     assert item_table(factors.where("id > 5"), width=2).rows == 0
 
 
-def test_histories_are_arrays_side_by_side_beside_the_queries_rows(spark):
+def test_histories_are_arrays_beside_their_queries(spark):
     pairs = spark.createDataFrame(
         [("a", 1, 2.0), ("a", 5, 3.0), ("c", 1, 4.0), ("x", 9, 1.0)], "user string, item long, rating double"
     )
@@ -66,7 +66,7 @@ def test_histories_are_arrays_side_by_side_beside_the_queries_rows(spark):
     assert [(r["id"], r["item"], r["rating"]) for r in rows[1:]] == [("b", None, None), ("c", [1], [4.0])]
 
 
-def test_ids_that_the_model_cannot_hold_are_left_out_and_those_of_another_kind_refused(spark):
+def test_ids_beyond_the_models_type_are_left_out_or_refused(spark):
     factors = factors_of(spark, [1, 2], "int")
     table = spark.createDataFrame([(1,), (2**40,)], "user long")
     assert in_type_of(table, "user", factors, setting="input.user").collect() == [(1,)]

@@ -41,7 +41,7 @@ def test_a_relative_root_is_made_absolute(spark):
     assert Storage(spark, "models").path("x").startswith("file:/")
 
 
-def test_a_new_folder_is_there_when_all_is_written_and_not_before(spark, tmp_path):
+def test_a_new_folder_appears_when_all_is_written(spark, tmp_path):
     (tmp_path / "out.unfinished").mkdir()  # a run that died
     (tmp_path / "out.unfinished/half").write_text("")
     with new_folder(spark, str(tmp_path / "out")) as folder:
@@ -51,7 +51,7 @@ def test_a_new_folder_is_there_when_all_is_written_and_not_before(spark, tmp_pat
     assert [path.name for path in (tmp_path / "out/a").iterdir()] == ["b"]
 
 
-def test_a_new_folder_that_failed_leaves_nothing_and_one_that_is_there_stays(spark, tmp_path):
+def test_a_failed_new_folder_leaves_nothing(spark, tmp_path):
     def write_and_fail():
         with new_folder(spark, str(tmp_path / "out")) as folder:
             folder.write_text("x", "a")

@@ -7,16 +7,18 @@ import oracle
 import pyarrow as pa
 import pytest
 from objectives import make_confidence, make_objective
+from problems import assert_same_rows
 from pyspark.sql import functions as F
-from wals_spark.blocks.records import group_records, join, join_ids
+from spark_blocks import blocks_of
 
+from wals_spark.blocks.encoding import group_records, join, join_ids
 from wals_spark.errors import TrainingError
+from wals_spark.local import blocks as local_blocks
 from wals_spark.local import training as local_training
 from wals_spark.settings.train import load_config
 from wals_spark.settings.training import Train
 from wals_spark.solvers.start import Start, start_factors
-from wals_spark.spark.training.build import build_blocks
-from wals_spark.spark.training.loop import train
+from wals_spark.spark.training.loop import Listeners, train
 from wals_spark.spark.training.rdd import zip_partitions
 
 RNG = np.random.default_rng(1)
@@ -35,30 +37,32 @@ def interactions(spark):
     return spark.createDataFrame(list(rows), "user long, item int, rating double")
 
 
-def trained_on(spark, path, table, settings=SETTINGS, objective=OBJECTIVE, report=lambda events: None):
+def counts_of(settings):
+    """The numbers of blocks that training asks for."""
+    return {f"train.{name}": getattr(settings, name) for name in ("user_blocks", "item_blocks")}
+
+
+def trained_on(path, table, settings=SETTINGS, objective=OBJECTIVE, report=lambda events: None):
     """Factors by id of both sides, and the events."""
-    blocks = build_blocks(
-        spark, table, rows=1, duplicates="sum", work=str(path), user_blocks=settings.user_blocks,
-        item_blocks=settings.item_blocks,
-    )  # fmt: skip
+    blocks = blocks_of(table, path, counts_of(settings))
     objectives = {"users": objective, "items": objective}
-    trained = train(spark.sparkContext, blocks.users, blocks.items, settings, objectives, report)
+    trained = train(blocks, objectives, settings, Listeners(on_half_iteration=report))
     factors = [
-        by_id(side, kept, settings.rank)
-        for side, kept in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors))
+        by_id(side, factors, settings.rank)
+        for side, factors in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors))
     ]
     trained.unpersist()
     return (*factors, trained)
 
 
 def by_id(side, factors, rank):
-    found = {}
+    rows_by_id = {}
     for block in zip_partitions(side.records("ids"), factors).glom().collect():
         records = group_records(record for _, record in block)
         ids = join_ids(records.get("ids", {}).get(0, ())).to_pylist()
         rows = join(records.get("factors", {}).get(0, ()), np.float32).reshape(-1, rank)
-        found.update(zip(ids, rows, strict=True))
-    return found
+        rows_by_id.update(zip(ids, rows, strict=True))
+    return rows_by_id
 
 
 def matrix(factors):
@@ -66,14 +70,12 @@ def matrix(factors):
 
 
 @pytest.mark.parametrize(("first_side", "heavy_row_threshold"), [("users", 0), ("items", 0), ("items", 7)])
-def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_loss(
-    spark, tmp_path, first_side, heavy_row_threshold
-):
+def test_training_equals_the_dense_oracle_in_factors_and_loss(spark, tmp_path, first_side, heavy_row_threshold):
     settings = Train(
         rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5, solver="cholesky",
         relaxation=1.7, heavy_row_threshold=heavy_row_threshold,
     )  # fmt: skip
-    users, items, trained = trained_on(spark, tmp_path, interactions(spark), settings)
+    users, items, trained = trained_on(tmp_path, interactions(spark), settings)
     c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
     x, y = (
         start_factors(pa.array(range(n)), Start(6, seed=5, scale=1.0, positive=False), side=side).astype(np.float64)
@@ -102,7 +104,6 @@ def test_training_equals_the_dense_oracle_from_the_same_start_in_factors_and_in_
 def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
     results = [
         trained_on(
-            spark,
             tmp_path / f"{m}",
             interactions(spark),
             Train(rank=6, max_iter=2, user_blocks=m, item_blocks=n),
@@ -115,32 +116,27 @@ def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
             np.testing.assert_allclose(matrix(factors), matrix(reference), rtol=1e-3, atol=1e-3 * scale)
 
 
-def test_an_item_that_every_user_has_and_users_of_many_items_are_summed_by_all_blocks_to_the_same_model(
-    spark, tmp_path, caplog
-):
+def test_heavy_rows_give_the_same_model(spark, tmp_path, caplog):
     """Item 3 has all 60 users; more than ten items each has but some of the users."""
     caplog.set_level("INFO", "wals_spark")
     weights = []
     results = []
     for limit in (1000, 10):
         settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, heavy_row_threshold=limit)
-        blocks = build_blocks(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path / f"{limit}"),
-                         user_blocks=3, item_blocks=2)  # fmt: skip
+        blocks = blocks_of(interactions(spark), tmp_path / f"{limit}", counts_of(settings))
         objectives = {"users": OBJECTIVE, "items": OBJECTIVE}
-        trained = train(
-            spark.sparkContext, blocks.users, blocks.items, settings, objectives, lambda _: None, weights.append
-        )
+        trained = train(blocks, objectives, settings, Listeners(on_weights=weights.append))
         results.append((matrix(by_id(blocks.users, trained.user_factors, 6)), trained.events[-1].loss.total))
         trained.unpersist()
-        assert caplog.text.count("is summed by the blocks of") == (0 if limit == 1000 else 2)
-    (users, loss), (spread_users, spread_loss) = results
-    np.testing.assert_allclose(spread_users, users, rtol=1e-3, atol=1e-3 * np.abs(users).max())
-    assert spread_loss == pytest.approx(loss, rel=1e-5)
-    assert weights[0] == weights[1]  # what is said of the weights counts the observations of spread rows
+        assert caplog.text.count("compute parts of rows with more than") == (0 if limit == 1000 else 2)
+    (users, loss), (users_of_heavy, loss_of_heavy) = results
+    np.testing.assert_allclose(users_of_heavy, users, rtol=1e-3, atol=1e-3 * np.abs(users).max())
+    assert loss_of_heavy == pytest.approx(loss, rel=1e-5)
+    assert weights[0] == weights[1]  # the summary of weights counts the observations of heavy rows
 
 
 @pytest.mark.parametrize("solver", ["cg", "cholesky"])
-def test_where_all_is_on_one_machine_nothing_is_shuffled_from_the_second_iteration_on(spark, tmp_path, solver):
+def test_one_machine_shuffles_nothing_from_the_second_iteration(spark, tmp_path, solver):
     context = spark.sparkContext._jsc.sc()
     seen = []
 
@@ -150,7 +146,7 @@ def test_where_all_is_on_one_machine_nothing_is_shuffled_from_the_second_iterati
         seen.append((executor.totalShuffleWrite(), executor.completedTasks()))
 
     settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, solver=solver)
-    trained_on(spark, tmp_path, interactions(spark), settings, report=look)
+    trained_on(tmp_path, interactions(spark), settings, report=look)
     written, tasks = np.array(seen).T
     assert written[0] < written[1]
     assert set(written[1:]) == {written[1]}
@@ -161,7 +157,7 @@ def test_where_all_is_on_one_machine_nothing_is_shuffled_from_the_second_iterati
     ("lost", "when", "said", "heavy_row_threshold"),  # said twice: each side has lost its own
     [("blocks", [4], 2, 0), ("factors", [4], 2, 0), ("factors", [3, 4, 5, 6, 7], 3, 0), ("blocks", [4], 2, 7)],
 )
-def test_what_was_left_on_a_machine_is_sent_where_it_is_missing(
+def test_blocks_missing_from_the_cache_are_sent(
     spark, tmp_path, local_dir, caplog, lost, when, said, heavy_row_threshold
 ):  # fmt: skip
     def left():
@@ -183,21 +179,21 @@ def test_what_was_left_on_a_machine_is_sent_where_it_is_missing(
 
     settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=heavy_row_threshold)
     caplog.set_level("INFO", "wals_spark")
-    users, items, _ = trained_on(spark, tmp_path / "lost", interactions(spark), settings, report=lose)
-    assert caplog.text.count("so it is sent to them") == said
+    users, items, _ = trained_on(tmp_path / "lost", interactions(spark), settings, report=lose)
+    assert caplog.text.count("so everything is sent to them") == said
     assert caplog.text.count("from now on") == (said == 3)
     caplog.clear()
-    expected = trained_on(spark, tmp_path / "kept", interactions(spark), settings)
-    assert "so it is sent to them" not in caplog.text
+    expected = trained_on(tmp_path / "kept", interactions(spark), settings)
+    assert "so everything is sent to them" not in caplog.text
     np.testing.assert_array_equal(matrix(users), matrix(expected[0]))
     np.testing.assert_array_equal(matrix(items), matrix(expected[1]))
 
 
-def test_the_same_blocks_give_the_same_bits_whatever_the_order_of_the_input(spark, tmp_path):
+def test_shuffled_input_gives_the_same_bits(spark, tmp_path):
     shuffled = interactions(spark).repartition(5).orderBy(F.rand(7))
     shuffled.write.parquet(str(tmp_path / "shuffled"))
     tables = [interactions(spark), interactions(spark), spark.read.parquet(str(tmp_path / "shuffled"))]
-    results = [trained_on(spark, tmp_path / f"{n}", table) for n, table in enumerate(tables)]
+    results = [trained_on(tmp_path / f"{n}", table) for n, table in enumerate(tables)]
     for users, items, trained in results[1:]:
         np.testing.assert_array_equal(matrix(users), matrix(results[0][0]))
         np.testing.assert_array_equal(matrix(items), matrix(results[0][1]))
@@ -206,7 +202,6 @@ def test_the_same_blocks_give_the_same_bits_whatever_the_order_of_the_input(spar
 
 def test_training_stops_at_tol(spark, tmp_path):
     _, _, trained = trained_on(
-        spark,
         tmp_path,
         interactions(spark),
         Train(rank=6, max_iter=50, user_blocks=2, item_blocks=2, tol=0.05),
@@ -219,24 +214,28 @@ def test_training_stops_at_tol(spark, tmp_path):
 
 
 def test_more_factors_than_items_are_solved(spark, tmp_path):
-    users, items, _ = trained_on(
-        spark, tmp_path, interactions(spark), Train(rank=40, max_iter=2, user_blocks=2, item_blocks=2)
-    )
-    assert np.isfinite(matrix(users)).all()
+    """Users, solved last, are the exact solution for the items; and the reported loss is that of the tables."""
+    settings = Train(rank=40, max_iter=2, user_blocks=2, item_blocks=2)
+    users, items, trained = trained_on(tmp_path, interactions(spark), settings)
     assert matrix(items).shape == (N_ITEMS, 40)
+    c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
+    penalties = np.full(N_USERS, 2.0), np.full(N_ITEMS, 2.0)
+    assert_same_rows(matrix(users), oracle.solve(c, p, penalties[0], matrix(items).astype(np.float64)))
+    loss = oracle.loss(c, p, matrix(users), matrix(items), *penalties)
+    assert trained.events[-1].loss.total == pytest.approx(loss, rel=1e-6)
 
 
-def test_a_row_without_a_solution_is_an_error_that_names_its_id(spark, tmp_path):
+def test_a_row_without_a_solution_is_named(spark, tmp_path):
     table = spark.createDataFrame([("u", "zoë", 1.0)], "user string, item string, rating double")
     singular = make_objective(make_confidence("linear", 1.0), reg_param=0.0)
     settings = Train(rank=2, max_iter=1, user_blocks=1, item_blocks=1, solver="cholesky")
     with pytest.raises(TrainingError, match=r"half-iteration 1/2: item 'zoë' cannot be solved: .*singular.*reg_param"):
-        trained_on(spark, tmp_path, table, settings, singular)
+        trained_on(tmp_path, table, settings, singular)
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
 
 
 @pytest.mark.parametrize("iterations", [10, pytest.param(200, marks=pytest.mark.slow)])
-def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_path, iterations):
+def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_path, iterations):
     sc = spark.sparkContext
     seen = []
 
@@ -250,7 +249,6 @@ def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_pa
         seen.append((len(lineage), depth, len(list(local_dir.rglob("shuffle_*"))), free_memory()))
 
     trained_on(
-        spark,
         tmp_path,
         interactions(spark),
         Train(rank=6, max_iter=iterations, user_blocks=2, item_blocks=2),
@@ -266,7 +264,7 @@ def test_what_is_kept_does_not_grow_with_the_iterations(spark, local_dir, tmp_pa
 
 
 def test_the_spark_ui_says_which_half_iteration_runs(spark, tmp_path):
-    trained_on(spark, tmp_path, interactions(spark))
+    trained_on(tmp_path, interactions(spark))
     jobs = spark.sparkContext._jsc.sc().statusStore().jobsList(None)
     descriptions = {jobs.apply(n).description().toString() for n in range(jobs.size())}
     assert "Some(half-iteration 6/6: solve users)" in descriptions
@@ -281,52 +279,51 @@ def test_the_spark_ui_says_which_half_iteration_runs(spark, tmp_path):
         ["train.implicit=false", "train.biases=true", "train.global_mean=true"],
     ],
 )
-def test_weights_popularity_biases_and_mean_arrive_where_they_are_used(spark, tmp_path, settings):
+def test_weights_popularity_biases_and_mean_equal_the_local_loop(spark, tmp_path, settings):
     """Against the same functions without Spark, which a dense oracle judges."""
     common = ["input.path=a", "output.path=b", "train.max_iter=3", "train.user_blocks=3", "train.item_blocks=2"]
     config = load_config(None, [*common, *settings])
     weights = np.random.default_rng(2).choice([0.5, 1.0, 2.0], size=len(USERS))
     rows = zip(USERS.tolist(), ITEMS.tolist(), RATINGS.tolist(), weights.tolist(), strict=True)
     table = spark.createDataFrame(list(rows), "user long, item int, rating double, weight double")
-    blocks = build_blocks(spark, table, rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3, item_blocks=2)
+    blocks = blocks_of(table, tmp_path, counts_of(config.train))
     objectives = config.objectives(
         users=N_USERS, items=N_ITEMS, mean_rating=blocks.mean_rating, largest_item_count=blocks.largest_item_count
     )
     assert blocks.largest_item_count == N_USERS
     assert blocks.mean_rating == pytest.approx(RATINGS.mean())
     described = []
-    trained = train(
-        spark.sparkContext, blocks.users, blocks.items, config.train, objectives, lambda _: None, described.append
-    )
-    assert [weights.size for weights in described] == [len(USERS)]
-    expected = local_training.train(config, USERS, ITEMS, RATINGS, max_iter=3, weights=weights)
-    for side, kept, rows_of in zip(
-        (blocks.users, blocks.items), (trained.user_factors, trained.item_factors), expected, strict=True
+    trained = train(blocks, objectives, config.train, Listeners(on_weights=described.append))
+    assert [histogram.size for histogram in described] == [len(USERS)]
+    pairs = local_blocks.Interactions(USERS, ITEMS, RATINGS, weights=weights)
+    expected = local_training.fit(pairs, config, user_blocks=2, item_blocks=2)
+    for side, factors, rows_of in zip(
+        (blocks.users, blocks.items), (trained.user_factors, trained.item_factors), expected[:2], strict=True
     ):
         size = np.abs(matrix(rows_of)).max()  # blocks differ, and three steps amplify the rounding of that
-        found = matrix(by_id(side, kept, config.train.width))
-        np.testing.assert_allclose(found, matrix(rows_of), rtol=1e-3, atol=1e-3 * size)
+        actual = matrix(by_id(side, factors, config.train.width))
+        np.testing.assert_allclose(actual, matrix(rows_of), rtol=1e-3, atol=1e-3 * size)
     trained.unpersist()
 
 
-def test_between_iterations_one_can_look_at_the_factors_that_as_many_iterations_give_and_end_it_there(spark, tmp_path):
-    blocks = build_blocks(spark, interactions(spark), rows=1, duplicates="sum", work=str(tmp_path), user_blocks=3)
+def test_a_listener_sees_factors_and_can_end_training(spark, tmp_path):
+    blocks = blocks_of(interactions(spark), tmp_path, {"train.user_blocks": 3})
     objectives = {"users": OBJECTIVE, "items": OBJECTIVE}
     seen = {}
 
     def look(iteration, users, items):
         seen[iteration] = [
-            matrix(by_id(side, kept, 6)) for side, kept in ((blocks.users, users), (blocks.items, items))
+            matrix(by_id(side, factors, 6)) for side, factors in ((blocks.users, users), (blocks.items, items))
         ]
         if iteration == 2:
             raise ZeroDivisionError
 
-    context, longer = spark.sparkContext, Train(rank=6, max_iter=9, solver="cholesky", relaxation=1.0)
+    longer = Train(rank=6, max_iter=9, solver="cholesky", relaxation=1.0)
     with pytest.raises(ZeroDivisionError):
-        train(context, blocks.users, blocks.items, longer, objectives, lambda events: None, inspect=look)
-    assert not context._jsc.getPersistentRDDs()
+        train(blocks, objectives, longer, Listeners(on_iteration=look))
+    assert not spark.sparkContext._jsc.getPersistentRDDs()
     short = Train(rank=6, max_iter=2, solver="cholesky", relaxation=1.0)
-    done = train(context, blocks.users, blocks.items, short, objectives, lambda events: None)
+    done = train(blocks, objectives, short)
     for side, factors, looked in zip(
         (blocks.users, blocks.items), (done.user_factors, done.item_factors), seen[2], strict=True
     ):

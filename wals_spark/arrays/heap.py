@@ -1,8 +1,9 @@
-"""Free memory of this process returned to the operating system."""
+"""The memory of a Python worker: free memory returned to the operating system, and shorter garbage collections."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 _LARGE = 2**20  # bytes
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
 
+_frozen = False
 _malloc_trim: Any = None
 _mallopt: Any = None
 with suppress(AttributeError, OSError, TypeError):  # a C library without these functions of glibc
@@ -29,3 +31,16 @@ def trim_heap() -> None:
     pa.default_memory_pool().release_unused()
     if _malloc_trim is not None:
         _malloc_trim(0)
+
+
+def freeze_modules() -> None:
+    """Take what is loaded by now, compiled kernels above all, out of all later garbage collections; once per process.
+
+    PySpark's daemon collects garbage after each task. With Numba and the kernels loaded that looks at a quarter of a
+    million objects, tens of milliseconds of CPU per task, none of which is ever garbage.
+    """
+    global _frozen
+    if not _frozen:
+        gc.collect()
+        gc.freeze()
+        _frozen = True

@@ -22,16 +22,7 @@ from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.sorting import stable_argsort, stable_sort
 from wals_spark.arrays.types import Float32Array, Float64Array, FloatArray, Indices, Int64Array
 from wals_spark.blocks.assignment import Assignment
-from wals_spark.blocks.encoding import (
-    ArrayBlock,
-    Record,
-    RecordArrays,
-    cut_ids,
-    group_records,
-    join_ids,
-    records_of,
-    to_records,
-)
+from wals_spark.blocks.encoding import ArrayBlock, Record, RecordArrays, cut_ids, group_records, ids_of, to_records
 from wals_spark.blocks.in_out import InBlock, OutBlock
 
 _IDS = "column_ids"
@@ -80,7 +71,7 @@ class SentColumns(NamedTuple):
         grouped = group_records(records)
         arrays = RecordArrays(grouped)
         return {
-            source: cls(join_ids(records_of(grouped, _IDS, source)), Columns.read(arrays, peer=source))
+            source: cls(ids_of(grouped, _IDS, source), Columns.read(arrays, peer=source))
             for source in sorted(grouped.get(_IDS, {}))
         }
 
@@ -93,27 +84,24 @@ class Duplicates(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RowBlock:
-    """A block of the side that the interactions were shuffled by, and its columns by column block."""
+class ColumnBlock:
+    """A block of one side: its ids, ascending, and what its half-iterations receive and send."""
 
     ids: pa.Array
     in_block: InBlock
     out_block: OutBlock
+
+
+@dataclass(frozen=True)
+class RowBlock(ColumnBlock):
+    """A block of the side that the interactions were shuffled by, with its columns by column block."""
+
     columns: dict[int, SentColumns]
     duplicates: Duplicates
 
 
-@dataclass(frozen=True)
-class ColumnBlock:
-    """A block of the other side."""
-
-    ids: pa.Array
-    in_block: InBlock
-    out_block: OutBlock
-
-
 class Merged(NamedTuple):
-    """Distinct pairs, ascending: a rating and, if there are any, a weight of each; and the pairs that repeat."""
+    """Distinct pairs, ascending, with their ratings and, if there are any, weights; and the pairs that repeat."""
 
     pairs: Int64Array
     ratings: FloatArray

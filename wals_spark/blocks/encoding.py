@@ -181,6 +181,11 @@ def join_ids(records: Iterable[Record]) -> pa.Array:
     return pa.concat_tables(tables).column("id").combine_chunks()
 
 
+def ids_of(records: GroupedRecords, name: str = "ids", peer: int = 0) -> pa.Array:
+    """The ids that a task received under this name."""
+    return join_ids(records_of(records, name, peer))
+
+
 def as_stream(batch: pa.RecordBatch) -> bytes:
     """A record batch as an Arrow IPC stream of its own."""
     sink = pa.BufferOutputStream()

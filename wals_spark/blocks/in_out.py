@@ -141,17 +141,9 @@ def received_rows(
 ) -> AnyArray:
     """The rows of the other side in the order that `InBlock.positions` counts in, shape (n_received, width).
 
-    Parameters
-    ----------
-    records
-        Those named ``received`` are consumed, each freed as it is copied.
-    offsets
-        The in-block's.
-    dtype
-        Of a number of a row; rows are factors, or anything else that each row of the other side has.
-    cached
-        Source blocks that sent nothing because their rows are on this machine: the block's number, all its rows, and
-        which of them this block needs.
+    Records named ``received`` are consumed, each freed as it is copied. ``offsets`` are the in-block's. Rows of
+    ``cached`` source blocks are on this machine, so nothing was sent: the block's number, all its rows, and which of
+    them this block needs.
 
     Raises
     ------

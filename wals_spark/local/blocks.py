@@ -100,7 +100,7 @@ def build_blocks(
     return _side("users", rows), _side("items", item_side), Duplicates(merged_rows, examples)
 
 
-def _side(name: str, blocks: Sequence[RowBlock | ColumnBlock]) -> LocalSide:
+def _side(name: str, blocks: Sequence[ColumnBlock]) -> LocalSide:
     sources = [
         RecordArrays(group_records(to_records([*block.in_block.arrays(), *block.out_block.arrays()])))
         for block in blocks

@@ -138,12 +138,10 @@ class Model:
 
         Parameters
         ----------
-        queries
-            A table of user ids; None: all users of the model.
+        queries, candidates
+            Tables of ids: of users to recommend to, and of items that may be recommended; None: all of the model.
         exclude
             Interactions whose pairs are not recommended, usually those of training.
-        candidates
-            A table of item ids that may be recommended; None: all items of the model.
         options
             Settings of ``[recommend]``: ``mode`` (``users``: users for items; ``similar-items``, ``similar-users``),
             ``cold_start``, ``because``.
@@ -153,22 +151,17 @@ class Model:
         ConfigError, InputError
             If options contradict each other, or there are fewer than ``k`` candidates.
         """
-        given = {"k": k, "exclude_seen": exclude is not None, **(options or {})}
-        chosen: Recommend = RecommendSettings.of({"recommend": given}).recommend
-        if exclude is None and (chosen.because or chosen.cold_start == "popular"):
-            raise ConfigError("recommend.because and cold_start = popular need interactions: pass exclude=")
-        mode = MODES[chosen.mode]
+        values = {"k": k, "exclude_seen": exclude is not None, **(options or {})}
+        settings: Recommend = RecommendSettings.of({"recommend": values}).recommend
+        mode = MODES[settings.mode]
         factors = {"user": self.user_factors, "item": self.item_factors}
-        pairs = None
-        if exclude is not None and not mode.cosine:
-            pairs = known_interactions(self._stored, exclude, self.config.input, chosen)
         request = Request(
-            chosen,
+            settings,
             queries=None if queries is None else self._ids(queries, mode.query, factors[mode.query], "queries"),
             allowed=None
             if candidates is None
             else self._ids(candidates, mode.result, factors[mode.result], "candidates"),
-            interactions=pairs,
+            interactions=self._known(exclude, settings),
         )
         with session_of(self._stored.spark):
             return recommend(self._stored, request)
@@ -203,7 +196,10 @@ class Model:
             If options or tables cannot be used, or no user is left to be evaluated.
         """
         source = {name: value for name, value in msgspec.to_builtins(self.config.input).items() if name != "path"}
-        settings = EvaluateSettings.of({"input": source, "evaluate": dict(options or {})})
+        held_out = {
+            "nonpositive": "bad" if source["nonpositive"] == "bad" else "unobserved"
+        }  # a dislike is no item to find
+        settings = EvaluateSettings.of({"input": source, "test": held_out, "evaluate": dict(options or {})})
         with session_of(self._stored.spark):
             return evaluate_version(self._stored, Tables(test, training, candidates), settings)
 
@@ -240,6 +236,14 @@ class Model:
         stored = open_version(self._stored.spark, root, name)
         logger.info("published version %s: %s", name, stored.storage.path(stored.folder))
         return Model(stored)
+
+    def _known(self, interactions: DataFrame | None, settings: Recommend) -> DataFrame | None:
+        """The interactions that a recommendation needs, with ids as the model's."""
+        if interactions is None and (settings.because or settings.cold_start == "popular"):
+            raise ConfigError("recommend.because and cold_start = popular need interactions: pass them as exclude")
+        if interactions is None or MODES[settings.mode].cosine:
+            return None
+        return known_interactions(self._stored, interactions, self.config.input, settings)
 
     def _ids(self, table: DataFrame, entity: str, factors: DataFrame, name: str) -> DataFrame:
         """The ids of a table that has one column, or one called id or as in training."""

@@ -66,14 +66,8 @@ def gathered(
 ) -> Iterator[HeldOut]:
     """Gather checked interactions (user, item, rating[, timestamp]) by user; persisted until the end of the ``with``.
 
-    Parameters
-    ----------
-    training
-        What users have seen; popularity is counted in it.
-    candidates
-        Of the sampled protocol; a rating is not needed.
-    duplicates
-        What rating a pair of several rows has in the test.
+    ``training`` has what users have seen, and popularity is counted in it; ``candidates``, without ratings, are those
+    of the sampled protocol; ``duplicates`` says what rating a pair of several rows has in the test.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""A factor table sorted by id, as files that every worker of a machine maps into memory: one copy for all of them.
+"""A factor table sorted by id, as files that all workers of a machine map into memory: one copy for all of them.
 
-The driver writes it as a stream, a partition of Spark's sort at a time, so it is never whole in anybody's memory;
-Spark sends the files to each executor once.
+The driver writes the files as a stream, one partition of Spark's sort at a time, so no process ever holds the whole
+table; Spark sends the files to each executor once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from wals_spark.arrays.types import Float32Array, Int32Array
 from wals_spark.blocks.encoding import as_stream
 from wals_spark.ranking.top_k import ItemLists
 
-_BATCH_ROWS = 10_000  # that travel to the driver together
-_BYTES_A_SORT = 256 * 2**20  # that one task sorts sooner than several agree on ranges
+_ROWS_PER_BATCH = 10_000  # that travel to the driver together
+_BYTES_PER_SORT = 256 * 2**20  # one task sorts fewer bytes in less time than several take to agree on ranges
 
 
 @dataclass(frozen=True)
 class ItemTable:
-    """What tasks are given of the table: the name of its files, its rows, their width, and the type of ids."""
+    """What a task needs to open the table: the name of its files, its rows, their width, and the type of ids."""
 
     name: str
     rows: int
@@ -49,9 +49,9 @@ class ItemTable:
 
 @dataclass(frozen=True)
 class OpenItems:
-    """Rows in the order of their ids: ``ids`` has n of the caller's own type, ``features`` is (n, width).
+    """Rows in the order of their ids: ``ids``, shape (n,), are of the input's type, ``features`` is (n, width).
 
-    A row's number is its position.
+    The position of a row is its number.
     """
 
     ids: pa.Array
@@ -62,19 +62,19 @@ class OpenItems:
         return as_numpy(pc.index_in(ids, value_set=self.ids), null=-1)
 
     def lists(self, histories: pa.ListArray) -> ItemLists:
-        """Lists of ids, one for each query, as positions; null is an empty list, unknown ids are left out."""
+        """Lists of ids, one per query, as positions; null is an empty list, unknown ids are left out."""
         lengths = as_numpy(pc.list_value_length(histories), null=0)
         queries = np.repeat(np.arange(len(histories)), lengths)
         return ItemLists.of(queries, self.positions(histories.flatten()), len(histories))
 
 
 def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> ItemTable:
-    """Sort a factor table (id, features) by id and give it to all executors, those to come included.
+    """Sort a factor table (id, features) by id and send it to all executors, later ones included.
 
     Parameters
     ----------
     width
-        How many of the features count, from the first on.
+        How many of the features are used, from the first on.
     unit_length
         Divide each row by its length, so that a dot product is a cosine; rows of zeros stay.
     """
@@ -105,22 +105,22 @@ def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floa
 def _by_id(rows: DataFrame) -> DataFrame:
     """Rows in the order of their ids, by one task if Spark expects them to be few."""
     expected_bytes: int = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()
-    return rows.orderBy("id") if expected_bytes > _BYTES_A_SORT else rows.coalesce(1).sortWithinPartitions("id")
+    return rows.orderBy("id") if expected_bytes > _BYTES_PER_SORT else rows.coalesce(1).sortWithinPartitions("id")
 
 
 def _packed(batches: Iterable[pa.RecordBatch], *, width: int, unit_length: bool) -> Iterator[pa.RecordBatch]:
     """On an executor: rows as Arrow streams of moderate size, features as bytes."""
     for batch in batches:
-        for start in range(0, batch.num_rows, _BATCH_ROWS):
-            some = batch.slice(start, _BATCH_ROWS)
-            rows = matrix(some.column("features"), width=width, unit_length=unit_length)
+        for start in range(0, batch.num_rows, _ROWS_PER_BATCH):
+            part = batch.slice(start, _ROWS_PER_BATCH)
+            rows = matrix(part.column("features"), width=width, unit_length=unit_length)
             features = pa.Array.from_buffers(pa.binary(4 * width), len(rows), [None, pa.py_buffer(rows)])
-            stream = as_stream(pa.record_batch([some.column("id"), features], names=["id", "features"]))
+            stream = as_stream(pa.record_batch([part.column("id"), features], names=["id", "features"]))
             yield pa.record_batch([as_binary([stream])], names=["packed"])
 
 
 def _write(streams: Iterable[Any], ids: Path, features: Path) -> int:
-    """Append what comes to the two files; the number of rows."""
+    """Append the batches to the two files; the number of rows."""
     rows, writer = 0, None
     with features.open("wb") as file:
         for stream in streams:

@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 from wals_spark.arrays.arrow import as_arrow, as_binary
 from wals_spark.arrays.features import feature_column, feature_rows
 from wals_spark.arrays.types import Float64Array
-from wals_spark.blocks.encoding import Record, RecordArrays, as_stream, group_records, join_ids, records_of
+from wals_spark.blocks.encoding import Record, RecordArrays, as_stream, group_records, ids_of, records_of
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import item_weights
 from wals_spark.errors import TrainingError
@@ -70,7 +70,7 @@ def gramian_of(table: DataFrame) -> tuple[int, Float64Array]:
 def _table_of_block(records: Iterable[tuple[int, Record]]) -> Iterator[tuple[bytes]]:
     """Ids and factors of one block as Arrow IPC streams, as large as the records of the factors."""
     grouped = group_records(record for _, record in records)
-    ids = join_ids(records_of(grouped, "ids"))
+    ids = ids_of(grouped)
     parts = sorted(records_of(grouped, "factors"), key=lambda part: part.start)
     ends = [*(part.start for part in parts), len(ids)][1:]  # of an empty block, none
     for part, end in zip(parts, ends, strict=True):
@@ -82,7 +82,7 @@ def _table_of_block(records: Iterable[tuple[int, Record]]) -> Iterator[tuple[byt
 def _weights_of_block(records: Iterable[tuple[int, Record]], *, objective: Objective) -> Iterator[tuple[bytes]]:
     """Ids and weights of one block of items as Arrow IPC streams."""
     grouped = group_records(record for _, record in records)
-    ids = join_ids(records_of(grouped, "ids"))
+    ids = ids_of(grouped)
     weights = item_weights(InBlock.read(RecordArrays(grouped)), objective)
     table = pa.record_batch([ids, as_arrow(weights)], names=["id", "weight"])
     for start in range(0, len(table), _WEIGHTS_PER_RECORD):

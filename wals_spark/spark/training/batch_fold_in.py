@@ -22,7 +22,7 @@ from wals_spark.arrays.arrow import as_arrow, as_numpy
 from wals_spark.arrays.features import feature_rows
 from wals_spark.arrays.types import Float64Array
 from wals_spark.blocks.assignment import Assignment
-from wals_spark.blocks.encoding import cut, cut_ids, group_records, join, join_ids, keyed, records_of
+from wals_spark.blocks.encoding import cut, cut_ids, group_records, ids_of, join, keyed, records_of
 from wals_spark.errors import InputError, TrainingError
 from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import EXACT
@@ -73,14 +73,8 @@ def fold_in_users(
 ) -> KeyedRecords:
     """Solve the row of every user, exactly, against the items of a model; persisted until `rdd.unpersist`.
 
-    Parameters
-    ----------
-    blocks : Blocks
-        Of interactions whose items are all in the model.
-    item_factors, item_weights : str
-        Paths of the model's tables; ``item_weights`` only if the objective has such.
-    gramian : float64, shape (width, width)
-        Of all items of the model, those without these interactions included.
+    All items of the interactions are in the model. ``item_factors`` and, where popularity weighs, ``item_weights`` are
+    the paths of its tables; ``gramian`` (width, width) is of all its items.
 
     Raises
     ------
@@ -154,11 +148,11 @@ def _batches(files: Iterable[tuple[str, bytes]], column: str) -> Iterator[pa.Rec
 def _in_order_of_ids(block: int, records: Records) -> Sent:
     """Bring the rows of a model's table that arrived into the order of the block's ids; a row is bytes of any type."""
     grouped = group_records(record for _, record in records)
-    wanted = _comparable(join_ids(records_of(grouped, "ids")))
+    wanted = _comparable(ids_of(grouped))
     sources = sorted(grouped.get("model_ids", {}))
     if not len(wanted):
         return
-    ids = [join_ids(records_of(grouped, "model_ids", source)) for source in sources]
+    ids = [ids_of(grouped, "model_ids", source) for source in sources]
     rows = [
         join(records_of(grouped, "model_rows", source), np.uint8).reshape(len(source_ids), -1)
         for source, source_ids in zip(sources, ids, strict=True)

@@ -24,7 +24,7 @@ from wals_spark.arrays.dictionary import as_float32_if_exact
 from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.histogram import Histogram
 from wals_spark.blocks.assignment import Assignment, assign_by_cost
-from wals_spark.blocks.build import ColumnBlock, RowBlock, SentColumns, build_column_block, build_row_block
+from wals_spark.blocks.build import ColumnBlock, SentColumns, build_column_block, build_row_block
 from wals_spark.blocks.encoding import Record, cut_ids, to_records
 from wals_spark.blocks.weighted import positive_counts
 from wals_spark.errors import InputError
@@ -80,8 +80,7 @@ def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blo
     _write(table.repartition(n_users, "user").mapInArrow(task, SCHEMA), f"{folder}/users")
     user_summaries = _summaries(spark, f"{folder}/users")
     merged = sum(summary["duplicates"] for summary in user_summaries)
-    if duplicates == "refuse" and merged:
-        raise _duplicates_error(merged, user_summaries)
+    _refuse_duplicates(duplicates, merged, user_summaries)
 
     spark.sparkContext.setJobDescription("build item blocks")
     columns = read_records(spark, f"{folder}/users", "columns", n_users).map(_to_peer_block)
@@ -107,12 +106,13 @@ def _side(table: DataFrame, name: str, n_blocks: int, folder: str, summaries: li
     return BlockedSide(table.sparkSession, name, f"{folder}/{name}", n_blocks, rows, id_type, degrees)
 
 
-def _duplicates_error(rows: int, summaries: list[dict[str, Any]]) -> InputError:
-    pairs = [tuple(pair) for summary in summaries for pair in summary["examples"]]
-    return InputError(
-        f"{rows} rows repeat a (user, item) pair, such as {', '.join(map(str, pairs[:5]))}; "
-        "set input.duplicates to sum, last or max to merge them"
-    )
+def _refuse_duplicates(policy: str, rows: int, summaries: list[dict[str, Any]]) -> None:
+    if policy == "refuse" and rows:
+        pairs = [tuple(pair) for summary in summaries for pair in summary["examples"]]
+        raise InputError(
+            f"{rows} rows repeat a (user, item) pair, such as {', '.join(map(str, pairs[:5]))}; "
+            "set input.duplicates to sum, last or max to merge them"
+        )
 
 
 _ARROW_SCHEMA = pa.schema(
@@ -199,7 +199,7 @@ def _build_item_block(number: int, received: Iterable[tuple[int, Record]], *, n_
     return _rows(number, block, {"rows": len(block.ids), "largest_count": largest_count, "degrees": degrees})
 
 
-def _rows(number: int, block: RowBlock | ColumnBlock, summary: dict[str, Any]) -> Iterator[_Row]:
+def _rows(number: int, block: ColumnBlock, summary: dict[str, Any]) -> Iterator[_Row]:
     yield ("summary", number, "summary", 0, 0, json.dumps(summary).encode())
     for kind, records in (
         ("in", to_records(block.in_block.arrays())),

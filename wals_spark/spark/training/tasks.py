@@ -14,7 +14,7 @@ import numpy as np
 from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.arrays.blas import blas_threads
-from wals_spark.arrays.heap import trim_heap
+from wals_spark.arrays.heap import freeze_modules, trim_heap
 from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Indices
 from wals_spark.blocks.encoding import (
     GroupedRecords,
@@ -22,8 +22,8 @@ from wals_spark.blocks.encoding import (
     RecordArrays,
     cut,
     group_records,
+    ids_of,
     join,
-    join_ids,
     keyed,
     records_of,
     to_records,
@@ -123,7 +123,7 @@ def start_block(block: int, records: Records, *, task: HalfIterationTask, start:
     """From ids and weighted block: the factors that training starts from."""
     grouped = group_records(record for _, record in records)
     arrays = RecordArrays(grouped)
-    factors = start_factors(join_ids(records_of(grouped, "ids")), start, side=task.side, held=task.objective.held)
+    factors = start_factors(ids_of(grouped), start, side=task.side, held=task.objective.held)
     heavy = HeavyRows.read(arrays)
     times_of_heavy = heavy.times if len(heavy.rows) else None
     summary = summarize_start(factors, WeightedBlock.read(arrays), task.objective, times_of_heavy)
@@ -200,6 +200,7 @@ def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramia
         inputs.cache.save_factors(result.factors, task.step)
         summary = replace(summary, location=inputs.cache.location)
     task.summaries.add({(task.number, block): summary})
+    freeze_modules()  # now that the kernels are loaded
     return keyed(block, cut("factors", result.factors))
 
 

@@ -37,7 +37,7 @@ def tables(spark, made):
     return [spark.createDataFrame(rows, columns) for rows in made[2:]] + [factors(rows) for rows in made[:2]]
 
 
-def by_the_book(made, k):
+def evaluated_slowly(made, k):
     """Recall at k, the percentile rank, coverage at k, and the pairs that are in training, too."""
     users, items, test, training = made
     ratings, seen = defaultdict(float), defaultdict(set)
@@ -59,7 +59,7 @@ def by_the_book(made, k):
     return np.mean(recalls), np.average(shares, weights=weights), len(shown) / len(items), shared
 
 
-def test_metrics_are_those_of_the_book_in_any_number_of_partitions(made, tables):
+def test_metrics_equal_a_slow_evaluation_in_any_partitioning(made, tables):
     test, training, user_factors, item_factors = tables
     found = []
     for n_partitions in (1, 5):
@@ -67,7 +67,7 @@ def test_metrics_are_those_of_the_book_in_any_number_of_partitions(made, tables)
             found.append(evaluate(held_out, user_factors, item_factors, width=4, protocol=PROTOCOL))
     metrics = {(entry["name"], entry["k"]): entry["model"] for entry in found[0].metrics}
     for k in (3, 10):
-        recall, percentile_rank, coverage, shared = by_the_book(made, k)
+        recall, percentile_rank, coverage, shared = evaluated_slowly(made, k)
         assert metrics["recall", k] == pytest.approx(recall)
         assert metrics["coverage", k] == coverage
     assert metrics["percentile_rank", None] == pytest.approx(percentile_rank)
@@ -78,7 +78,7 @@ def test_metrics_are_those_of_the_book_in_any_number_of_partitions(made, tables)
         assert one == pytest.approx(other)  # intervals included: a user's bootstrap does not know of partitions
 
 
-def test_popularity_is_a_model_whose_items_have_the_number_of_their_users(tables, spark):
+def test_popularity_is_a_model_with_counts_as_factors(tables, spark):
     test, training, user_factors, _ = tables
     counts = training.distinct().groupBy("item").count()
     as_factors = counts.selectExpr("item as id", "array(cast(count as float)) as features")
@@ -90,7 +90,7 @@ def test_popularity_is_a_model_whose_items_have_the_number_of_their_users(tables
             )
 
 
-def test_lists_longer_than_the_catalogue_other_ids_and_nobody_to_judge_are_refused(tables, spark):
+def test_long_lists_other_ids_and_no_users_are_refused(tables, spark):
     test, training, user_factors, item_factors = tables
     with gathered(test, n_partitions=1) as held_out:
         too_long = make_protocol(make_measures(("recall",), (31,)))
@@ -99,7 +99,7 @@ def test_lists_longer_than_the_catalogue_other_ids_and_nobody_to_judge_are_refus
         numbered = item_factors.selectExpr("cast(length(id) as int) as id", "features")
         with pytest.raises(InputError, match=r"test\.item: ids are of type string, those of the model of type int;"):
             evaluate(held_out, user_factors, numbered, width=4, protocol=PROTOCOL)
-        with pytest.raises(InputError, match=r"no user is left to be evaluated: 41 of 41 users in test\.path are not"):
+        with pytest.raises(InputError, match=r"no user is left to be evaluated: 41 of 41 users in the test are not"):
             evaluate(held_out, user_factors.where("id = 'x'"), item_factors, width=4, protocol=PROTOCOL)
     nobody = pytest.raises(InputError, match=r"no user is left .*: 1 of 41 users .*, \d+ pairs of the others")
     with gathered(training, training, n_partitions=1) as held_out, nobody:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from spark_blocks import blocks_of
 
-from wals_spark.blocks.in_out import InBlock, out_block_from_records
-from wals_spark.blocks.records import RECORD_BYTES, group_records, join_ids
+from wals_spark.blocks.encoding import RECORD_BYTES, RecordArrays, group_records, join_ids
+from wals_spark.blocks.in_out import InBlock, OutBlock
 from wals_spark.errors import InputError
-from wals_spark.spark.training.build import build_blocks
 
 RNG = np.random.default_rng(0)
 PAIRS = sorted(
@@ -19,26 +19,30 @@ def ratings_of(spark, pairs, ratings=None, schema="user string, item long, ratin
     return spark.createDataFrame([(*pair, r) for pair, r in zip(pairs, ratings, strict=True)], schema)
 
 
-def built(spark, tmp_path, table, **changes):
-    options = {"rows": 1, "duplicates": "sum", "work": str(tmp_path / "work"), **changes}
-    return build_blocks(spark, table, **options)
+def built(tmp_path, table, *, rows=1, **settings):
+    return blocks_of(table, tmp_path / "work", {f"train.{name}": n for name, n in settings.items()}, rows=rows)
+
+
+def merged(tmp_path, table, duplicates):
+    settings = {"input.duplicates": duplicates, "input.timestamp": "timestamp"}
+    return blocks_of(table, tmp_path / "work", settings)
 
 
 def collected(side):
     """By block: ids, in-block, out-block."""
-    found: dict = {block: [] for block in range(side.n_blocks)}
+    records_of: dict = {block: [] for block in range(side.n_blocks)}
     for kind in ("ids", "in", "out"):
         for block, records in enumerate(side.records(kind).glom().collect()):
             assert {key for key, _ in records} <= {block}
-            found[block] += [record for _, record in records]
-    sorted_pieces = {block: group_records(records) for block, records in found.items()}
+            records_of[block] += [record for _, record in records]
+    grouped = {block: group_records(records) for block, records in records_of.items()}
     return {
         block: (
             join_ids(records.get("ids", {}).get(0, ())).to_pylist(),
-            InBlock.from_records(records),
-            out_block_from_records(records),
+            InBlock.read(RecordArrays(records)),
+            OutBlock.read(RecordArrays(records)),
         )
-        for block, records in sorted_pieces.items()
+        for block, records in grouped.items()
     }
 
 
@@ -53,9 +57,9 @@ def matrix(solved, fixed):
 
 
 @pytest.mark.parametrize(("user_blocks", "item_blocks"), [(1, 1), (3, 7), (48, 5)])
-def test_both_sides_hold_the_interactions_in_any_number_of_blocks(spark, tmp_path, user_blocks, item_blocks):
+def test_both_sides_hold_the_interactions_in_any_blocks(spark, tmp_path, user_blocks, item_blocks):
     table = ratings_of(spark, PAIRS)
-    blocks = built(spark, tmp_path, table, user_blocks=user_blocks, item_blocks=item_blocks)
+    blocks = built(tmp_path, table, user_blocks=user_blocks, item_blocks=item_blocks)
     users, items = collected(blocks.users), collected(blocks.items)
     expected = {pair: float(n + 1) for n, pair in enumerate(PAIRS)}
     assert matrix(users, items) == expected
@@ -67,14 +71,14 @@ def test_both_sides_hold_the_interactions_in_any_number_of_blocks(spark, tmp_pat
 
 def test_blocks_are_chosen_from_the_cores_and_the_rows(spark, tmp_path):
     table = ratings_of(spark, PAIRS)
-    assert built(spark, tmp_path, table, rows=100).users.n_blocks == 2  # local[2]
-    assert built(spark, tmp_path, table, rows=30_000_001).items.n_blocks == 7
+    assert built(tmp_path, table, rows=100).users.n_blocks == 2  # local[2]
+    assert built(tmp_path, table, rows=30_000_001).items.n_blocks == 7
 
 
-def test_once_laid_out_the_source_is_not_needed(spark, tmp_path):
+def test_once_built_blocks_do_not_need_the_source(spark, tmp_path):
     source = tmp_path / "source"
     ratings_of(spark, PAIRS).write.parquet(str(source))
-    blocks = built(spark, tmp_path, spark.read.parquet(str(source)))
+    blocks = built(tmp_path, spark.read.parquet(str(source)))
     for file in source.iterdir():
         file.unlink()
     assert len(matrix(collected(blocks.users), collected(blocks.items))) == len(PAIRS)
@@ -84,31 +88,31 @@ def test_once_laid_out_the_source_is_not_needed(spark, tmp_path):
 def test_repeated_pairs_are_merged_by_policy_and_counted(spark, tmp_path, policy, expected):
     rows = [("u", 1, 4.0, 10.0), ("u", 1, 2.0, 20.0), ("u", 2, 1.0, 0.0)]
     table = spark.createDataFrame(rows, "user string, item long, rating double, timestamp double")
-    blocks = built(spark, tmp_path, table, duplicates=policy)
+    blocks = merged(tmp_path, table, policy)
     assert matrix(collected(blocks.users), collected(blocks.items)) == {("u", 1): expected, ("u", 2): 1.0}
     assert (blocks.observations, blocks.merged) == (2, 1)
 
 
-def test_repeated_pairs_are_refused_with_examples_where_asked(spark, tmp_path):
+def test_repeated_pairs_are_refused_with_examples(spark, tmp_path):
     table = ratings_of(spark, [("u", 1)] * 3 + [("ü", 2**63 - 1)] * 2)
     with pytest.raises(
         InputError, match=r"3 rows repeat a \(user, item\) pair, such as .*\('ü', 9223372036854775807\)"
     ):
-        built(spark, tmp_path, table, duplicates="refuse")
+        merged(tmp_path, table, "refuse")
 
 
 def test_a_row_can_be_named_from_its_block_and_number(spark, tmp_path):
-    blocks = built(spark, tmp_path, ratings_of(spark, PAIRS), user_blocks=3)
+    blocks = built(tmp_path, ratings_of(spark, PAIRS), user_blocks=3)
     for block, (ids, _, _) in collected(blocks.users).items():
         assert blocks.users.id_of(block, len(ids) - 1) == ids[-1]
 
 
-def test_no_piece_is_larger_than_a_piece_may_be(spark, tmp_path):
+def test_no_record_is_larger_than_the_limit(spark, tmp_path):
     # One user with 600,000 items, and each of those with one user: 2.4 MB of positions for the one row.
     table = spark.range(600_000).selectExpr("'u' user", "id item", "1d rating")
-    blocks = built(spark, tmp_path, table, user_blocks=1, item_blocks=1)
+    blocks = built(tmp_path, table, user_blocks=1, item_blocks=1)
     sizes = blocks.users.records("in").map(lambda keyed: (keyed[1].name, len(keyed[1].payload))).collect()
-    assert sorted(size for name, size in sizes if name == "positions.int32") == [
+    assert sorted(size for name, size in sizes if name == "in.positions.int32") == [
         2_400_000 - RECORD_BYTES,
         RECORD_BYTES,
     ]

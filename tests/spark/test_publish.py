@@ -7,17 +7,18 @@ from datetime import datetime, timezone
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from spark_blocks import blocks_of
 
 from wals_spark.arrays.histogram import Histogram
-from wals_spark.blocks.records import RECORD_BYTES, cut
+from wals_spark.blocks.encoding import RECORD_BYTES, cut
 from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.objective.objective import Loss
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.manifest import TrainingRun, new_version_name, training_manifest
 from wals_spark.settings.train import load_config
-from wals_spark.spark.model.publish import event_log, new_version, publish, write_factors
+from wals_spark.spark.model.factor_tables import write_factors
+from wals_spark.spark.model.publish import event_log, new_version, publish
 from wals_spark.spark.storage import Storage
-from wals_spark.spark.training.build import build_blocks
 from wals_spark.spark.training.rdd import by_block
 
 IDS = {
@@ -36,55 +37,51 @@ def storage(spark, tmp_path):
 def test_factor_tables_are_read_back_with_pyarrow_alone(spark, tmp_path, id_type):
     rows = [(i, "item", 1.0) for i in IDS[id_type]]
     table = spark.createDataFrame(rows, f"user {id_type}, item string, rating double")
-    blocks = build_blocks(
-        spark, table, rows=5, duplicates="sum", work=str(tmp_path / "w"), user_blocks=9, item_blocks=1
-    )
+    blocks = blocks_of(table, tmp_path / "w", {"train.user_blocks": 9, "train.item_blocks": 1})
     # nine blocks: some of them stay empty
     by_id = {i: np.array([n, n + 0.25, -n], dtype=np.float32) for n, i in enumerate(IDS[id_type])}
 
     def factors_of(block, records):
-        from wals_spark.blocks.records import join_ids
+        from wals_spark.blocks.encoding import join_ids
 
         ids = join_ids([record for _, record in records]).to_pylist()
         return ((block, record) for record in cut("factors", np.array([by_id[i] for i in ids], dtype=np.float32)))
 
     factors = by_block(blocks.users.records("ids").mapPartitionsWithIndex(factors_of), 9)
-    write_factors(spark, blocks.users, factors, str(tmp_path / "user_factors"))
+    write_factors(blocks.users, factors, str(tmp_path / "user_factors"))
     read = pq.read_table(tmp_path / "user_factors")
     assert [str(read.schema.field(name).type) for name in ("id", "features")] == [
         {"string": "string", "bigint": "int64", "int": "int32"}[id_type], "list<element: float>",
     ]  # fmt: skip
-    found = dict(zip(read["id"].to_pylist(), read["features"].to_pylist(), strict=True))
-    assert found == {i: row.tolist() for i, row in by_id.items()}
+    rows_read = dict(zip(read["id"].to_pylist(), read["features"].to_pylist(), strict=True))
+    assert rows_read == {i: row.tolist() for i, row in by_id.items()}
 
 
-def test_a_table_larger_than_a_piece_is_written_whole_and_a_short_one_is_refused(spark, tmp_path):
+def test_a_table_larger_than_a_record_is_written_whole(spark, tmp_path):
     n, rank = 70_000, 16  # 4.5 MB of factors
     assert n * rank * 4 > 2 * RECORD_BYTES
     table = spark.range(n).selectExpr("id user", "0L item", "1d rating")
-    blocks = build_blocks(
-        spark, table, rows=n, duplicates="sum", work=str(tmp_path / "w"), user_blocks=1, item_blocks=1
-    )
+    blocks = blocks_of(table, tmp_path / "w", {"train.user_blocks": 1, "train.item_blocks": 1})
     values = np.arange(n * rank, dtype=np.float32).reshape(n, rank)
     records = [(0, record) for record in cut("factors", values)]
     whole = by_block(spark.sparkContext.parallelize(records, 2), 1)
-    write_factors(spark, blocks.users, whole, str(tmp_path / "user_factors"))
+    write_factors(blocks.users, whole, str(tmp_path / "user_factors"))
     read = pq.read_table(tmp_path / "user_factors")
     assert read["id"].to_pylist() == list(range(n))
     np.testing.assert_array_equal(read["features"].combine_chunks().flatten().to_numpy(), values.ravel())
     one_more = dataclasses.replace(blocks.users, rows=n + 1)
     with pytest.raises(TrainingError, match=rf"holds {n} rows where {n + 1} were trained: the model is not published"):
-        write_factors(spark, one_more, whole, str(tmp_path / "short"))
+        write_factors(one_more, whole, str(tmp_path / "short"))
 
 
-def test_a_version_that_is_a_model_stays_and_debris_of_a_dead_run_goes(storage, tmp_path):
+def test_a_complete_version_stays_and_debris_is_deleted(storage, tmp_path):
     with new_version(storage, "v1") as folder:
         storage.write_text("debris", folder, "_work", "x")
         storage.write_text("debris", folder, "user_factors", "part-0")
     assert not (tmp_path / "model/versions/v1/_work").exists()
     with new_version(storage, "v1") as folder:
         assert not (tmp_path / "model/versions/v1/user_factors").exists()
-        publish(storage, folder, "{}", current="v1")
+        publish(storage, "v1", "{}", serve=True)
     assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
     with (
         pytest.raises(ConfigError, match=r"output\.version = v1: .* is a complete model and stays"),
@@ -94,9 +91,9 @@ def test_a_version_that_is_a_model_stays_and_debris_of_a_dead_run_goes(storage, 
     assert (tmp_path / "model/versions/v1/manifest.json").exists()
 
 
-def test_a_failed_run_leaves_no_model_and_no_work_files_and_the_served_version_stays(storage, tmp_path):
-    with new_version(storage, "good") as folder:
-        publish(storage, folder, "{}", current="good")
+def test_a_failed_run_leaves_no_model_and_no_work_files(storage, tmp_path):
+    with new_version(storage, "good"):
+        publish(storage, "good", "{}", serve=True)
     with pytest.raises(ZeroDivisionError):
         _fail_half_way(storage, "bad")
     assert [path.name for path in (tmp_path / "model/versions/bad").iterdir()] == ["events.jsonl"]
@@ -109,19 +106,19 @@ def _fail_half_way(storage, version):
         storage.write_text(f"{1 / 0}", folder, "events.jsonl")
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_any_work(spark, tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused_first(spark, tmp_path):
     (tmp_path / "file").write_text("no folder")
     blocked = Storage(spark, str(tmp_path / "file/model"))
     refused = pytest.raises(ConfigError, match=r"output\.path: .*file/model/versions/v1 cannot be written: ")
     with refused, new_version(blocked, "v1"):
         pass
-    with pytest.raises(ConfigError, match="nosuch://bucket/model is on no storage that Spark knows: "):
+    with pytest.raises(ConfigError, match="Spark knows no file system for nosuch://bucket/model: "):
         Storage(spark, "nosuch://bucket/model")
 
 
 def test_a_version_can_be_complete_without_being_served(storage, tmp_path):
-    with new_version(storage, "candidate") as folder:
-        publish(storage, folder, "{}", current=None)
+    with new_version(storage, "candidate"):
+        publish(storage, "candidate", "{}", serve=False)
     assert not (tmp_path / "model/CURRENT").exists()
 
 
@@ -164,7 +161,7 @@ def test_default_versions_sort_by_time():
     assert names[0] == "20260102T030405Z"
 
 
-def test_events_are_on_storage_at_the_end_even_if_what_made_them_failed(storage, tmp_path):
+def test_events_are_on_storage_even_if_training_failed(storage, tmp_path):
     events = [HalfIteration(n, 4, "users", 1, 0.5, Loss(1.0, 2.0, 3.0)) for n in range(1, 5)]
     file = tmp_path / "model/versions/v/events.jsonl"
 
@@ -172,20 +169,20 @@ def test_events_are_on_storage_at_the_end_even_if_what_made_them_failed(storage,
         return [json.loads(line)["half_iteration"] for line in file.read_text().splitlines()]
 
     def fail_after_three(folder):
-        with event_log(storage, folder) as keep:
+        with event_log(storage, folder) as log:
             growing = []
             for event in events[:3]:
                 growing.append(event)
-                keep(growing)
+                log(growing)
             assert numbers() == [1]  # the others within the next seconds
-            growing.append("what keep was not given is not written")
+            growing.append("what was not logged is not written")
             raise ZeroDivisionError
 
     with new_version(storage, "v") as folder:
         with pytest.raises(ZeroDivisionError):
             fail_after_three(folder)
         assert numbers() == [1, 2, 3]
-        with event_log(storage, folder) as keep:
-            keep(events[:1])
-            keep(events)
+        with event_log(storage, folder) as log:
+            log(events[:1])
+            log(events)
         assert numbers() == [1, 2, 3, 4]

@@ -7,11 +7,12 @@ from wals_spark.errors import InputError
 from wals_spark.ranking.modes import MODES
 from wals_spark.ranking.top_k import top_k
 from wals_spark.settings.tables import Ids
-from wals_spark.spark.checking import read_ids
 from wals_spark.spark.histories import beside, gathered_beside
 from wals_spark.spark.item_table import item_table
-from wals_spark.spark.model.open import open_model
-from wals_spark.spark.recommend import RankTask, candidates, popularity, recommend, refuse_small_catalogue, served
+from wals_spark.spark.model.open import open_version
+from wals_spark.spark.reading import read_ids
+from wals_spark.spark.recommend import candidates, popularity, rank, refuse_small_catalogue, select_queries
+from wals_spark.spark.recommend_tasks import RankTask
 
 
 @pytest.fixture
@@ -31,17 +32,17 @@ def test_users_for_items_are_items_for_users_turned_round(spark, model):
     users, items, user_factors, item_factors = model
     seen = spark.createDataFrame([(0, 3), (9, 3), (3, 0)], "user long, item long")
     task = RankTask(item_table(user_factors, width=8), 5, MODES["users"])
-    rows = recommend(item_factors, task, n_queries=30, pairs=seen)
+    rows = rank(item_factors, task, n_queries=30, pairs=seen)
     assert rows.columns == ["item", "rank", "user", "score"]
     expected = top_k(items, users, 7).positions * 3
     left_out = {3: {0, 9}, 0: {3}}
-    found = {(row["item"], row["rank"]): row["user"] for row in rows.collect()}
+    recommended = {(row["item"], row["rank"]): row["user"] for row in rows.collect()}
     for item in range(30):
-        some = [user for user in expected[item] if user not in left_out.get(item * 3, ())][:5]
-        assert [found[item * 3, rank] for rank in range(1, 6)] == some
+        best = [user for user in expected[item] if user not in left_out.get(item * 3, ())][:5]
+        assert [recommended[item * 3, rank] for rank in range(1, 6)] == best
 
 
-def test_histories_reach_their_queries_alone_whether_there_are_any_and_in_any_number_of_partitions(spark):
+def test_histories_reach_their_own_queries_in_any_partitioning(spark):
     queries = spark.createDataFrame([(u, [float(u)]) for u in range(0, 40, 2)], "id long, features array<float>")
     rng = np.random.default_rng(1)
     rows = [(int(u), f"i{n}", float(n)) for n, u in enumerate(rng.integers(30, size=300))]  # half of them no query's
@@ -58,7 +59,7 @@ def test_histories_reach_their_queries_alone_whether_there_are_any_and_in_any_nu
     assert any(row["item"] == [] for row in found)
 
 
-def test_candidates_are_those_allowed_and_not_blocked_and_more_than_there_are_is_refused(spark, model):
+def test_candidates_are_allowed_not_blocked_and_enough(spark, model):
     *_, item_factors = model
     allowed, blocked = (spark.createDataFrame([(i,) for i in some], "id long") for some in ([0, 3, 6, 1], [6, 9]))
     ids = [row["id"] for row in candidates(item_factors, allowed=allowed, blocked=blocked).collect()]
@@ -77,13 +78,14 @@ def test_ids_are_read_once_each_and_those_asked_for_counted(spark, model, tmp_pa
     ):
         read_ids(spark, columns, user_factors, section="queries")
     columns = Ids(path=str(tmp_path / "ids"), format="csv", column="_c0", options={"inferSchema": "true"})
-    found = served(user_factors, read_ids(spark, columns, user_factors, section="queries"))
-    assert (found.known, found.unknown, [row["id"] for row in found.queries.collect()]) == (2, 1, [6, 99])
+    selected = select_queries(user_factors, read_ids(spark, columns, user_factors, section="queries"))
+    assert (selected.known, selected.unknown) == (2, 1)
+    assert [row["id"] for row in selected.queries.collect()] == [6, 99]
     with pytest.raises(InputError, match=r"queries\.column = id: there is no such column; the input has _c0"):
         read_ids(spark, Ids(path=columns.path, format="csv"), user_factors, section="queries")
 
 
-def test_popularity_counts_users_of_distinct_pairs_and_knows_items_of_none(spark, model):
+def test_popularity_counts_users_of_distinct_pairs(spark, model):
     *_, item_factors = model
     pairs = spark.createDataFrame([(1, 3), (1, 3), (2, 3), (2, 99)], "user long, item long")
     counts = {row["id"]: row["features"] for row in popularity(pairs, item_factors).collect()}
@@ -95,4 +97,4 @@ def test_popularity_counts_users_of_distinct_pairs_and_knows_items_of_none(spark
 def test_a_folder_without_a_manifest_is_no_model(spark, tmp_path):
     (tmp_path / "versions/v1").mkdir(parents=True)
     with pytest.raises(InputError, match=r"versions/v1 holds no manifest\.json, so it is no complete model"):
-        open_model(spark, str(tmp_path), "v1")
+        open_version(spark, str(tmp_path), "v1")

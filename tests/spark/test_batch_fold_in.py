@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from objectives import make_objective
 from problems import assert_same_rows
+from spark_blocks import blocks_of
 
 from wals_spark.arrays.features import feature_column
 from wals_spark.errors import ConfigError, InputError
@@ -14,22 +15,21 @@ from wals_spark.settings.fold_in import FoldInSettings
 from wals_spark.settings.loader import load_settings
 from wals_spark.settings.train import load_config
 from wals_spark.solvers.gramian import gramian
-from wals_spark.spark.model.publish import gramian_of, write_factors
-from wals_spark.spark.training.batch_fold_in import drop_unknown_items, fold_in_users, others
-from wals_spark.spark.training.build import build_blocks
+from wals_spark.spark.model.factor_tables import gramian_of, write_factors
+from wals_spark.spark.training.batch_fold_in import drop_unknown_items, fold_in_users, users_without_interactions
 
 
 def factors(spark, ids, kind="int"):
     return spark.createDataFrame([(i, [1.0, float(n)]) for n, i in enumerate(ids)], f"id {kind}, features array<float>")
 
 
-def test_interactions_of_unknown_items_go_and_ids_of_another_width_are_the_same_ids(spark):
+def test_unknown_items_go_and_ids_of_another_width_are_the_same(spark):
     rows = [(1, 7, 1.0), (2**40, 7, 2.0), (1, 8, 3.0)]
     interactions = spark.createDataFrame(rows, "user bigint, item int, rating double")
     users, items = factors(spark, [1, 3]), factors(spark, [7, 9], "bigint")
     known = drop_unknown_items(interactions, users, items)
     assert sorted(map(tuple, known.collect())) == rows[:2]
-    assert [(row.id, row.features) for row in others(users, known).collect()] == [(3, [1.0, 1.0])]
+    assert [(row.id, row.features) for row in users_without_interactions(users, known).collect()] == [(3, [1.0, 1.0])]
 
 
 @pytest.mark.parametrize("kinds", [("string", "int"), ("int", "string")])
@@ -40,7 +40,7 @@ def test_text_ids_are_not_taken_for_the_models_integers(spark, kinds):
         drop_unknown_items(interactions, factors(spark, [1]), factors(spark, [1]))
 
 
-def test_users_are_solved_against_a_table_of_many_files_whatever_the_blocks(spark, tmp_path):
+def test_users_are_solved_against_a_table_of_many_files(spark, tmp_path):
     rng = np.random.default_rng(0)
     ids, rows = np.arange(20, dtype=np.int32), rng.normal(size=(20, 3)).astype(np.float32)
     (tmp_path / "items").mkdir()
@@ -51,15 +51,12 @@ def test_users_are_solved_against_a_table_of_many_files_whatever_the_blocks(spar
     ratings = rng.integers(1, 6, size=40).astype(float)
     columns = (column.tolist() for column in (users, items, ratings))
     table = spark.createDataFrame(list(zip(*columns, strict=True)), "user int, item long, rating double")
-    blocks = build_blocks(
-        spark, table, rows=40, duplicates="sum", work=str(tmp_path / "w"), user_blocks=3, item_blocks=30
-    )
+    blocks = blocks_of(table, tmp_path / "w", {"train.user_blocks": 3, "train.item_blocks": 30})
     objective = make_objective(reg_scaling="count")
     factors = fold_in_users(
-        blocks.users, blocks.items, block_of_bucket=blocks.block_of_bucket, item_factors=str(tmp_path / "items"), item_weights=None,
-        gramian=gramian(rows), objective=objective,
-    )  # fmt: skip
-    write_factors(spark, blocks.users, factors, str(tmp_path / "users"))
+        blocks, item_factors=str(tmp_path / "items"), item_weights=None, gramian=gramian(rows), objective=objective
+    )
+    write_factors(blocks.users, factors, str(tmp_path / "users"))
     found = pq.read_table(tmp_path / "users").sort_by("id")
     order = np.argsort(users, kind="stable")
     indptr = np.searchsorted(users[order], np.arange(6))
@@ -91,7 +88,7 @@ def test_the_gramian_of_a_table_is_that_of_all_its_rows(spark):
         (
             ["model.path=m", "input.path=a"],
             ["confidence.half_life_days=3"],
-            r"input\.timestamp is not set: ratings fade",
+            r"input\.timestamp is not set: ratings decay",
         ),
     ],
 )

@@ -29,7 +29,7 @@ def rows():
 
 
 @pytest.fixture
-def address_heavy_parts(spark, rows):
+def parts_of(spark, rows):
     """All rows in an order and a partitioning of choice, split: {part: rows}."""
 
     def run(options, order=1, partitions=1):
@@ -51,10 +51,10 @@ def by_user(rows):
 
 
 @pytest.mark.parametrize("options", KINDS, ids=lambda options: options.by)
-def test_no_row_is_lost_or_doubled_whatever_the_partitioning(rows, address_heavy_parts, options):
-    parts = address_heavy_parts(options)
+def test_no_row_is_lost_or_doubled_whatever_the_partitioning(rows, parts_of, options):
+    parts = parts_of(options)
     assert Counter(row for part in parts.values() for row in part) == Counter(rows)
-    again = address_heavy_parts(options, order=-1, partitions=7)
+    again = parts_of(options, order=-1, partitions=7)
     assert {name: Counter(part) for name, part in again.items()} == {n: Counter(part) for n, part in parts.items()}
     pairs = {name: {row[:2] for row in part} for name, part in parts.items()}
     if options.by == "time":
@@ -64,25 +64,22 @@ def test_no_row_is_lost_or_doubled_whatever_the_partitioning(rows, address_heavy
         assert not pairs["test"] & (pairs["train"] | pairs.get("fold_in", set()))
 
 
-def test_the_last_items_of_each_user_are_the_test_and_one_stays(rows, address_heavy_parts):
-    test = {(user, item) for user, item, *_ in address_heavy_parts(SplitOptions(by="last", n=2))["test"]}
+def test_the_last_items_of_each_user_are_the_test_and_one_stays(rows, parts_of):
+    test = {(user, item) for user, item, *_ in parts_of(SplitOptions(by="last", n=2))["test"]}
     expected = {(user, item) for user, items in by_user(rows).items() for item in items[max(1, len(items) - 2) :]}
     assert test == expected
 
 
-def test_each_user_gives_a_random_share(rows, address_heavy_parts):
-    tests = [
-        by_user(address_heavy_parts(SplitOptions(by="random", share=0.25, keep=2, seed=seed))["test"])
-        for seed in (0, 1)
-    ]
+def test_each_user_gives_a_random_share(rows, parts_of):
+    tests = [by_user(parts_of(SplitOptions(by="random", share=0.25, keep=2, seed=seed))["test"]) for seed in (0, 1)]
     for user, items in by_user(rows).items():
         wanted = max(0, min(len(items) - 2, int(0.25 * len(items) + 0.5)))
         assert [len(test.get(user, ())) for test in tests] == [wanted, wanted]
     assert tests[0] != tests[1]
 
 
-def test_held_out_users_are_not_trained_on_and_have_a_part_to_fold_in(rows, address_heavy_parts):
-    parts = {name: by_user(part) for name, part in address_heavy_parts(KINDS[3]).items()}
+def test_held_out_users_are_not_trained_on(rows, parts_of):
+    parts = {name: by_user(part) for name, part in parts_of(KINDS[3]).items()}
     assert not set(parts["train"]) & (set(parts["fold_in"]) | set(parts["test"]))
     assert 8 <= len(parts["fold_in"]) <= 24  # 40 % of 40 users
     for user, folded in parts["fold_in"].items():
@@ -90,7 +87,7 @@ def test_held_out_users_are_not_trained_on_and_have_a_part_to_fold_in(rows, addr
         assert n - len(folded) == max(0, min(n - 1, int(0.25 * n + 0.5))) == len(parts["test"].get(user, ()))
 
 
-def test_the_last_share_begins_where_a_sort_says_even_among_times_far_apart(spark):
+def test_the_last_share_begins_where_a_sort_says(spark):
     rng = np.random.default_rng(1)
     times = np.concatenate([rng.integers(0, 40, 300), 1e9 + rng.random(300), [2e9]])
     begins = last_share_begins(spark.createDataFrame([(float(t),) for t in times], "timestamp double"), 0.2)

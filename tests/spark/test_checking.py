@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 from wals_spark.blocks.assignment import N_BUCKETS, bucket_of
 from wals_spark.errors import InputError
 from wals_spark.settings.tables import Input
-from wals_spark.spark.checking import check, read
+from wals_spark.spark.checking import check
+from wals_spark.spark.reading import read
 
 GOOD = [("ann", "i1", 2.0), ("bob", "i2", 0.5)]
 SCHEMA = "user string, item string, rating double"
@@ -218,7 +219,7 @@ def test_impressions_are_rows_like_any_other(spark):
 @pytest.mark.parametrize(
     ("items", "kind"), [(["ü", "i7", "i7", "日本"], "string"), ([-5, 0, 2**62, 0], "long"), ([-128, 7, 7, 7], "byte")]
 )
-def test_the_rows_of_each_bucket_of_items_are_counted_as_executors_number_them(spark, items, kind):
+def test_rows_are_counted_by_the_buckets_of_executors(spark, items, kind):
     raw = spark.createDataFrame([("u", item, 1.0) for item in items], f"user string, item {kind}, rating double")
     counted = check(raw, settings()).item_costs
     np.testing.assert_array_equal(counted, np.bincount(bucket_of(pa.array(items)), minlength=N_BUCKETS))
