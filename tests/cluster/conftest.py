@@ -25,6 +25,7 @@ import pyspark
 import pytest
 
 SPARK_HOME = Path(pyspark.__file__).parent
+PATIENCE_SECONDS = 800  # below the timeout of a test in pyproject.toml
 EXECUTOR_CLASS = "CoarseGrainedExecutorBackend"
 EXECUTOR_MODULES = ("numpy", "pyarrow", "numba")
 DRIVER_MODULES = ("msgspec", "pandas", "scipy", "threadpoolctl", "rich", "optuna", "pyspark", "wals_spark")
@@ -63,6 +64,17 @@ class Cluster:
             [*command, program, *arguments], cwd=self.folder, env=clean_environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
         )  # fmt: skip
+
+    @staticmethod
+    def finish(process: subprocess.Popen) -> tuple[int, str]:
+        """The exit code, and what was printed since the last line that was read; killed if it takes too long."""
+        try:
+            log, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            log, _ = process.communicate()
+            log += f"\nkilled after {PATIENCE_SECONDS} s"
+        return process.returncode, log
 
     def executors(self) -> list[int]:
         """The processes of this cluster's executors; those of other clusters on this machine have other parents."""

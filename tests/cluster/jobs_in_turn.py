@@ -45,10 +45,10 @@ def look_at_executors(modules: list[str]) -> list:
 
 def main(file: str, modules: list[str]) -> None:
     """Run the jobs that the file lists."""
-    found: dict[str, object] = {"executors": look_at_executors(modules)}
+    outcomes: dict[str, object] = {"executors": look_at_executors(modules)}
     for name, job, *settings in json.loads(Path(file).read_text()):
-        found[name] = run_job(name, job, settings)
-    Path("codes.json").write_text(json.dumps(found))
+        outcomes[name] = run_job(name, job, settings)
+    Path("codes.json").write_text(json.dumps(outcomes))
 
 
 if __name__ == "__main__":

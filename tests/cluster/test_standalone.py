@@ -41,12 +41,6 @@ def interactions(cluster):
     ]  # fmt: skip
 
 
-def finished(process: subprocess.Popen) -> tuple[int, str]:
-    """The exit code and what was printed since the last line that was read."""
-    log, _ = process.communicate(timeout=400)
-    return process.returncode, log
-
-
 def factors(cluster, version):
     """The rows of both sides by (table, id)."""
     rows = {}
@@ -66,7 +60,7 @@ def local_factors(cluster, interactions):
 
 
 def test_two_executors_train_the_model_of_local_mode(cluster, interactions, local_factors):
-    code, log = finished(cluster.submit(TRAIN, *interactions, "--set=output.version=cluster"))
+    code, log = cluster.finish(cluster.submit(TRAIN, *interactions, "--set=output.version=cluster"))
     assert code == 0, log
     assert factors(cluster, "cluster") == local_factors
     assert CACHE_MISS not in log
@@ -76,10 +70,10 @@ def test_two_executors_train_the_model_of_local_mode(cluster, interactions, loca
 
 
 def test_the_exit_code_of_a_job_is_that_of_spark_submit(cluster, interactions):
-    code, log = finished(cluster.submit(TRAIN, *interactions, "--set=input.path=nowhere.parquet"))
+    code, log = cluster.finish(cluster.submit(TRAIN, *interactions, "--set=input.path=nowhere.parquet"))
     assert code == 3
     assert "error: input.path = nowhere.parquet" in log
-    code, log = finished(cluster.submit(TRAIN, *interactions, "--set=train.ranks=3"))
+    code, log = cluster.finish(cluster.submit(TRAIN, *interactions, "--set=train.ranks=3"))
     assert code == 2
     assert "did you mean rank?" in log
 
@@ -92,7 +86,7 @@ def test_a_killed_executor_costs_time_and_nothing_else(cluster, interactions, lo
         if "half-iteration 3/8" in line:
             break
     os.kill(cluster.executors()[0], signal.SIGKILL)
-    code, rest_of_log = finished(process)
+    code, rest_of_log = cluster.finish(process)
     assert code == 0, log + rest_of_log
     assert STARTED_AGAIN in rest_of_log
     assert factors(cluster, "killed") == local_factors
@@ -106,8 +100,8 @@ def test_the_drivers_memory_does_not_grow_with_the_users(cluster):
     used = {}
     for users in (10_000, 1_000_000):
         process = cluster.submit(program, str(users), str(cluster.folder / f"work-{users}"))
-        log, _ = process.communicate(timeout=800)
-        assert process.returncode == 0, log
+        code, log = cluster.finish(process)
+        assert code == 0, log
         used[users] = json.loads(next(line for line in log.splitlines() if line.startswith('{"users"')))
     print(used, file=sys.stderr)
     assert used[1_000_000]["users"] > 0.9 * 1_000_000

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from wals_spark.local.synthetic import synthetic_listening
 
 
-def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, tmp_path):
+def test_a_table_is_split_trained_on_and_evaluated(run_job, tmp_path):
     history = synthetic_listening(n_users=300)
     table = pa.table({"who": history.users, "what": history.items, "plays": history.plays})
     pq.write_table(table, tmp_path / "plays.parquet")
@@ -41,7 +41,7 @@ def test_from_one_table_to_metrics_a_model_is_split_trained_and_judged(run_job, 
     assert done.stderr.strip().splitlines()[-1] == "error: test.path = empty.parquet holds no rows"
 
 
-def test_users_that_training_never_saw_are_folded_in_and_judged(run_job, tmp_path):
+def test_held_out_users_are_folded_in_and_evaluated(run_job, tmp_path):
     history = synthetic_listening(n_users=300)
     plays = pa.table({"user": history.users, "item": history.items, "rating": history.plays})
     pq.write_table(plays, tmp_path / "plays.parquet")

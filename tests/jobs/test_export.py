@@ -18,13 +18,13 @@ def test_an_export_is_searched_without_this_package(run_job, tmp_path):
     settings = ["model.path=model", "output.path=items", "export.index=hnsw", "export.precision=float16"]
     done = run_job("export", *settings, "export.sample=30")
     assert done.returncode == 0, done.stderr
-    assert "recall@10 of the index, beside exact search, of 30 users: " in done.stderr
-    found = json.loads((tmp_path / "items/export.json").read_text())
+    assert "recall@10 of the index against exact search, over 30 users: " in done.stderr
+    exported = json.loads((tmp_path / "items/export.json").read_text())
     assert sorted(path.name for path in tmp_path.joinpath("items").iterdir()) == [
         "export.json", "ids.parquet", "index.faiss", "items.npy",
     ]  # fmt: skip
-    assert (found["model_version"], found["items"], found["recall"]["users"]) == ("v1", 40, 30)
-    assert min(found["recall"]["found_by"].values()) > 0.9
+    assert (exported["model_version"], exported["items"], exported["recall"]["users"]) == ("v1", 40, 30)
+    assert min(exported["recall"]["found_by"].values()) > 0.9
 
     scores = dict(zip(ids, items @ users[7], strict=True))
     best = set(sorted(scores, key=scores.get)[-5:])

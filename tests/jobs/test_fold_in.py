@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from problems import assert_same_rows
+from run_jobs import run_job
 
 from wals_spark.serving.fold_in import FoldIn
 
@@ -17,20 +19,35 @@ MODEL = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def plays(tmp_path):
+@pytest.fixture(scope="module")
+def plays():
     """Plays of integer users and text items, some of them twice, with weights and times."""
     rng = np.random.default_rng(0)
     users, items = rng.integers(30, size=400), rng.integers(20, size=400)
-    table = {
+    return {
         "user": users * 10**12,
         "item": [f"ü{i}" for i in items],
         "plays": rng.integers(1, 9, 400).astype(np.float64),
         "trust": rng.choice([0.5, 1.0, 2.0], 400),
         "at": 1_700_000_000 + rng.integers(90 * 86_400, size=400),
     }
-    pq.write_table(pa.table(table), tmp_path / "plays")
-    return table
+
+
+@pytest.fixture(scope="module")
+def trained(plays, tmp_path_factory):
+    """A folder with the plays and a model trained on them, of version v1; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    pq.write_table(pa.table(plays), folder / "plays")
+    done = run_job(folder, "train", *SETTINGS, *MODEL, "output.path=model", "output.version=v1")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def versions(trained, tmp_path):
+    """The versions of the model in a test's own copy of the folder."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "model/versions"
 
 
 def read_rows(folder):
@@ -38,16 +55,17 @@ def read_rows(folder):
     return dict(zip(table["id"].to_pylist(), table["features"].to_pylist(), strict=True))
 
 
+def read_json(version, name):
+    return json.loads((version / name).read_text())
+
+
 def assert_same_users(folder, other):
-    found, expected = read_rows(folder / "user_factors"), read_rows(other / "user_factors")
-    assert sorted(found) == sorted(expected)
-    assert_same_rows(np.array([found[i] for i in sorted(found)]), np.array([expected[i] for i in sorted(found)]))
+    actual, expected = read_rows(folder / "user_factors"), read_rows(other / "user_factors")
+    assert sorted(actual) == sorted(expected)
+    assert_same_rows(np.array([actual[i] for i in sorted(actual)]), np.array([expected[i] for i in sorted(actual)]))
 
 
-def test_a_fold_in_of_the_training_interactions_is_the_trained_model_and_new_users_appear(run_job, plays, tmp_path):
-    done = run_job("train", *SETTINGS, *MODEL, "output.path=model", "output.version=v1")
-    assert done.returncode == 0, done.stderr
-    versions = tmp_path / "model/versions"
+def test_a_fold_in_of_the_training_interactions_is_the_model(run_job, versions, tmp_path):
     done = run_job("fold_in", *SETTINGS, "model.path=model", "output.version=v2", "output.publish=false")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
@@ -55,15 +73,17 @@ def test_a_fold_in_of_the_training_interactions_is_the_trained_model_and_new_use
     for table in ("item_factors", "item_weights"):
         old, new = (sorted((versions / v / table).glob("*.parquet")) for v in ("v1", "v2"))
         assert [f.read_bytes() for f in old] == [f.read_bytes() for f in new]
-    trained, refreshed = (json.loads((versions / v / "manifest.json").read_text()) for v in ("v1", "v2"))
-    assert (refreshed["version"], refreshed["folded_in_from"]) == ("v2", "v1")
-    assert refreshed["counts"] == {**trained["counts"], "rows_of_unknown_items": 0}
-    assert refreshed["objectives"] == trained["objectives"]
-    first, second = (json.loads((versions / v / "gramians.json").read_text()) for v in ("v1", "v2"))
+    trained, folded = (read_json(versions / v, "manifest.json") for v in ("v1", "v2"))
+    assert (folded["version"], folded["folded_in_from"]) == ("v2", "v1")
+    assert folded["counts"] == {**trained["counts"], "rows_of_unknown_items": 0}
+    assert folded["objectives"] == trained["objectives"]
+    first, second = (read_json(versions / v, "gramians.json") for v in ("v1", "v2"))
     assert first["items"] == second["items"]
     np.testing.assert_allclose(first["users"], second["users"], rtol=1e-3, atol=1e-3)
 
-    # One user has played again, one is new, and one item is: every other user stays as trained.
+
+def test_users_with_new_interactions_change_and_others_stay(run_job, versions, plays, tmp_path):
+    """One user has played again, one is new, and one item is."""
     newest = float(max(plays["at"]))
     rows = [(0, "ü3", 2.0), (0, "ü4", 5.0), (-7, "ü0", 1.0), (-7, "never heard of", 9.0)]
     user, item, count = zip(*rows, strict=True)
@@ -81,6 +101,6 @@ def test_a_fold_in_of_the_training_interactions_is_the_trained_model_and_new_use
     folded = alone.fold_in_many(indptr, items, [r for *_, r in rows], later["trust"])
     assert_same_rows(folded.vectors, np.array([new[0], new[-7]]))
     assert folded.unknown.tolist() == [0, 1]
-    counts = json.loads((versions / "v3/manifest.json").read_text())["counts"]
+    counts = read_json(versions / "v3", "manifest.json")["counts"]
     assert (counts["users"], counts["observations"], counts["rows_of_unknown_items"]) == (len(new), 3, 1)
     assert not list(versions.glob("*/_work"))

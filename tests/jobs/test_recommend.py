@@ -4,16 +4,61 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from run_jobs import run_job
+
+K = 4
+RECOMMEND = ["model.path=model", "input.path=plays", "input.rating="]
 
 
-@pytest.fixture
-def plays(tmp_path):
-    """Plays of text users and integer items; the last user is a stranger to the model."""
+@pytest.fixture(scope="module")
+def pairs():
+    """What users of the model have seen, by text users and integer items."""
     rng = np.random.default_rng(0)
-    pairs = sorted({(f"ü{u}", int(i) * 10**12) for u, i in rng.integers((20, 15), size=(150, 2))})
-    for name, some in (("train", pairs), ("plays", [*pairs, ("stranger", pairs[0][1])])):
-        pq.write_table(pa.table({"user": [u for u, _ in some], "item": [i for _, i in some]}), tmp_path / name)
-    return pairs
+    return sorted({(f"ü{u}", int(i) * 10**12) for u, i in rng.integers((20, 15), size=(150, 2))})
+
+
+@pytest.fixture(scope="module")
+def seen(pairs):
+    """The same, and one pair of a user who is not in the model."""
+    return [*pairs, ("stranger", pairs[0][1])]
+
+
+@pytest.fixture(scope="module")
+def folder(pairs, seen, tmp_path_factory):
+    """A folder with a trained model; each test writes to a place of its own in it."""
+    folder = tmp_path_factory.mktemp("recommend")
+    for name, rows in (("train", pairs), ("plays", seen)):
+        pq.write_table(pa.table({"user": [u for u, _ in rows], "item": [i for _, i in rows]}), folder / name)
+    model = ["train.rank=3", "confidence.item_weight=propensity", "output.path=model"]
+    done = run_job(folder, "train", "input.path=train", "input.rating=", *model)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def factors(folder):
+    """Rows of users and of items by id."""
+    version = folder / "model/versions" / (folder / "model/CURRENT").read_text().strip()
+    return read(version / "user_factors"), read(version / "item_factors")
+
+
+@pytest.fixture(scope="module")
+def blocked(factors):
+    """An item that must not be recommended, and an id that the model does not have."""
+    return [min(factors[1]), 77]
+
+
+@pytest.fixture(scope="module")
+def recommended(folder, blocked):
+    """The job's log and the table it wrote for four users, two of whom the model does not have."""
+    pq.write_table(pa.table({"id": ["ü3", "ü7", "stranger", "ü3", "nobody"]}), folder / "asked")
+    pq.write_table(pa.table({"item": blocked}), folder / "blocked")
+    done = run_job(
+        folder, "recommend", *RECOMMEND, f"recommend.k={K}", "queries.path=asked", "recommend.cold_start=popular",
+        "blocked.path=blocked", "blocked.column=item", "recommend.because=99", "output.path=best",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr, pq.read_table(folder / "best")
 
 
 def read(path):
@@ -22,72 +67,69 @@ def read(path):
     return {i: np.array(row) for i, row in rows.items()}
 
 
-def ranked(path):
-    return sorted(tuple(row.values()) for row in pq.read_table(path).to_pylist())
+def ranked(table):
+    return sorted(tuple(row.values()) for row in table.to_pylist())
 
 
 def best(scores, k):
     return sorted(scores, key=lambda i: (-scores[i], i))[:k]
 
 
-def test_recommendations_are_the_best_of_what_is_allowed_and_not_seen_and_strangers_get_popular_items(
-    run_job, plays, tmp_path
-):
-    model = ["train.rank=3", "confidence.item_weight=propensity", "output.path=model"]
-    done = run_job("train", "input.path=train", "input.rating=", *model)
-    assert done.returncode == 0, done.stderr
-    version = tmp_path / "model/versions" / (tmp_path / "model/CURRENT").read_text().strip()
-    users, items = read(version / "user_factors"), read(version / "item_factors")
-    asked, blocked = ["ü3", "ü7", "stranger", "ü3", "nobody"], [min(items), 77]
-    pq.write_table(pa.table({"id": asked}), tmp_path / "asked")
-    pq.write_table(pa.table({"item": blocked}), tmp_path / "blocked")
-    common = ["model.path=model", "input.path=plays", "input.rating=", "recommend.k=4"]
-    some = [
-        "queries.path=asked",
-        "recommend.cold_start=popular",
-        "blocked.path=blocked",
-        "blocked.column=item",
-        "recommend.because=99",
-    ]
+def expected_row(rank, user, item, seen, factors):
+    """A row of the table: the model's score, or the number of users where it does not have the user."""
+    users, items = factors
+    if user in users:
+        return (user, rank, item, float(np.float32(users[user] @ items[item])), "model")
+    return (user, rank, item, float(sum(other == item for _, other in seen)), "popular")
 
-    done = run_job("recommend", *common, *some, "output.path=best")
-    assert done.returncode == 0, done.stderr
-    assert "2 users are not in the model" in done.stderr
-    seen = {*plays, ("stranger", plays[0][1])}
+
+def test_the_best_items_not_seen_and_popular_ones_for_strangers(recommended, seen, factors, blocked):
+    log, table = recommended
+    assert "2 users are not in the model" in log
     expected = []
     for user in ("nobody", "stranger", "ü3", "ü7"):
-        free = [i for i in items if i not in blocked and (user, i) not in seen]
-        source = "model" if user in users else "popular"
-        counts = {i: float(sum(item == i for _, item in seen)) for i in free}
-        scores = {i: float(np.float32(users[user] @ items[i])) for i in free} if user in users else counts
-        expected += [(user, n + 1, i, scores[i], source) for n, i in enumerate(best(scores, 4))]
-    found = [row[:4] + row[5:] for row in ranked(tmp_path / "best")]
-    assert [row[:3] + row[4:] for row in found] == [row[:3] + row[4:] for row in expected]
-    np.testing.assert_allclose([row[3] for row in found], [row[3] for row in expected], rtol=1e-6)
-    types = [str(field.type).replace(" not null", "") for field in pq.read_table(tmp_path / "best").schema]
+        allowed = [i for i in factors[1] if i not in blocked and (user, i) not in seen]
+        scores = {i: expected_row(0, user, i, seen, factors)[3] for i in allowed}
+        expected += [expected_row(n + 1, user, i, seen, factors) for n, i in enumerate(best(scores, K))]
+    rows = [row[:4] + row[5:] for row in ranked(table)]
+    assert [row[:3] + row[4:] for row in rows] == [row[:3] + row[4:] for row in expected]
+    np.testing.assert_allclose([row[3] for row in rows], [row[3] for row in expected], rtol=1e-6)
+    types = [str(field.type).replace(" not null", "") for field in table.schema]
     assert types == [
         "string", "int32", "int64", "float", "list<element: struct<item: int64, score: float>>", "string",
     ]  # fmt: skip
-    for row in pq.read_table(tmp_path / "best").to_pylist():
-        if row["source"] == "model":  # the reasons are the user's history, and together the score
-            assert sorted((row["user"], reason["item"]) for reason in row["because"]) == [
-                pair for pair in plays if pair[0] == row["user"]
-            ]
-            assert sum(reason["score"] for reason in row["because"]) == pytest.approx(row["score"], rel=1e-3, abs=1e-3)
-        else:
-            assert row["because"] is None
 
-    done = run_job("recommend", *common, "recommend.mode=similar-items", "output.path=similar")
+
+def test_explanations_are_the_history_and_add_up_to_the_score(recommended, pairs):
+    _, table = recommended
+    sources = {row["source"] for row in table.to_pylist()}
+    assert sources == {"model", "popular"}
+    for row in table.to_pylist():
+        if row["source"] == "popular":
+            assert row["because"] is None
+            continue
+        history = [pair for pair in pairs if pair[0] == row["user"]]
+        assert sorted((row["user"], reason["item"]) for reason in row["because"]) == history
+        assert sum(reason["score"] for reason in row["because"]) == pytest.approx(row["score"], rel=1e-3, abs=1e-3)
+
+
+def test_similar_items_are_those_of_the_largest_cosines(folder, factors):
+    settings = [f"recommend.k={K}", "recommend.mode=similar-items", "output.path=similar"]
+    done = run_job(folder, "recommend", *RECOMMEND, *settings)
     assert done.returncode == 0, done.stderr
+    similar, items = ranked(pq.read_table(folder / "similar")), factors[1]
     unit = {i: row[:3] / np.linalg.norm(row[:3]) for i, row in items.items()}
     for item in items:
         cosines = {other: unit[item] @ unit[other] for other in items if other != item}
-        assert [row[2] for row in ranked(tmp_path / "similar") if row[0] == item] == best(cosines, 4)
+        assert [row[2] for row in similar if row[0] == item] == best(cosines, K)
 
-    done = run_job("recommend", *common, "output.path=best")
+
+def test_a_second_table_and_too_long_lists_are_refused(folder):
+    (folder / "there").mkdir()
+    done = run_job(folder, "recommend", *RECOMMEND, f"recommend.k={K}", "output.path=there")
     assert done.returncode == 2
-    assert "output.path = best exists and stays" in done.stderr
-    done = run_job("recommend", *common[:-1], "recommend.k=16", "output.path=more")
+    assert "output.path = there exists and stays" in done.stderr
+    done = run_job(folder, "recommend", *RECOMMEND, "recommend.k=16", "output.path=more")
     assert done.returncode == 3
     assert "error: recommend.k = 16, but there are 15 items to recommend" in done.stderr
-    assert not (tmp_path / "more").exists()
+    assert not (folder / "more").exists()

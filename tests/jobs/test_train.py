@@ -12,6 +12,7 @@ import oracle
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from run_jobs import environment_without_java
 
 from wals_spark.settings.training import Train
 from wals_spark.solvers.start import start_factors
@@ -41,7 +42,7 @@ def read_factors(path):
     return dict(zip(table["id"].to_pylist(), table["features"].to_pylist(), strict=True))
 
 
-def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, interactions, tmp_path):
+def test_a_published_model_is_read_by_pyarrow_alone(run_train, interactions, tmp_path):
     settings = ["train.rank=3", "train.max_iter=4", "train.solver=cholesky", "train.first_side=users"]
     settings += ["train.relaxation=1"]  # the loop below is plain; tests/spark has the relaxed one
     done = run_train(*interactions, *settings, "output.version=v1")
@@ -73,7 +74,7 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     assert events[-1]["loss"] == manifest["loss"]["total"] == pytest.approx(expected, rel=1e-6)
     assert "half-iteration 8/8  items  loss" in done.stderr
     assert manifest["degrees"]["users"]["rows"] == [1, 3]  # of one observation, of two or three
-    assert list(manifest["seconds"]) == ["start Spark", "read and check", "lay out", "train", "write"]
+    assert list(manifest["seconds"]) == ["read and check", "build blocks", "train", "write"]
     assert "<h2>Loss by half-iteration</h2>" in (model / "report.html").read_text(encoding="utf-8")
 
     again = run_train(*interactions, "output.version=v1")
@@ -83,7 +84,9 @@ def test_a_model_is_trained_published_and_read_by_pyarrow_alone(run_train, inter
     assert read_factors(model / "user_factors") == users
 
 
-def test_biases_and_the_mean_are_in_the_model_and_the_log_says_what_was_minimised(run_train, interactions, tmp_path):
+def test_biases_and_the_mean_are_in_the_model_and_in_its_log(run_train, interactions, tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:
+        monkeypatch.delenv(name)
     explicit = ("train.implicit=false", "train.biases=true", "train.global_mean=true")
     done = run_train(*interactions, *explicit, "train.rank=2", "train.max_iter=30", "output.version=v1")
     assert done.returncode == 0, done.stderr
@@ -100,18 +103,15 @@ def test_biases_and_the_mean_are_in_the_model_and_the_log_says_what_was_minimise
     assert "objective: weight of a rating r: 1; target r - mean; unobserved pairs do not count" in done.stderr
     assert "weights of 8 observations: min 1, " in done.stderr
     assert "    mllib-explicit  reg_param 1\n" in done.stderr
+    assert "BLAS" not in done.stderr  # one thread per task where the environment says nothing
 
 
-def test_more_blas_threads_than_a_task_has_cores_are_warned_of_with_the_remedy(run_train, interactions, monkeypatch):
-    few = [*interactions, "train.rank=2", "train.max_iter=1"]
-    for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:
-        monkeypatch.delenv(name)
-    assert "BLAS" not in run_train(*few, "output.version=v1").stderr
+def test_more_blas_threads_than_cores_per_task_are_warned_of(run_train, interactions, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
-    crowded = run_train(*few, "output.version=v2")
-    assert crowded.returncode == 0, crowded.stderr
-    assert "BLAS runs 2 threads in a task that has 1 core(s)" in crowded.stderr
-    assert "Set OPENBLAS_NUM_THREADS" in crowded.stderr
+    done = run_train(*interactions, "train.rank=2", "train.max_iter=1")
+    assert done.returncode == 0, done.stderr
+    assert "BLAS runs 2 threads in a task that has 1 core(s)" in done.stderr
+    assert "Set OPENBLAS_NUM_THREADS" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,7 @@ def test_more_blas_threads_than_a_task_has_cores_are_warned_of_with_the_remedy(r
         ("input.duplicates=refuse", 3, "1 rows repeat a (user, item) pair, such as ('Zoë', 'everyone has it')"),
     ],
 )
-def test_what_is_refused_is_one_line_with_its_exit_code_and_leaves_no_model(
-    run_train, interactions, tmp_path, setting, code, message
-):
+def test_a_refusal_is_one_line_an_exit_code_and_no_model(run_train, interactions, tmp_path, setting, code, message):
     done = run_train(*interactions, setting)
     assert done.returncode == code, done.stderr
     assert message in done.stderr.strip().splitlines()[-1]
@@ -139,13 +137,27 @@ def test_what_is_refused_is_one_line_with_its_exit_code_and_leaves_no_model(
     assert not (tmp_path / "model/CURRENT").exists()
 
 
-def test_the_help_lists_settings_and_exit_codes_without_starting_spark(run_train):
-    done = subprocess.run([sys.executable, TRAIN, "--help"], capture_output=True, text=True, timeout=60, check=True)
-    assert "train.reg_param = 1.0" in done.stdout
-    assert "3 input refused" in done.stdout
+def test_settings_are_listed_and_refused_without_spark(interactions):
+    def run(*options):
+        command = [sys.executable, TRAIN, *options]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env=environment_without_java()
+        )
+
+    listed = run("--help")
+    assert listed.returncode == 0
+    assert "train.reg_param = 1.0" in listed.stdout
+    assert "3 input refused" in listed.stdout
+    refused = run("--set=train.rnak=3")
+    assert refused.returncode == 2
+    assert "did you mean rank?" in refused.stderr
+    started = run(*(f"--set={setting}" for setting in interactions))
+    assert started.returncode == 1
+    assert "JAVA_GATEWAY_EXITED" in started.stderr  # so Spark cannot start here
 
 
-def test_a_killed_run_leaves_nothing_readable_as_a_model_and_the_next_one_succeeds(run_train, interactions, tmp_path):
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_model_and_the_next_one_succeeds(run_train, interactions, tmp_path):
     settings = [*interactions, "train.rank=3", "output.version=nightly"]
     command = [sys.executable, TRAIN, *(f"--set={s}" for s in [*settings, "train.max_iter=5000"])]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -11,6 +11,7 @@ import numpy as np
 import oracle
 import pyarrow as pa
 import pytest
+from run_jobs import environment_without_java
 
 from wals_spark.settings.training import Train
 from wals_spark.solvers.start import start_factors
@@ -75,10 +76,32 @@ def recall(reg_param, alpha):
     return np.mean(recalls)
 
 
-@pytest.mark.parametrize(("trials", "killed_after"), [(3, 1), pytest.param(20, 10, marks=pytest.mark.slow)])
-def test_a_killed_search_goes_on_from_where_it_was_and_its_metric_is_the_plain_one(
-    command, run_job, tmp_path, trials, killed_after
-):
+def assert_values_are_those_of_dense_arithmetic(trials):
+    for trial in trials:
+        settings = trial["settings"]
+        assert trial["value"] == pytest.approx(recall(settings["train.reg_param"], settings["confidence.alpha"]))
+
+
+def trials_in(folder):
+    """What the leaderboard has, best first."""
+    return json.loads((folder / "tuning/leaderboard.json").read_text())["trials"]
+
+
+def test_a_search_ranks_its_trials_by_the_metric(command, run_job, tmp_path):
+    done = run_job("tune", "tune.trials=2", config="tune.toml")
+    assert done.returncode == 0, done.stderr
+    trials = trials_in(tmp_path)
+    assert sorted(trial["number"] for trial in trials) == [0, 1]
+    values = [trial["value"] for trial in trials]
+    assert values == sorted(values, reverse=True)
+    assert_values_are_those_of_dense_arithmetic(trials)
+    assert "<h2>Leaderboard</h2>" in (tmp_path / "tuning/report.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "tuning/_work").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_search_continues_with_the_next_trial(command, run_job, tmp_path):
+    trials = 20
     process = subprocess.Popen(
         [*command, "--set", f"tune.trials={trials}"],
         cwd=tmp_path,
@@ -87,31 +110,26 @@ def test_a_killed_search_goes_on_from_where_it_was_and_its_metric_is_the_plain_o
         start_new_session=True,
     )
     for line in process.stderr:
-        if f"trial {killed_after}/{trials}" in line:
+        if f"trial 10/{trials}" in line:
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.stderr.close()
     assert process.wait(timeout=60) == -signal.SIGKILL
-    left = json.loads((tmp_path / "tuning/leaderboard.json").read_text())["trials"]
-    assert killed_after <= len(left) < trials
+    before = trials_in(tmp_path)
+    assert 10 <= len(before) < trials
     assert (tmp_path / "tuning/_work").exists()  # it did die in the middle
 
     done = run_job("tune", f"tune.trials={trials}", config="tune.toml")
     assert done.returncode == 0, done.stderr
-    assert f"{len(left)} trials are on file:" in done.stderr
-    assert f"trial {len(left)}/{trials} " not in done.stderr
+    assert f"{len(before)} trials are on file:" in done.stderr
+    assert f"trial {len(before)}/{trials} " not in done.stderr
     assert f"trial {trials}/{trials} " in done.stderr
     assert not (tmp_path / "tuning/_work").exists()
-    found = json.loads((tmp_path / "tuning/leaderboard.json").read_text())["trials"]
-    assert sorted(trial["number"] for trial in found) == list(range(trials))
-    values = [trial["value"] for trial in found]
-    assert values == sorted(values, reverse=True)
-    for trial in left:  # as it was, its seconds too: not run again
-        assert {**trial, "place": 0} in [{**other, "place": 0} for other in found]
-    for trial in found:
-        chosen = trial["settings"]
-        assert trial["value"] == pytest.approx(recall(chosen["train.reg_param"], chosen["confidence.alpha"]))
-    assert "<h2>Leaderboard</h2>" in (tmp_path / "tuning/report.html").read_text(encoding="utf-8")
+    after = trials_in(tmp_path)
+    assert sorted(trial["number"] for trial in after) == list(range(trials))
+    for trial in before:  # as it was, its seconds too: not run again
+        assert {**trial, "place": 0} in [{**other, "place": 0} for other in after]
+    assert_values_are_those_of_dense_arithmetic(after)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +139,11 @@ def test_a_killed_search_goes_on_from_where_it_was_and_its_metric_is_the_plain_o
         ("tune.space.train.rnak.low=1", "tune.space: unknown setting train.rnak; did you mean rank?"),
     ],
 )
-def test_what_is_refused_is_one_line_before_spark_starts(command, tmp_path, setting, message):
-    done = subprocess.run([*command, "--set", setting], cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_a_refusal_is_one_line_before_spark_starts(command, tmp_path, setting, message):
+    done = subprocess.run(
+        [*command, "--set", setting], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=environment_without_java(),
+    )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {message}")
     assert len(done.stderr.splitlines()) == 1
