@@ -33,7 +33,8 @@ def by_id(factors):
 def rows():
     users, items, ratings = synthetic_ratings(3000, users=80, items=40, tastes=4, seed=1)
     columns = ([f"u{user}" for user in users], items.tolist(), ratings.tolist())
-    return list(zip(*columns, strict=True))
+    pairs = list(zip(*columns, strict=True))
+    return [pairs[n] for n in np.random.default_rng(0).permutation(len(pairs))]
 
 
 @pytest.fixture
