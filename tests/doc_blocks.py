@@ -55,12 +55,16 @@ def prose(page: str) -> str:
 
 
 def commands(page: str) -> list[Command]:
-    """The commands of a page's sh blocks; a backslash continues a line, ``&&`` begins another command."""
-    found = []
+    """The commands of a page's sh blocks, and scripts with options in its sentences.
+
+    A backslash continues a line, ``&&`` begins another command.
+    """
+    inline = re.findall(r"`((?:scripts/\S+|\.venv/bin/python) [^`]+)`", prose(page))
+    found = [Command(page, shlex.split(text)) for text in inline]
     for block in blocks(page, "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
-            for part in line.split("&&"):
-                words = shlex.split(part, comments=True)
+            for part in re.sub(r"(^|\s)#.*", "", line).split("&&"):
+                words = shlex.split(part)
                 while words and re.match(r"[A-Z_]+=", words[0]):
                     words = words[1:]
                 if words:

@@ -50,15 +50,18 @@ def test_rows_of_the_sample_are_shown_as_they_are(page, sample):
         assert shown[-1] == "..."
 
 
-def test_the_jobs_of_the_readme_run_one_after_the_other(in_sample, monkeypatch, capsys):
-    jobs = [command.words[1:] for command in commands("README.md") if command.words[0] == ".venv/bin/python"]
-    assert [job[0] for job in jobs] == [f"jobs/{name}.py" for name in ("split", "train", "evaluate", "recommend")]
+def test_the_jobs_of_the_readme_and_of_serving_run(in_sample, monkeypatch, capsys):
+    jobs = [command.words[1:] for page in ("README.md", "docs/serving.md") for command in commands(page)]
+    jobs = [words for words in jobs if words and words[0].startswith("jobs/")]
+    names = [words[0].removeprefix("jobs/").removesuffix(".py") for words in jobs]
+    assert names == ["split", "train", "evaluate", "recommend", "fold_in", "export"]
     for job, *options in jobs:
         monkeypatch.setattr(sys, "argv", [str(ROOT / job), *(at_root(option) for option in options)])
         monkeypatch.setattr(logging.getLogger(), "handlers", [])
         runpy.run_path(str(ROOT / job), run_name="__main__")
     assert "recall@10" in capsys.readouterr().out
     assert (in_sample / "best/_SUCCESS").exists()
+    assert (in_sample / "items/index.faiss").exists()
 
 
 def at_root(option: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -97,12 +98,17 @@ def test_a_command_names_programs_and_options_that_exist(command, tmp_path):
 
 
 def assert_script_takes(script: str, words: list[str]) -> None:
-    """The script is there, and its text, or that of the Python below it, has each option."""
-    path = ROOT / script
-    texts = [path.read_text(encoding="utf-8")]
-    texts += [(ROOT / named).read_text(encoding="utf-8") for named in re.findall(r"scripts/\w+\.py", texts[0])]
-    options = [word.partition("=")[0] for word in words if word.startswith("-")]
-    assert [option for option in options if not any(option in text for text in texts)] == [] or "pytest" in texts[0]
+    """The script is there, and its text, or that of the Python it runs, has each option, and each of the systems."""
+    text = (ROOT / script).read_text(encoding="utf-8")
+    python = [ROOT / name for name in re.findall(r"scripts/\w+\.py", text)]
+    sources = [text, *(path.read_text(encoding="utf-8") for path in python)]
+    sources += [path.read_text(encoding="utf-8") for path in (ROOT / "scripts/benchmarks").glob("*.py")]
+    if "pytest" in text:  # which takes all else
+        return
+    named = [word.partition("=")[0] for word in words if word.startswith("-")]
+    for option, value in pairwise(words):
+        named += value.split(",") if option == "--systems" else []
+    assert [name for name in named if not any(name in source for source in sources)] == []
 
 
 def load_job_settings(job: str, words: list[str], page: str, folder: Path) -> None:
