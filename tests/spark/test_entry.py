@@ -37,9 +37,13 @@ def rows():
     return [pairs[n] for n in np.random.default_rng(0).permutation(len(pairs))]
 
 
+def plays_on(spark, rows):
+    return spark.createDataFrame(rows[:2500], "listener string, album long, plays float")
+
+
 @pytest.fixture
 def plays(spark, rows):
-    return spark.createDataFrame(rows[:2500], "listener string, album long, plays float")
+    return plays_on(spark, rows)
 
 
 @pytest.fixture
@@ -47,9 +51,9 @@ def held_out(spark, rows):
     return spark.createDataFrame(rows[2500:], "listener string, album long, plays float")
 
 
-@pytest.fixture
-def model(plays):
-    return wals_spark.fit(plays, SETTINGS)
+@pytest.fixture(scope="module")
+def model(_session, rows):
+    return wals_spark.fit(plays_on(_session, rows), SETTINGS)
 
 
 def test_a_model_recommends_and_is_evaluated(model, plays, held_out):
@@ -75,7 +79,7 @@ def test_queries_and_candidates_are_tables_of_ids(model, spark):
     assert [row["item"] for row in rows] == [2] != [row["similar_item"] for row in rows]
 
 
-def test_python_and_the_job_train_the_same_model(model, spark, plays, tmp_path):
+def test_a_model_in_a_named_folder_is_the_temporary_one(model, spark, plays, tmp_path):
     config = wals_spark.Config.of({**SETTINGS, "output.path": str(tmp_path), "output.version": "v"})
     stored = wals_spark.fit(plays, config)
     assert Storage(spark, str(tmp_path)).read_text("CURRENT") == "v\n"

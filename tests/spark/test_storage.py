@@ -18,7 +18,7 @@ def test_text_is_written_replaced_and_read_whole(storage, tmp_path):
     assert [path.name for path in (tmp_path / "root/versions/a").iterdir()] == ["manifest.json"]
 
 
-def test_a_reader_never_finds_a_part(storage, tmp_path):
+def test_what_a_crash_leaves_is_not_read(storage, tmp_path):
     """What a crash leaves is the unfinished new file; the old one is still there, and the next write succeeds."""
     storage.write_text("old", "CURRENT")
     (tmp_path / "root/.CURRENT.new").write_text("half of the n")

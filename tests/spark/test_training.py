@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import oracle
 import pyarrow as pa
@@ -10,8 +8,20 @@ from objectives import make_confidence, make_objective
 from problems import assert_same_rows
 from pyspark.sql import functions as F
 from spark_blocks import blocks_of
+from spark_training import (
+    ITEMS,
+    N_ITEMS,
+    N_USERS,
+    OBJECTIVE,
+    RATINGS,
+    USERS,
+    by_id,
+    counts_of,
+    interactions,
+    matrix,
+    trained_on,
+)
 
-from wals_spark.blocks.encoding import group_records, join, join_ids
 from wals_spark.errors import TrainingError
 from wals_spark.local import blocks as local_blocks
 from wals_spark.local import training as local_training
@@ -19,54 +29,6 @@ from wals_spark.settings.train import load_config
 from wals_spark.settings.training import Train
 from wals_spark.solvers.start import Start, start_factors
 from wals_spark.spark.training.loop import Listeners, train
-from wals_spark.spark.training.rdd import zip_partitions
-
-RNG = np.random.default_rng(1)
-N_USERS, N_ITEMS = 60, 25
-OBSERVED = RNG.random((N_USERS, N_ITEMS)) < 0.2
-OBSERVED[np.arange(N_USERS), RNG.integers(N_ITEMS, size=N_USERS)] = True  # every user has an item
-OBSERVED[:, 3] = True  # and one item everyone has
-USERS, ITEMS = np.nonzero(OBSERVED)
-RATINGS = RNG.integers(1, 20, size=len(USERS)).astype(np.float64)
-OBJECTIVE = make_objective(make_confidence("log", 10.0, 1.0), reg_param=2.0)
-SETTINGS = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, solver="cholesky")
-
-
-def interactions(spark):
-    rows = zip(USERS.tolist(), ITEMS.tolist(), RATINGS.tolist(), strict=True)
-    return spark.createDataFrame(list(rows), "user long, item int, rating double")
-
-
-def counts_of(settings):
-    """The numbers of blocks that training asks for."""
-    return {f"train.{name}": getattr(settings, name) for name in ("user_blocks", "item_blocks")}
-
-
-def trained_on(path, table, settings=SETTINGS, objective=OBJECTIVE, report=lambda events: None):
-    """Factors by id of both sides, and the events."""
-    blocks = blocks_of(table, path, counts_of(settings))
-    objectives = {"users": objective, "items": objective}
-    trained = train(blocks, objectives, settings, Listeners(on_half_iteration=report))
-    factors = [
-        by_id(side, factors, settings.rank)
-        for side, factors in ((blocks.users, trained.user_factors), (blocks.items, trained.item_factors))
-    ]
-    trained.unpersist()
-    return (*factors, trained)
-
-
-def by_id(side, factors, rank):
-    rows_by_id = {}
-    for block in zip_partitions(side.records("ids"), factors).glom().collect():
-        records = group_records(record for _, record in block)
-        ids = join_ids(records.get("ids", {}).get(0, ())).to_pylist()
-        rows = join(records.get("factors", {}).get(0, ()), np.float32).reshape(-1, rank)
-        rows_by_id.update(zip(ids, rows, strict=True))
-    return rows_by_id
-
-
-def matrix(factors):
-    return np.stack([factors[i] for i in sorted(factors)])
 
 
 @pytest.mark.parametrize(("first_side", "heavy_row_threshold"), [("users", 0), ("items", 0), ("items", 7)])
@@ -135,60 +97,6 @@ def test_heavy_rows_give_the_same_model(spark, tmp_path, caplog):
     assert weights[0] == weights[1]  # the summary of weights counts the observations of heavy rows
 
 
-@pytest.mark.parametrize("solver", ["cg", "cholesky"])
-def test_one_machine_shuffles_nothing_from_the_second_iteration(spark, tmp_path, solver):
-    context = spark.sparkContext._jsc.sc()
-    seen = []
-
-    def look(_):
-        context.listenerBus().waitUntilEmpty()
-        executor = context.statusStore().executorSummary("driver")
-        seen.append((executor.totalShuffleWrite(), executor.completedTasks()))
-
-    settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, solver=solver)
-    trained_on(tmp_path, interactions(spark), settings, report=look)
-    written, tasks = np.array(seen).T
-    assert written[0] < written[1]
-    assert set(written[1:]) == {written[1]}
-    assert np.diff(tasks)[1:].tolist() == [2, 3, 2, 3, 2, 3]  # one for each block that is solved
-
-
-@pytest.mark.parametrize(
-    ("lost", "when", "said", "heavy_row_threshold"),  # said twice: each side has lost its own
-    [("blocks", [4], 2, 0), ("factors", [4], 2, 0), ("factors", [3, 4, 5, 6, 7], 3, 0), ("blocks", [4], 2, 7)],
-)
-def test_blocks_missing_from_the_cache_are_sent(
-    spark, tmp_path, local_dir, caplog, lost, when, said, heavy_row_threshold
-):  # fmt: skip
-    def left():
-        return [folder for folder in local_dir.glob("*/wals_spark/*") if folder.is_dir()]
-
-    def lose(events):
-        if len(events) in when:
-            trainings = {}
-            for folder in left():  # other tests of this session have left some
-                block, _, training = folder.name.partition(".")
-                trainings.setdefault(training, set()).add(block)
-            assert {"items-0", "items-1", "users-0", "users-1", "users-2"} in trainings.values()
-            for folder in left():
-                if lost == "blocks":
-                    shutil.rmtree(folder)
-                else:
-                    for file in folder.glob("factors-*.npy"):
-                        file.unlink()
-
-    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=heavy_row_threshold)
-    caplog.set_level("INFO", "wals_spark")
-    users, items, _ = trained_on(tmp_path / "lost", interactions(spark), settings, report=lose)
-    assert caplog.text.count("so everything is sent to them") == said
-    assert caplog.text.count("from now on") == (said == 3)
-    caplog.clear()
-    expected = trained_on(tmp_path / "kept", interactions(spark), settings)
-    assert "so everything is sent to them" not in caplog.text
-    np.testing.assert_array_equal(matrix(users), matrix(expected[0]))
-    np.testing.assert_array_equal(matrix(items), matrix(expected[1]))
-
-
 def test_shuffled_input_gives_the_same_bits(spark, tmp_path):
     shuffled = interactions(spark).repartition(5).orderBy(F.rand(7))
     shuffled.write.parquet(str(tmp_path / "shuffled"))
@@ -232,35 +140,6 @@ def test_a_row_without_a_solution_is_named(spark, tmp_path):
     with pytest.raises(TrainingError, match=r"half-iteration 1/2: item 'zoë' cannot be solved: .*singular.*reg_param"):
         trained_on(tmp_path, table, settings, singular)
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
-
-
-@pytest.mark.parametrize("iterations", [10, pytest.param(200, marks=pytest.mark.slow)])
-def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_path, iterations):
-    sc = spark.sparkContext
-    seen = []
-
-    def free_memory():
-        return int(sc._jsc.sc().getExecutorMemoryStatus().head()._2()._2())
-
-    def look(events):
-        lineage = sc._jsc.getPersistentRDDs().values()
-        depth = max(rdd.toDebugString().count("\n") for rdd in lineage)
-        sc._jvm.System.gc()  # Spark's own broadcasts of task code go with the next collection
-        seen.append((len(lineage), depth, len(list(local_dir.rglob("shuffle_*"))), free_memory()))
-
-    trained_on(
-        tmp_path,
-        interactions(spark),
-        Train(rank=6, max_iter=iterations, user_blocks=2, item_blocks=2),
-        report=look,
-    )
-    assert len(seen) == 2 * iterations
-    rdds, depths, files, memory = zip(*seen[2:], strict=True)
-    assert len(set(rdds)) == 1
-    assert len(set(depths)) == 1
-    assert max(files) <= files[0]
-    assert min(memory) > memory[0] - 100_000  # bytes; the factors of one side here are 1,440
-    assert len(sc._jsc.getPersistentRDDs()) == 0
 
 
 def test_the_spark_ui_says_which_half_iteration_runs(spark, tmp_path):

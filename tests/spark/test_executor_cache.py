@@ -1,0 +1,112 @@
+"""What tasks find on their machine is not sent to them, what is missing is, and what Spark keeps does not grow."""
+
+from __future__ import annotations
+
+import shutil
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from spark_training import (
+    interactions,
+    matrix,
+    trained_on,
+)
+
+from wals_spark.settings.training import Train
+
+
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_one_machine_shuffles_nothing_from_the_second_iteration(spark, tmp_path, solver):
+    context = spark.sparkContext._jsc.sc()
+    seen = []
+
+    def look(_):
+        context.listenerBus().waitUntilEmpty()
+        executor = context.statusStore().executorSummary("driver")
+        seen.append((executor.totalShuffleWrite(), executor.completedTasks()))
+
+    settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, solver=solver)
+    trained_on(tmp_path, interactions(spark), settings, report=look)
+    written, tasks = np.array(seen).T
+    assert written[0] < written[1]
+    assert set(written[1:]) == {written[1]}
+    assert np.diff(tasks)[1:].tolist() == [2, 3, 2, 3, 2, 3]  # one for each block that is solved
+
+
+class Loss(NamedTuple):
+    """What of the cache is lost after which half-iterations, and how often training then says that it sends it."""
+
+    of: str
+    after: tuple[int, ...]
+    messages: int  # two where each side has lost its own
+    heavy_row_threshold: int = 0
+
+
+LOSSES = [
+    Loss("blocks", (4,), 2),
+    Loss("factors", (4,), 2),
+    Loss("factors", (3, 4, 5, 6, 7), 3),
+    Loss("blocks", (4,), 2, heavy_row_threshold=7),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_blocks_missing_from_the_cache_are_sent(spark, tmp_path, local_dir, caplog, loss):
+    def cached():
+        return [folder for folder in local_dir.glob("*/wals_spark/*") if folder.is_dir()]
+
+    def lose(events):
+        if len(events) not in loss.after:
+            return
+        trainings = {}
+        for folder in cached():  # other tests of this session have left some
+            block, _, training = folder.name.partition(".")
+            trainings.setdefault(training, set()).add(block)
+        assert {"items-0", "items-1", "users-0", "users-1", "users-2"} in trainings.values()
+        for folder in cached():
+            if loss.of == "blocks":
+                shutil.rmtree(folder)
+            else:
+                for file in folder.glob("factors-*.npy"):
+                    file.unlink()
+
+    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=loss.heavy_row_threshold)
+    caplog.set_level("INFO", "wals_spark")
+    users, items, _ = trained_on(tmp_path / "lost", interactions(spark), settings, report=lose)
+    assert caplog.text.count("so everything is sent to them") == loss.messages
+    assert caplog.text.count("from now on") == (loss.messages == 3)
+    caplog.clear()
+    expected = trained_on(tmp_path / "kept", interactions(spark), settings)
+    assert "so everything is sent to them" not in caplog.text
+    np.testing.assert_array_equal(matrix(users), matrix(expected[0]))
+    np.testing.assert_array_equal(matrix(items), matrix(expected[1]))
+
+
+@pytest.mark.parametrize("iterations", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_path, iterations):
+    sc = spark.sparkContext
+    seen = []
+
+    def free_memory():
+        return int(sc._jsc.sc().getExecutorMemoryStatus().head()._2()._2())
+
+    def look(events):
+        lineage = sc._jsc.getPersistentRDDs().values()
+        depth = max(rdd.toDebugString().count("\n") for rdd in lineage)
+        sc._jvm.System.gc()  # Spark's own broadcasts of task code go with the next collection
+        seen.append((len(lineage), depth, len(list(local_dir.rglob("shuffle_*"))), free_memory()))
+
+    trained_on(
+        tmp_path,
+        interactions(spark),
+        Train(rank=6, max_iter=iterations, user_blocks=2, item_blocks=2),
+        report=look,
+    )
+    assert len(seen) == 2 * iterations
+    rdds, depths, files, memory = zip(*seen[2:], strict=True)
+    assert len(set(rdds)) == 1
+    assert len(set(depths)) == 1
+    assert max(files) <= files[0]
+    assert min(memory) > memory[0] - 100_000  # bytes; the factors of one side here are 1,440
+    assert len(sc._jsc.getPersistentRDDs()) == 0
