@@ -59,7 +59,7 @@ def commands(page: str) -> list[Command]:
 
     A backslash continues a line, ``&&`` begins another command.
     """
-    inline = re.findall(r"`((?:scripts/\S+|\.venv/bin/python) [^`]+)`", prose(page))
+    inline = re.findall(r"`((?:scripts/[^\s`]+|\.venv/bin/python) [^`]+)`", prose(page))
     found = [Command(page, shlex.split(text)) for text in inline]
     for block in blocks(page, "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
