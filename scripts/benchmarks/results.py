@@ -21,7 +21,7 @@ def print_table(records: list[Record]) -> None:
     table = Table(title=title)
     for name in ("system", "prepare s", "s/iteration", f"x {first['system']}", "kernels", "loss", "s to MLlib's loss",
                  "MiB: peak, idle, data"):  # fmt: skip
-        table.add_column(name, justify="left" if name == "system" else "right")
+        table.add_column(name, justify="left" if name == "system" else "right", no_wrap=name == "system")
     for record in records:
         seconds = record["seconds_per_iteration"]
         table.add_row(
