@@ -6,7 +6,7 @@ Runs under spark-submit and under plain python.
 from __future__ import annotations
 
 from wals_spark.settings.train import Config
-from wals_spark.spark.fit import run_train
+from wals_spark.spark.train import run_train
 from wals_spark.spark.job import run_job
 
 if __name__ == "__main__":

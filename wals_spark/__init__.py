@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wals_spark.evaluation.results import Evaluation
     from wals_spark.serving.fold_in import FoldIn
     from wals_spark.settings.train import Config
-    from wals_spark.spark.entry import Model, fit
+    from wals_spark.spark.api import Model, fit
     from wals_spark.spark.session import open_session
 
 __all__ = [
@@ -37,10 +37,10 @@ _MODULES = {
     "Evaluation": "wals_spark.evaluation.results",
     "FoldIn": "wals_spark.serving.fold_in",
     "InputError": "wals_spark.errors",
-    "Model": "wals_spark.spark.entry",
+    "Model": "wals_spark.spark.api",
     "TrainingError": "wals_spark.errors",
     "WalsError": "wals_spark.errors",
-    "fit": "wals_spark.spark.entry",
+    "fit": "wals_spark.spark.api",
     "open_session": "wals_spark.spark.session",
 }
 

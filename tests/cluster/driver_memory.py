@@ -7,7 +7,7 @@ import resource
 import sys
 
 import wals_spark
-from wals_spark.spark.fit import prepare
+from wals_spark.spark.train import prepare
 from wals_spark.spark.model.factor_tables import write_factors
 from wals_spark.spark.training.loop import Listeners, train
 

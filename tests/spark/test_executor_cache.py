@@ -7,11 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from spark_training import (
-    interactions,
-    matrix,
-    trained_on,
-)
+from log_lines import CACHE_MISS
+from spark_training import interactions, matrix, trained_on
 
 from wals_spark.settings.training import Train
 
@@ -51,36 +48,49 @@ LOSSES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Factors of both sides where nothing is lost, by the threshold of heavy rows; the first test adds them."""
+    return {}
+
+
 @pytest.mark.parametrize("loss", LOSSES)
-def test_blocks_missing_from_the_cache_are_sent(spark, tmp_path, local_dir, caplog, loss):
+def test_blocks_missing_from_the_cache_are_sent(spark, tmp_path, local_dir, caplog, undisturbed, loss):
+    def on_half_iteration(events):
+        if len(events) in loss.after:
+            lose(loss.of, local_dir)
+
+    threshold = loss.heavy_row_threshold
+    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=threshold)
+    caplog.set_level("INFO", "wals_spark")
+    sides = trained_on(tmp_path / "lost", interactions(spark), settings, report=on_half_iteration)[:2]
+    assert caplog.text.count(CACHE_MISS) == loss.messages
+    assert caplog.text.count("from now on") == (loss.messages == 3)
+    if threshold not in undisturbed:
+        caplog.clear()
+        undisturbed[threshold] = trained_on(tmp_path / "whole", interactions(spark), settings)[:2]
+        assert CACHE_MISS not in caplog.text
+    for factors, expected in zip(sides, undisturbed[threshold], strict=True):
+        np.testing.assert_array_equal(matrix(factors), matrix(expected))
+
+
+def lose(what, local_dir):
+    """Delete all blocks, or their factors, from the cache."""
+
     def cached():
         return [folder for folder in local_dir.glob("*/wals_spark/*") if folder.is_dir()]
 
-    def lose(events):
-        if len(events) not in loss.after:
-            return
-        trainings = {}
-        for folder in cached():  # other tests of this session have left some
-            block, _, training = folder.name.partition(".")
-            trainings.setdefault(training, set()).add(block)
-        assert {"items-0", "items-1", "users-0", "users-1", "users-2"} in trainings.values()
-        for folder in cached():
-            if loss.of == "blocks":
-                shutil.rmtree(folder)
-            else:
-                for file in folder.glob("factors-*.npy"):
-                    file.unlink()
-
-    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=loss.heavy_row_threshold)
-    caplog.set_level("INFO", "wals_spark")
-    users, items, _ = trained_on(tmp_path / "lost", interactions(spark), settings, report=lose)
-    assert caplog.text.count("so everything is sent to them") == loss.messages
-    assert caplog.text.count("from now on") == (loss.messages == 3)
-    caplog.clear()
-    expected = trained_on(tmp_path / "kept", interactions(spark), settings)
-    assert "so everything is sent to them" not in caplog.text
-    np.testing.assert_array_equal(matrix(users), matrix(expected[0]))
-    np.testing.assert_array_equal(matrix(items), matrix(expected[1]))
+    trainings = {}
+    for folder in cached():  # other tests of this session have left some
+        block, _, training = folder.name.partition(".")
+        trainings.setdefault(training, set()).add(block)
+    assert {"items-0", "items-1", "users-0", "users-1", "users-2"} in trainings.values()
+    for folder in cached():
+        if what == "blocks":
+            shutil.rmtree(folder)
+        else:
+            for file in folder.glob("factors-*.npy"):
+                file.unlink()
 
 
 @pytest.mark.parametrize("iterations", [10, pytest.param(200, marks=pytest.mark.slow)])

@@ -4,6 +4,7 @@ import numpy as np
 import oracle
 import pyarrow as pa
 import pytest
+from log_lines import HEAVY_ROWS_OF_ITEMS, HEAVY_ROWS_OF_USERS
 from objectives import make_confidence, make_objective
 from problems import assert_same_rows
 from pyspark.sql import functions as F
@@ -63,19 +64,22 @@ def test_training_equals_the_dense_oracle_in_factors_and_loss(spark, tmp_path, f
     assert {e.side: e.rows for e in trained.events} == {"users": N_USERS, "items": N_ITEMS}
 
 
-def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path):
-    results = [
-        trained_on(
-            tmp_path / f"{m}",
-            interactions(spark),
-            Train(rank=6, max_iter=2, user_blocks=m, item_blocks=n),
-        )
-        for m, n in ((1, 1), (3, 3), (7, 7), (2, 30))  # 30: more blocks than there are items
-    ]
-    for users, items, _ in results[1:]:
-        for factors, reference in ((users, results[0][0]), (items, results[0][1])):
-            scale = np.abs(matrix(reference)).max()
-            np.testing.assert_allclose(matrix(factors), matrix(reference), rtol=1e-3, atol=1e-3 * scale)
+@pytest.fixture(scope="module")
+def in_one_block(_session, tmp_path_factory):
+    """Both sides trained with one block per side."""
+    settings = Train(rank=6, max_iter=2, user_blocks=1, item_blocks=1)
+    return trained_on(tmp_path_factory.mktemp("one-block"), interactions(_session), settings)[:2]
+
+
+@pytest.mark.parametrize(  # 26: more blocks than there are items
+    ("user_blocks", "item_blocks"), [(3, 3), (2, 26), pytest.param(7, 7, marks=pytest.mark.slow)]
+)
+def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path, in_one_block, user_blocks, item_blocks):
+    settings = Train(rank=6, max_iter=2, user_blocks=user_blocks, item_blocks=item_blocks)
+    sides = trained_on(tmp_path, interactions(spark), settings)[:2]
+    for factors, reference in zip(sides, in_one_block, strict=True):
+        scale = np.abs(matrix(reference)).max()
+        np.testing.assert_allclose(matrix(factors), matrix(reference), rtol=1e-3, atol=1e-3 * scale)
 
 
 def test_heavy_rows_give_the_same_model(spark, tmp_path, caplog):
@@ -90,7 +94,8 @@ def test_heavy_rows_give_the_same_model(spark, tmp_path, caplog):
         trained = train(blocks, objectives, settings, Listeners(on_weights=weights.append))
         results.append((matrix(by_id(blocks.users, trained.user_factors, 6)), trained.events[-1].loss.total))
         trained.unpersist()
-        assert caplog.text.count("compute parts of rows with more than") == (0 if limit == 1000 else 2)
+        for line in (HEAVY_ROWS_OF_ITEMS, HEAVY_ROWS_OF_USERS):
+            assert caplog.text.count(line) == (0 if limit == 1000 else 1)
     (users, loss), (users_of_heavy, loss_of_heavy) = results
     np.testing.assert_allclose(users_of_heavy, users, rtol=1e-3, atol=1e-3 * np.abs(users).max())
     assert loss_of_heavy == pytest.approx(loss, rel=1e-5)

@@ -146,7 +146,7 @@ def user_fractions(
             assert lists is not None  # measures.list_length asked for them
             numerators[:, column], denominators[:, column] = _list_metric(name, k or 0, lists)
         else:
-            numerators[:, column] = _rank_metric(name, k or 0, sorted_ranks, measures)
+            numerators[:, column] = _AT_K[name](_AtK(sorted_ranks, k or 0, measures))
     return numerators, denominators
 
 
@@ -194,30 +194,70 @@ class _SortedRanks(NamedTuple):
         return cls(users, ranks, np.arange(len(users)) - held_out.indptr[users], counts)
 
 
-def _rank_metric(name: str, k: int, held_out: _SortedRanks, measures: Measures) -> Float64Array:
-    """A metric of ranks for each user, shape (n_users,)."""
-    users, ranks, ordinals, counts = held_out
-    hits = ranks < k
+class _AtK(NamedTuple):
+    """Ranks of held-out items, as a metric at a list length k reads them."""
 
-    def sum_over_hits(gains: Float64Array) -> Float64Array:
-        return _sum_by_user(users, np.where(hits, gains, 0.0), len(counts))
+    held_out: _SortedRanks
+    k: int
+    measures: Measures
 
-    is_first = ordinals == 0
-    capped = np.minimum(k, counts)
-    if name == "recall":
-        return sum_over_hits(np.ones_like(ranks)) / (counts if measures.recall == "test" else capped)
-    if name == "precision":
-        return sum_over_hits(np.ones_like(ranks)) / k
-    if name == "ndcg":
-        ideal: Float64Array = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))  # (k,): with 1, 2, ..., k held-out items
-        ndcg: Float64Array = sum_over_hits(1.0 / np.log2(ranks + 2.0)) / ideal[capped - 1]
-        return ndcg
-    if name == "map":
-        precisions = sum_over_hits((ordinals + 1.0) / (ranks + 1.0))
-        return precisions / (counts if measures.average_precision == "test" else capped)
-    if name == "mrr":
-        return sum_over_hits(np.where(is_first, 1.0 / (ranks + 1.0), 0.0))
-    return sum_over_hits(np.where(is_first, 1.0, 0.0))  # hit_rate
+    @property
+    def capped(self) -> Int64Array:
+        """The most hits that a list of k can have, shape (n_users,)."""
+        return np.minimum(self.k, self.held_out.counts)
+
+    def sum_over_hits(self, gains: Float64Array) -> Float64Array:
+        """The sum of the gains of each user's hits, shape (n_users,)."""
+        users, ranks, _, counts = self.held_out
+        return _sum_by_user(users, np.where(ranks < self.k, gains, 0.0), len(counts))
+
+    def first_only(self, gains: Float64Array) -> Float64Array:
+        """The gains of each user's best-ranked held-out item alone."""
+        return np.where(self.held_out.ordinals == 0, gains, 0.0)
+
+
+def recall(at: _AtK) -> Float64Array:
+    """Of each user, shape (n_users,), as all that follow; the table above has the formulas."""
+    hits = at.sum_over_hits(np.ones_like(at.held_out.ranks))
+    return hits / (at.held_out.counts if at.measures.recall == "test" else at.capped)
+
+
+def precision(at: _AtK) -> Float64Array:
+    """Hits over k."""
+    return at.sum_over_hits(np.ones_like(at.held_out.ranks)) / at.k
+
+
+def ndcg(at: _AtK) -> Float64Array:
+    """Discounted cumulative gain of the hits over its largest value."""
+    ideal: Float64Array = np.cumsum(1.0 / np.log2(np.arange(at.k) + 2.0))  # (k,): with 1, 2, ..., k held-out items
+    gain: Float64Array = at.sum_over_hits(1.0 / np.log2(at.held_out.ranks + 2.0)) / ideal[at.capped - 1]
+    return gain
+
+
+def average_precision(at: _AtK) -> Float64Array:
+    """Mean precision at the ranks of the hits; its mean over users is MAP."""
+    precisions = at.sum_over_hits((at.held_out.ordinals + 1.0) / (at.held_out.ranks + 1.0))
+    return precisions / (at.held_out.counts if at.measures.average_precision == "test" else at.capped)
+
+
+def reciprocal_rank(at: _AtK) -> Float64Array:
+    """1 / (rank + 1) of the best-ranked held-out item, if it is a hit."""
+    return at.sum_over_hits(at.first_only(1.0 / (at.held_out.ranks + 1.0)))
+
+
+def hit_rate(at: _AtK) -> Float64Array:
+    """Whether there is a hit."""
+    return at.sum_over_hits(at.first_only(np.ones_like(at.held_out.ranks)))
+
+
+_AT_K = {
+    "recall": recall,
+    "precision": precision,
+    "ndcg": ndcg,
+    "map": average_precision,
+    "mrr": reciprocal_rank,
+    "hit_rate": hit_rate,
+}
 
 
 def _percentile_rank(held_out: HeldOutRanks) -> tuple[Float64Array, Float64Array]:
@@ -230,7 +270,7 @@ def _percentile_rank(held_out: HeldOutRanks) -> tuple[Float64Array, Float64Array
 
 def _list_metric(name: str, k: int, lists: RecommendedLists) -> tuple[Float64Array, Float64Array]:
     positions = lists.positions[:, :k]
-    value_of_item = lists.self_information if name == "novelty" else lists.is_tail
+    value_of_item = {"novelty": lists.self_information, "tail_share": lists.is_tail}[name]
     present = positions >= 0
     return np.where(present, value_of_item[positions], 0.0).sum(axis=1), present.sum(axis=1).astype(np.float64)
 

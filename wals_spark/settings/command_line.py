@@ -1,17 +1,13 @@
-"""What every job shares on the command line: settings as arguments, log lines and an exit code."""
+"""The command line of a job: its settings as arguments, and its help."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from wals_spark.errors import EXIT_CODES, WalsError
+from wals_spark.errors import EXIT_CODES
 from wals_spark.settings.help import describe_settings
 from wals_spark.settings.loader import SomeSettings, load_settings
-
-logger = logging.getLogger("wals_spark")
 
 _WIDTH = 100
 _HOW_TO_SET = """\
@@ -42,14 +38,3 @@ def parse_settings(kind: type[SomeSettings], description: str, arguments: Sequen
     )
     options = parser.parse_args(arguments)
     return load_settings(kind, options.config, options.set)
-
-
-def run(job: Callable[[], None]) -> None:
-    """Run a job and exit: a `WalsError` is one line and its exit code, anything else a traceback and 1."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    logger.setLevel(logging.INFO)
-    try:
-        job()
-    except WalsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)

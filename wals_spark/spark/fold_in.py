@@ -17,12 +17,12 @@ from wals_spark.settings.tables import Input
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
 from wals_spark.spark.checking import Interactions
-from wals_spark.spark.fit import Prepared, check_input
 from wals_spark.spark.model.factor_tables import gramian_of, write_factors
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, new_version, publish
 from wals_spark.spark.reading import read
 from wals_spark.spark.storage import GRAMIANS, Storage
+from wals_spark.spark.train import Prepared, check_input
 from wals_spark.spark.training.batch_fold_in import drop_unknown_items, fold_in_users, users_without_interactions
 from wals_spark.spark.training.build import build_blocks
 from wals_spark.spark.training.rdd import unpersist

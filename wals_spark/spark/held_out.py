@@ -67,12 +67,8 @@ def gathered(
     """Gather checked interactions (user, item, rating[, timestamp]) by user; persisted until the end of the ``with``.
 
     ``training`` has what users have seen, and popularity is counted in it; ``candidates``, without ratings, are those
-    of the sampled protocol; ``duplicates`` says what rating a pair of several rows has in the test.
-
-    Raises
-    ------
-    InputError
-        If duplicates are refused and the test has any.
+    of the sampled protocol. ``duplicates`` says what rating a pair of several rows has in the test; refused ones are
+    an InputError.
     """
     by_user = partial(histories, n_partitions=n_partitions)
     pairs = _merged(with_plain_ids(test), duplicates)

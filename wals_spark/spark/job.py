@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable
 
 from pyspark.sql import SparkSession
 
-from wals_spark.settings.command_line import parse_settings, run
+from wals_spark.errors import WalsError
+from wals_spark.settings.command_line import parse_settings
 from wals_spark.settings.loader import SomeSettings
 from wals_spark.spark.session import open_session
+
+logger = logging.getLogger("wals_spark")
 
 
 def run_job(
@@ -19,15 +24,17 @@ def run_job(
     *,
     before: Callable[[SomeSettings], None] = lambda _: None,
 ) -> None:
-    """Run a job with settings of this kind, and exit.
+    """Run a job with settings of this kind, and exit: a `WalsError` is one line and its exit code, else 1.
 
     ``before`` is called with the settings before Spark starts, to refuse what cannot end well.
     """
-
-    def main() -> None:
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logger.setLevel(logging.INFO)
+    try:
         settings = parse_settings(kind, description)
         before(settings)
         with open_session(f"wals_spark {name}") as spark:
             job(spark, settings)
-
-    run(main)
+    except WalsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

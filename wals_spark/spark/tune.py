@@ -16,13 +16,13 @@ from wals_spark.reports.tuning_report import tuning_report
 from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate import evaluate
-from wals_spark.spark.fit import Prepared, prepare
 from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered
 from wals_spark.spark.histories import partitions
 from wals_spark.spark.model.factor_tables import write_factors
 from wals_spark.spark.model.publish import WORK
 from wals_spark.spark.reading import read
 from wals_spark.spark.storage import REPORT, Storage
+from wals_spark.spark.train import Prepared, prepare
 from wals_spark.spark.training.loop import Listeners, train
 from wals_spark.spark.training.rdd import KeyedRecords
 from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, read_leaderboard

@@ -19,9 +19,9 @@ from wals_spark.run.schedule import last_solver, solver_of
 from wals_spark.settings.training import Train
 from wals_spark.solvers.half_iteration import BlockSummary, Solver
 from wals_spark.spark.training.build import Blocks
+from wals_spark.spark.training.half_iteration import BlockSolver, LostSummaryError, Side
 from wals_spark.spark.training.prepare import prepare_blocks
 from wals_spark.spark.training.rdd import KeyedRecords, unpersist
-from wals_spark.spark.training.solve import BlockSolver, LostSummaryError, Side
 from wals_spark.spark.training.tasks import HalfIterationTask
 
 logger = logging.getLogger("wals_spark")
@@ -158,7 +158,7 @@ class _Training:
         side = self.sides[name]
         task = HalfIterationTask(0, name, self.objectives[name], self.solver.summaries)
         solved = self.solver.start(side, task, self.settings.start_options)
-        self.sides[name], parts = side.with_factors(solved, 0, None)
+        self.sides[name], parts = side.with_factors(solved, 0)
         self._warn_of_threads(max(part.blas_threads for part in parts.values()))
         weights = (part.weights for _, part in sorted(parts.items()) if part.weights is not None)
         self.listeners.on_weights(Histogram.merged(weights))
@@ -180,10 +180,9 @@ class _Training:
         self.sc.setJobDescription(f"half-iteration {number}/{self.planned}: solve {solved}")
         self.step += 1
         side, other, objective = self.sides[solved], self.sides[fixed], self.objectives[solved]
-        gramian = self.sc.broadcast(other.gramian)
         task = HalfIterationTask(number, solved, objective, self.solver.summaries, solver, step=self.step)
-        result = self.solver.solve(side, other, task, gramian)
-        self.sides[solved], parts = side.with_factors(result, self.step, gramian)
+        result = self.solver.solve(side, other, task)
+        self.sides[solved], parts = side.with_factors(result, self.step)
         self._refuse_unsolved(solved, number, parts)
         unobserved = float(np.vdot(self.sides[solved].gramian, other.gramian))
         loss = Loss(

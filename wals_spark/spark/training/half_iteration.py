@@ -1,4 +1,4 @@
-"""Runs the tasks of a half-iteration: from the executor-local cache where the tasks find it, else from sent records."""
+"""A half-iteration on Spark: broadcasts the Gramian, and runs the tasks from the executor-local cache where it is."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ class Side:
             raise RuntimeError(f"{self.blocked.name} have no factors yet")
         return self.factors
 
-    def with_factors(
-        self, solved: Solved, step: int, solved_with: Broadcast[Float64Array] | None
-    ) -> tuple[Side, dict[int, BlockSummary]]:
+    def with_factors(self, solved: Solved, step: int) -> tuple[Side, dict[int, BlockSummary]]:
         """The side with new factors, whose old ones are dropped; and the summaries of its blocks."""
         parts = {block: part for block, part in solved.summaries.items() if part is not None}
         locations = {n: CacheLocation(*part.location) for n, part in parts.items() if part.location is not None}
@@ -85,7 +83,7 @@ class Side:
             factors=solved.factors,
             gramian=merged({block: part.gramian for block, part in parts.items()}, len(self.gramian)),
             penalty=sum(parts[block].penalty for block in sorted(parts)),
-            solved_with=solved_with,
+            solved_with=solved.gramian,
             cached=CachedSide(locations, step) if len(locations) == self.blocked.n_blocks else None,
         )
         self.unpersist_factors()
@@ -105,10 +103,14 @@ class Side:
 
 
 class Solved(NamedTuple):
-    """Materialized factors of a side, and the summary of each block; None where a task did not find its cache."""
+    """Materialized factors of a side, and the summary of each block; None where a task did not find its cache.
+
+    ``gramian`` is the broadcast that they were solved with, if they were.
+    """
 
     factors: KeyedRecords
     summaries: dict[int, BlockSummary | None]
+    gramian: Broadcast[Float64Array] | None = None
 
 
 class BlockSolver:
@@ -119,6 +121,7 @@ class BlockSolver:
 
     def __init__(self, sc: SparkContext) -> None:
         self.name = uuid.uuid4().hex
+        self._sc = sc
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
         self._misses = 0
 
@@ -128,8 +131,9 @@ class BlockSolver:
         draw = partial(start_block, task=task, start=start)
         return self._materialized(records.mapPartitionsWithIndex(draw, preservesPartitioning=True), task, side)
 
-    def solve(self, side: Side, other: Side, task: HalfIterationTask, gramian: Broadcast[Float64Array]) -> Solved:
-        """Solve the blocks of a side against the factors of the other, whose ``gramian`` is broadcast."""
+    def solve(self, side: Side, other: Side, task: HalfIterationTask) -> Solved:
+        """Solve the blocks of a side against the factors of the other, whose Gramian is broadcast."""
+        gramian = self._sc.broadcast(other.gramian)
         task = replace(task, training=self._caches_as())
         if side.factors is not None and side.cached is not None and other.cached is not None:
             solved = self._from_cache(side, other, replace(task, cached=(side.cached, other.cached)), gramian)
@@ -191,7 +195,7 @@ class BlockSolver:
         solved = self._materialized(factors, task, side)
         if received is not None:
             delete_shuffle_files(received)
-        return solved
+        return solved._replace(gramian=gramian)
 
     def _materialized(self, factors: KeyedRecords, task: HalfIterationTask, side: Side) -> Solved:
         """Compute factors, cut off their lineage, and collect the summaries of their blocks."""

@@ -18,7 +18,6 @@ from wals_spark.settings.fold_in import FoldInSettings
 from wals_spark.settings.recommend import Recommend, RecommendSettings
 from wals_spark.settings.train import Config
 from wals_spark.spark.evaluate import Tables, evaluate_version
-from wals_spark.spark.fit import train_version
 from wals_spark.spark.fold_in import FoldInTarget, fold_in_config, fold_in_version
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import copy_version
@@ -27,6 +26,7 @@ from wals_spark.spark.recommend import Request, known_interactions, recommend
 from wals_spark.spark.scratch import Scratch
 from wals_spark.spark.session import session_of
 from wals_spark.spark.storage import EVENTS, Storage
+from wals_spark.spark.train import train_version
 
 logger = logging.getLogger("wals_spark")
 
