@@ -41,19 +41,23 @@ def plays_on(spark, rows):
     return spark.createDataFrame(rows[:2500], "listener string, album long, plays float")
 
 
+SCHEMA = "listener string, album long, plays float"
+
+
 @pytest.fixture
 def plays(spark, rows):
-    return plays_on(spark, rows)
+    return spark.createDataFrame(rows[:2500], SCHEMA)
 
 
 @pytest.fixture
 def held_out(spark, rows):
-    return spark.createDataFrame(rows[2500:], "listener string, album long, plays float")
+    return spark.createDataFrame(rows[2500:], SCHEMA)
 
 
 @pytest.fixture(scope="module")
 def model(_session, rows):
-    return wals_spark.fit(plays_on(_session, rows), SETTINGS)
+    """One for all tests of the file, which change nothing of it."""
+    return wals_spark.fit(_session.createDataFrame(rows[:2500], SCHEMA), SETTINGS)
 
 
 def test_a_model_recommends_and_is_evaluated(model, plays, held_out):
@@ -90,6 +94,8 @@ def test_a_model_in_a_named_folder_is_the_temporary_one(model, spark, plays, tmp
 
 
 def test_a_temporary_model_is_deleted_with_its_last_reference(plays):
+    recommendations = wals_spark.fit(plays, SETTINGS).recommend(1)
+    assert recommendations.count() > 0  # they keep what they read from
     temporary = wals_spark.fit(plays, SETTINGS)
     folder = folder_of(temporary)
     assert (folder / "manifest.json").exists()

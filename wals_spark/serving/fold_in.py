@@ -27,9 +27,11 @@ from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.ranking.top_k import ItemLists, top_k
 from wals_spark.run.manifest import read_manifest, read_objectives
+from wals_spark.settings.recommend import Recommend
 from wals_spark.solvers.gramian import from_json
 from wals_spark.solvers.half_iteration import CHOLESKY, Solver, solve_rows
 
+_DEFAULT_K = Recommend().k
 _ARROW_LOOKUP = 10_000  # ids: Arrow builds its hash table of 100,000 items in 10 ms per call; a dict is built once
 
 
@@ -110,7 +112,7 @@ class FoldIn:
         ratings: Sequence[float] | None = None,
         weights: Sequence[float] | None = None,
         *,
-        k: int = 10,
+        k: int = _DEFAULT_K,
     ) -> list[tuple[Any, float]]:
         """The ``k`` items of highest score for one user that are not in the history, and their scores, best first."""
         vector = self.fold_in(items, ratings, weights)

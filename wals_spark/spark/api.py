@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.evaluation.results import Evaluation
-from wals_spark.ranking.modes import MODES, ModeName
+from wals_spark.ranking.modes import MODES, Entity, ModeName
 from wals_spark.run.events import read_jsonl
 from wals_spark.settings.evaluate import EvaluateSettings
 from wals_spark.settings.fold_in import FoldInSettings
@@ -29,6 +29,8 @@ from wals_spark.spark.storage import EVENTS, Storage
 from wals_spark.spark.train import train_version
 
 logger = logging.getLogger("wals_spark")
+
+_DEFAULT_K = Recommend().k
 
 
 def fit(interactions: DataFrame, config: Config | Mapping[str, Any] | None = None) -> Model:
@@ -59,7 +61,8 @@ def fit(interactions: DataFrame, config: Config | Mapping[str, Any] | None = Non
 class Model:
     """A trained model: a version on storage, with what can be done with it.
 
-    `fit` and `Model.open` make one. Tables of interactions have the columns that the model was trained on.
+    `fit` and `Model.open` make one. Tables of interactions have the columns that the model was trained on. Keep a model
+    in a temporary folder referenced as long as its tables are used: the folder is deleted with the last reference.
     """
 
     def __init__(self, stored: ModelVersion, scratch: Scratch | None = None) -> None:
@@ -118,16 +121,16 @@ class Model:
     @property
     def user_factors(self) -> DataFrame:
         """Columns ``id`` and ``features``; with biases, the manifest says which feature is the bias."""
-        return self._stored.user_factors
+        return self._holding(self._stored.user_factors)
 
     @property
     def item_factors(self) -> DataFrame:
         """Columns ``id`` and ``features``; with biases, the manifest says which feature is the bias."""
-        return self._stored.item_factors
+        return self._holding(self._stored.item_factors)
 
     def recommend(
         self,
-        k: int = 10,
+        k: int = _DEFAULT_K,
         *,
         queries: DataFrame | None = None,
         exclude: DataFrame | None = None,
@@ -154,19 +157,18 @@ class Model:
         values = {"k": k, "exclude_seen": exclude is not None, **(options or {})}
         settings: Recommend = RecommendSettings.of({"recommend": values}).recommend
         mode = MODES[settings.mode]
-        factors = {"user": self.user_factors, "item": self.item_factors}
         request = Request(
             settings,
-            queries=None if queries is None else self._ids(queries, mode.query, factors[mode.query], "queries"),
-            allowed=None
-            if candidates is None
-            else self._ids(candidates, mode.result, factors[mode.result], "candidates"),
+            queries=self._ids(queries, mode.query, "queries"),
+            allowed=self._ids(candidates, mode.result, "candidates"),
             interactions=self._known(exclude, settings),
         )
         with session_of(self._stored.spark):
-            return recommend(self._stored, request)
+            return self._holding(recommend(self._stored, request))
 
-    def similar(self, k: int = 10, *, mode: ModeName = "similar-items", queries: DataFrame | None = None) -> DataFrame:
+    def similar(
+        self, k: int = _DEFAULT_K, *, mode: ModeName = "similar-items", queries: DataFrame | None = None
+    ) -> DataFrame:
         """The ``k`` most similar items (or users) of each, by the cosine of their factors."""
         return self.recommend(k, queries=queries, options={"mode": mode})
 
@@ -196,10 +198,10 @@ class Model:
             If options or tables cannot be used, or no user is left to be evaluated.
         """
         source = {name: value for name, value in msgspec.to_builtins(self.config.input).items() if name != "path"}
-        held_out = {
-            "nonpositive": "bad" if source["nonpositive"] == "bad" else "unobserved"
-        }  # a dislike is no item to find
-        settings = EvaluateSettings.of({"input": source, "test": held_out, "evaluate": dict(options or {})})
+        # A disliked item of the test is not one to find.
+        nonpositive = "bad" if source["nonpositive"] == "bad" else "unobserved"
+        values = {"input": source, "test": {"nonpositive": nonpositive}, "evaluate": dict(options or {})}
+        settings = EvaluateSettings.of(values)
         with session_of(self._stored.spark):
             return evaluate_version(self._stored, Tables(test, training, candidates), settings)
 
@@ -237,6 +239,11 @@ class Model:
         logger.info("published version %s: %s", name, stored.storage.path(stored.folder))
         return Model(stored)
 
+    def _holding(self, table: DataFrame) -> DataFrame:
+        """The table, which keeps a temporary folder as long as it is referenced itself: it reads from there."""
+        table._wals_spark_scratch = self._scratch  # type: ignore[attr-defined]
+        return table
+
     def _known(self, interactions: DataFrame | None, settings: Recommend) -> DataFrame | None:
         """The interactions that a recommendation needs, with ids as the model's."""
         if interactions is None and (settings.because or settings.cold_start == "popular"):
@@ -245,8 +252,11 @@ class Model:
             return None
         return known_interactions(self._stored, interactions, self.config.input, settings)
 
-    def _ids(self, table: DataFrame, entity: str, factors: DataFrame, name: str) -> DataFrame:
+    def _ids(self, table: DataFrame | None, entity: Entity, name: str) -> DataFrame | None:
         """The ids of a table that has one column, or one called id or as in training."""
+        if table is None:
+            return None
+        factors = self._stored.user_factors if entity == "user" else self._stored.item_factors
         in_training = getattr(self.config.input, entity)
         columns = [c for c in ("id", in_training) if c in table.columns] or table.columns
         if len(columns) > 1 and "id" not in columns:
