@@ -9,18 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark import SparkContext
 from pyspark.sql import SparkSession
+from run_jobs import enter_folder_in_jvm
 
 import wals_spark
 from wals_spark.local.synthetic import synthetic_listening
-
-
-def enter_folder_in_jvm(folder: Path) -> None:
-    """A JVM that an earlier session left resolves relative paths where it was started, until it is told otherwise."""
-    if SparkContext._gateway is not None:
-        SparkContext._gateway.jvm.java.lang.System.setProperty("user.dir", str(folder))
-        SparkContext._gateway.jvm.org.apache.hadoop.fs.FileSystem.closeAll()
 
 
 @pytest.fixture(scope="session")

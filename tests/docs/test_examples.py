@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import logging
-import runpy
-import sys
 from contextlib import redirect_stdout
 from itertools import pairwise
 
 import pytest
 from doc_blocks import PAGE_NAMES, ROOT, blocks, commands, disagreement, read
+from run_jobs import run_job
 
 EXAMPLES = [page for page in PAGE_NAMES if blocks(page, "python")]
 WITH_OWN_SESSION = [page for page in EXAMPLES if "open_session" in read(page)]
@@ -50,20 +48,16 @@ def test_rows_of_the_sample_are_shown_as_they_are(page, sample):
         assert shown[-1] == "..."
 
 
-def test_the_jobs_of_the_readme_and_of_serving_run(in_sample, monkeypatch, capsys):
+def test_the_jobs_of_the_readme_and_of_serving_run(sample):
     jobs = [command.words[1:] for page in ("README.md", "docs/serving.md") for command in commands(page)]
     jobs = [words for words in jobs if words and words[0].startswith("jobs/")]
     names = [words[0].removeprefix("jobs/").removesuffix(".py") for words in jobs]
     assert names == ["split", "train", "evaluate", "recommend", "fold_in", "export"]
-    for job, *options in jobs:
-        monkeypatch.setattr(sys, "argv", [str(ROOT / job), *(at_root(option) for option in options)])
-        monkeypatch.setattr(logging.getLogger(), "handlers", [])
-        runpy.run_path(str(ROOT / job), run_name="__main__")
-    assert "recall@10" in capsys.readouterr().out
-    assert (in_sample / "best/_SUCCESS").exists()
-    assert (in_sample / "items/index.faiss").exists()
-
-
-def at_root(option: str) -> str:
-    """Configurations are in the repository, all other paths in the sample's folder."""
-    return str(ROOT / option) if option.startswith("conf/") else option
+    for name, (_, *options) in zip(names, jobs, strict=True):
+        values = list(zip(options[::2], options[1::2], strict=True))
+        settings = [value for option, value in values if option == "--set"]
+        config = "".join(str(ROOT / value) for option, value in values if option == "--config")
+        done = run_job(sample, name, *settings, config=config)
+        assert done.returncode == 0, done.stderr
+    assert (sample / "best/_SUCCESS").exists()
+    assert (sample / "items/index.faiss").exists()
