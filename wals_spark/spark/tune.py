@@ -54,9 +54,11 @@ def run_tune(spark: SparkSession, settings: TuneSettings) -> None:
             board = run_trials(search, () if board is None else board.trials)
     best = board.best[0]
     if best.state == FAILED:
-        raise TrainingError(f"all {len(board.trials)} trials failed; trial {best.number}: {best.message}")
-    overrides = _as_overrides(best)
-    logger.info("the best is trial %d, %s = %s: %s", best.number, settings.tune.metric, best.value, overrides)
+        raise TrainingError(f"all {len(board.trials)} trials failed; the first: {best.message}")
+    logger.info(
+        "the best is trial %d/%d, %s = %s: %s",
+        best.number + 1, len(board.trials), settings.tune.metric, best.value, _as_overrides(best),
+    )  # fmt: skip
     logger.info("the leaderboard is %s, its picture %s", path, storage.path(REPORT))
 
 
