@@ -42,7 +42,8 @@ class Workload:
     def write_interactions(self) -> None:
         """Write the file, unless it exists.
 
-        There are 70 users and 11 items per 9,600 rows, as in the published figures of this project.
+        There are 70 users and 11 items per 9,600 rows, as in the published figures of this project; of few rows, as
+        many items as make the matrix a quarter full.
         """
         FOLDER.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
@@ -50,7 +51,8 @@ class Workload:
         rows, n_users, n_items = self.rows, self.rows * 70 // 9600, self.rows * 11 // 9600
         if self.crowd:
             rows, n_users = rows * 2 // 3, rows // 3
-        users, items, ratings = synthetic_ratings(rows, users=max(50, n_users), items=max(20, n_items))
+        n_items = max(n_items, 20, 4 * rows // max(50, n_users))
+        users, items, ratings = synthetic_ratings(rows, users=max(50, n_users), items=n_items)
         if self.crowd:
             users, items, ratings = _with_crowd(users, items, ratings, n_users)
         unfinished = FOLDER / "unfinished.parquet"

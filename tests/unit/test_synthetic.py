@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from wals_spark.local.synthetic import TASTES, synthetic_listening, synthetic_ratings
 
@@ -26,3 +27,8 @@ def test_synthetic_ratings_are_distinct_sorted_and_reproducible():
     assert (len(pairs), users.max() < 300, items.max() < 100, ratings.min()) == (5000, True, True, 1.0)
     again = synthetic_ratings(5000, users=300, items=100, tastes=12, seed=1)
     assert all((a == b).all() for a, b in zip((users, items, ratings), again, strict=True))
+
+
+def test_more_than_half_of_all_pairs_are_refused():
+    with pytest.raises(ValueError, match="at most half of all"):
+        synthetic_ratings(51, users=10, items=10)

@@ -79,7 +79,14 @@ def synthetic_ratings(
     Users' activity is Pareto distributed and items' popularity follows Zipf's law. Each taste has a popularity of its
     own, and a user follows one of three tastes in 85 of 100 choices, so the matrix is close to low rank. Ratings are
     small counts from 1.
+
+    Raises
+    ------
+    ValueError
+        If more than half of all pairs are asked for: pairs are drawn until enough of them are distinct.
     """
+    if rows > users * items // 2:
+        raise ValueError(f"{rows} distinct pairs of {users} users and {items} items: at most half of all are drawn")
     rng = np.random.default_rng(seed)
     activity = np.cumsum(rng.pareto(1.6, users) + 0.3)
     zipf = (np.arange(items) + 20.0) ** -0.9
