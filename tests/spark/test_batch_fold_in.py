@@ -51,7 +51,7 @@ def test_users_are_solved_against_a_table_of_many_files(spark, tmp_path):
     ratings = rng.integers(1, 6, size=40).astype(float)
     columns = (column.tolist() for column in (users, items, ratings))
     table = spark.createDataFrame(list(zip(*columns, strict=True)), "user int, item long, rating double")
-    blocks = blocks_of(table, tmp_path / "w", {"train.user_blocks": 3, "train.item_blocks": 30})
+    blocks = blocks_of(table, tmp_path / "w", {"train.user_blocks": 3, "train.item_blocks": 20})  # more than items
     objective = make_objective(reg_scaling="count")
     factors = fold_in_users(
         blocks, item_factors=str(tmp_path / "items"), item_weights=None, gramian=gramian(rows), objective=objective
