@@ -13,6 +13,7 @@ from wals_spark.blocks.weighted import weight_observations
 from wals_spark.local.training import half_iteration
 from wals_spark.solvers.conjugate_gradient import converge_rows
 from wals_spark.solvers.half_iteration import CHOLESKY, EXACT, Solver, solve_rows
+from wals_spark.solvers.systems import LeastSquares
 
 RELAXATIONS = st.sampled_from([1.0, 1.5, 1.9])
 
@@ -118,16 +119,16 @@ def test_rows_that_float32_cannot_verify_are_solved_by_cholesky():
     )
     objective = make_objective(make_confidence("linear", 1.0), unobserved_weight=0.0, reg_param=1e-6)
     block = weight_observations(rows, objective)
-    nothing = np.zeros((4, 4))
-    converged = converge_rows(block, received, nothing, objective, None)
+    problem = LeastSquares(block, received, np.zeros((4, 4)), objective)
+    converged = converge_rows(problem, None)
     assert converged is not None
-    *_, rest = converged
-    assert len(rest)  # else this test shows nothing
-    exact = solve_rows(block, received, nothing, objective, EXACT)
-    overwritten = solve_rows(block, received.copy(), nothing, objective, EXACT, overwrite_received=True)
+    _, unverified = converged
+    assert len(unverified)  # else this test shows nothing
+    exact = solve_rows(problem, EXACT)
+    overwritten = solve_rows(problem._replace(received=received.copy()), EXACT, overwrite_received=True)
     np.testing.assert_allclose(overwritten.factors, exact.factors, rtol=1e-3)  # of a condition of 1e16
-    by_cholesky = solve_rows(block, received, nothing, objective, CHOLESKY)
-    np.testing.assert_array_equal(exact.factors[rest], by_cholesky.factors[rest])
+    by_cholesky = solve_rows(problem, CHOLESKY)
+    np.testing.assert_array_equal(exact.factors[unverified], by_cholesky.factors[unverified])
     assert exact.summary.observed == pytest.approx(by_cholesky.summary.observed, rel=1e-4)
 
 
@@ -143,11 +144,10 @@ def test_the_item_that_every_user_has_is_solved_with_the_others(solver):
     ratings = generator.integers(1, 5, size=len(positions)).astype(np.float32)
     objective = make_objective(make_confidence("log", 10.0), reg_param=1.0)
     block = weight_observations(InBlock.of(indptr, positions, ratings, np.array([0, n_fixed])), objective)
-    gramian = received.T.astype(np.float64) @ received
-    found = solve_rows(block, received, gramian, objective, solver)
-    expected = solve_rows(block, received, gramian, objective, CHOLESKY)
-    np.testing.assert_allclose(found.factors, expected.factors, atol=1e-4 * np.abs(expected.factors).max())
-    assert found.summary.observed == pytest.approx(expected.summary.observed, rel=1e-4)
+    problem = LeastSquares(block, received, received.T.astype(np.float64) @ received, objective)
+    solved, expected = solve_rows(problem, solver), solve_rows(problem, CHOLESKY)
+    np.testing.assert_allclose(solved.factors, expected.factors, atol=1e-4 * np.abs(expected.factors).max())
+    assert solved.summary.observed == pytest.approx(expected.summary.observed, rel=1e-4)
 
 
 @pytest.mark.parametrize("solver", [Solver("cg", 6), Solver("cg", 6, compiled=False), EXACT])
@@ -158,11 +158,10 @@ def test_sums_over_millions_of_observations_keep_their_digits(solver):
     rows = InBlock.of(np.array([0, n]), np.arange(n), np.ones(n), np.array([0, n]))
     objective = make_objective(make_confidence("log", 10.0), reg_param=0.1, reg_scaling="count")
     block = weight_observations(rows, objective)
-    gramian = received.T.astype(np.float64) @ received
-    found = solve_rows(block, received, gramian, objective, solver)
-    expected = solve_rows(block, received, gramian, objective, CHOLESKY)
-    np.testing.assert_allclose(found.factors, expected.factors, atol=5e-4 * np.abs(expected.factors).max())
-    assert found.summary.observed == pytest.approx(expected.summary.observed, rel=1e-5)
+    problem = LeastSquares(block, received, received.T.astype(np.float64) @ received, objective)
+    solved, expected = solve_rows(problem, solver), solve_rows(problem, CHOLESKY)
+    np.testing.assert_allclose(solved.factors, expected.factors, atol=5e-4 * np.abs(expected.factors).max())
+    assert solved.summary.observed == pytest.approx(expected.summary.observed, rel=1e-5)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -191,13 +190,10 @@ def test_a_row_that_curves_downwards_or_is_not_finite_is_named(compiled):
     objective = make_objective(make_confidence("linear", 1.0), reg_param=1.0)
     received[1] = np.nan
     solver = Solver("cg", 3, compiled=compiled)
-    assert (
-        solve_rows(
-            weight_observations(rows, objective), received, np.zeros((3, 3)), objective, solver
-        ).summary.failed_row
-        == 1
-    )
+    problem = LeastSquares(weight_observations(rows, objective), received, np.zeros((3, 3)), objective)
+    assert solve_rows(problem, solver).summary.failed_row == 1
     downward = make_objective(make_confidence("constant", 0.0, base=0.0), unobserved_weight=9.0, reg_param=1.0)
     received[1] = 1.0
-    summary = solve_rows(weight_observations(rows, downward), received, np.zeros((3, 3)), downward, solver).summary
+    problem = problem._replace(block=weight_observations(rows, downward), objective=downward)
+    summary = solve_rows(problem, solver).summary
     assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")

@@ -11,12 +11,14 @@ from objectives import make_confidence, make_item_weight, make_objective
 from problems import assert_same_rows, matrix, problems
 from scipy.optimize import nnls
 
+from wals_spark.blocks.encoding import RecordArrays
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import WeightedBlock, weight_observations
 from wals_spark.local.blocks import Interactions, build_blocks
 from wals_spark.local.training import half_iteration, start_side
 from wals_spark.solvers.half_iteration import Solver, solve_rows
 from wals_spark.solvers.start import Start
+from wals_spark.solvers.systems import LeastSquares
 
 
 @given(problems())
@@ -181,7 +183,7 @@ def test_a_row_longer_than_a_batch_is_solved_in_steps():
         InBlock.of(np.array([0, n]), np.arange(n, dtype=np.int32), ratings, np.array([0, n])), objective
     )
     gramian = received.astype(np.float64).T @ received.astype(np.float64)
-    solved = solve_rows(row, received, gramian, objective)
+    solved = solve_rows(LeastSquares(row, received, gramian, objective))
     expected = oracle.solve(1 + 3.0 * ratings[None].astype(np.float64), np.ones((1, n)), [2.0], received)
     assert_same_rows(solved.factors, expected)
 
@@ -194,7 +196,8 @@ def test_a_row_that_cannot_be_solved_is_named(value):
     rows = InBlock.of(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 2]))
     gramian = np.full((3, 3), 0.0)
     objective = make_objective(make_confidence("linear", 1e300 if value == 1e38 else 1.0), reg_param=1.0)
-    summary = solve_rows(weight_observations(rows, objective), received, gramian, objective).summary
+    problem = LeastSquares(weight_observations(rows, objective), received, gramian, objective)
+    summary = solve_rows(problem).summary
     assert summary.failed_row == (0 if value == 1e38 else 1)
     assert summary.failure
 
@@ -203,11 +206,13 @@ def test_singular_normal_equations_are_named_and_not_solved_by_luck():
     received = np.ones((1, 2), dtype=np.float32)
     rows = InBlock.of(np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32), np.array([0, 1]))
     objective = make_objective(reg_param=0.0)
-    summary = solve_rows(weight_observations(rows, objective), received, np.ones((2, 2)), objective).summary
+    problem = LeastSquares(weight_observations(rows, objective), received, np.ones((2, 2)), objective)
+    summary = solve_rows(problem).summary
     assert (summary.failed_row, summary.failure) == (0, "its normal equations are singular")
 
 
 def test_a_block_without_rows_gives_an_empty_share():
-    solved = solve_rows(WeightedBlock.from_records({}), np.empty((0, 4), dtype=np.float32), np.eye(4), make_objective())
+    block, received = WeightedBlock.read(RecordArrays({})), np.empty((0, 4), dtype=np.float32)
+    solved = solve_rows(LeastSquares(block, received, np.eye(4), make_objective()))
     assert solved.factors.shape == (0, 4)
     assert solved.summary.observed == 0.0

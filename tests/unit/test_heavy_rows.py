@@ -16,6 +16,7 @@ from wals_spark.solvers.half_iteration import Solver, solve_rows
 from wals_spark.solvers.heavy_rows import HeavyRows, add_partial_sums, row_limit, split_heavy_rows
 from wals_spark.solvers.normal_equations import HeavyRowSums
 from wals_spark.solvers.start import Start
+from wals_spark.solvers.systems import LeastSquares
 
 LIMITS = st.integers(0, 4)  # observations: of a few rows, of most, or of all
 
@@ -113,10 +114,10 @@ def test_a_block_without_a_heavy_row_is_unchanged():
 def test_a_heavy_row_without_a_solution_is_named(method):
     rows = InBlock.of(np.array([0, 0, 1, 1]), np.array([0]), np.ones(1), np.array([0, 1]))
     objective = make_objective(unobserved_weight=0.0, reg_param=1.0)
-    added_up = HeavyRowSums(np.array([0, 2]), np.stack([np.eye(3), -5 * np.eye(3)]), np.ones((2, 3)), np.ones(2))
+    heavy_sums = HeavyRowSums(np.array([0, 2]), np.stack([np.eye(3), -5 * np.eye(3)]), np.ones((2, 3)), np.ones(2))
     received = np.ones((1, 3), dtype=np.float32)
-    system = (weight_observations(rows, objective), received, np.zeros((3, 3)), objective)
-    summary = solve_rows(*system, Solver(method, 3), add_partial_sums=added_up).summary
+    problem = LeastSquares(weight_observations(rows, objective), received, np.zeros((3, 3)), objective)
+    summary = solve_rows(problem, Solver(method, 3), heavy_sums=heavy_sums).summary
     assert (summary.failed_row, summary.failure) == (2, "its normal equations are singular")
 
 

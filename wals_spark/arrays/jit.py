@@ -9,13 +9,29 @@ import numba
 
 # Sums may be reordered, which lets them vectorize; nan and inf keep their meaning, so that failed rows are detected.
 _FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
+_OPTIONS: dict[str, Any] = {"fastmath": _FAST_MATH, "nogil": True, "error_model": "numpy"}
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel when it is first called."""
-    options: dict[str, Any] = {"fastmath": _FAST_MATH, "nogil": True, "error_model": "numpy"}
     try:
-        kernel: Callable[..., Any] = numba.njit(**options, cache=True)(function)
+        kernel: Callable[..., Any] = numba.njit(**_OPTIONS, cache=True)(function)
     except RuntimeError:  # neither the folder of the function's file nor the user's cache is writable
-        kernel = numba.njit(**options)(function)
+        kernel = numba.njit(**_OPTIONS)(function)
     return kernel
+
+
+def inlined_by_llvm(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of a kernel, compiled first and then put into the kernels that call it: for loops over many rows."""
+    part: Callable[..., Any] = numba.njit(**_OPTIONS, forceinline=True)(function)
+    return part
+
+
+def inlined_by_numba(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of a kernel that is compiled where it is called, as if it were written there.
+
+    LLVM then orders its sums as it does in one long function, so that cutting a kernel into such parts keeps its bits.
+    Arguments should be arrays and numbers: each array of a tuple is counted as a new reference at each call.
+    """
+    part: Callable[..., Any] = numba.njit(**_OPTIONS, inline="always")(function)
+    return part

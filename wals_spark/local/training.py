@@ -40,6 +40,7 @@ from wals_spark.solvers.heavy_rows import (
     take_heavy_parts,
 )
 from wals_spark.solvers.start import Start, start_factors
+from wals_spark.solvers.systems import LeastSquares
 
 _NO_ITEM_WEIGHT = ItemWeight("none", exponent=0.0, floor=1.0)
 
@@ -175,8 +176,13 @@ def half_iteration(
         received = received_rows(group_records(inputs.rows[number]), block.offsets, width)
         partial_sums = group_records(inputs.sums[number]).get("partial_sums", {})
         heavy_sums = add_partial_sums(inputs.heavy[number], partial_sums, width)
-        start = current[number] if current else None
-        result = solve_rows(block, received, gramian, objective, solver, start, heavy_sums, overwrite_received=True)
+        result = solve_rows(
+            LeastSquares(block, received, gramian, objective),
+            solver,
+            current=current[number] if current else None,
+            heavy_sums=heavy_sums,
+            overwrite_received=True,
+        )
         if result.summary.failed_row >= 0:
             raise ArithmeticError(f"row {result.summary.failed_row} of block {number}: {result.summary.failure}")
         solved.factors.append(result.factors)

@@ -30,6 +30,7 @@ from wals_spark.run.manifest import read_manifest, read_objectives
 from wals_spark.settings.recommend import Recommend
 from wals_spark.solvers.gramian import from_json
 from wals_spark.solvers.half_iteration import CHOLESKY, Solver, solve_rows
+from wals_spark.solvers.systems import LeastSquares
 
 _DEFAULT_K = Recommend().k
 _ARROW_LOOKUP = 10_000  # ids: Arrow builds its hash table of 100,000 items in 10 ms per call; a dict is built once
@@ -246,7 +247,7 @@ def solve_histories(
     """
     of_observed = None if multipliers is None else multipliers[histories.positions]  # (n_observed,)
     block = weight_observations(histories, objective, of_observed)
-    solved = solve_rows(block, received, gramian, objective, solver)
+    solved = solve_rows(LeastSquares(block, received, gramian, objective), solver)
     if solved.summary.failed_row >= 0:
         raise InputError(f"history {solved.summary.failed_row} cannot be folded in: {solved.summary.failure}")
     return solved.factors

@@ -1,8 +1,8 @@
-"""One block's share of a half-iteration: its rows solved against the other side's factors.
+"""One block's part of a half-iteration: its rows solved against the factors of the other side.
 
 `normal_equations.py` has lhs and rhs of a row. The loss comes out of the same pass: with the row just solved,
-Σ_Ω (w ŷ² − 2 s ŷ) = xᵀ(lhs − α₀G − Λ)x − 2 xᵀrhs. With biases one coordinate h of x_u is held at 1 and carries no Λ:
-the others solve lhs without its row and column, with lhs[:, h] taken from rhs.
+Σ_Ω (w ŷ² − 2 s ŷ) = xᵀ(lhs − α₀G − Λ)x − 2 xᵀrhs. With biases one coordinate h of x_u is held at 1 and has no Λ:
+the others solve lhs without its row and column, with lhs[:, h] subtracted from rhs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,19 @@ from wals_spark.solvers.cholesky import first_indefinite
 from wals_spark.solvers.conjugate_gradient import converge_rows, improve_dense, improve_rows
 from wals_spark.solvers.gramian import gramian
 from wals_spark.solvers.kernels import numba_kernels
-from wals_spark.solvers.normal_equations import HeavyRowSums, add_observations, complete, curve, minimum, of_free
+from wals_spark.solvers.normal_equations import (
+    HeavyRowSums,
+    add_observations,
+    complete_lhs,
+    free_systems,
+    quadratic_form,
+    solve_free,
+)
+from wals_spark.solvers.systems import LeastSquares, Observations, Solution
 
 
 class SolvedRows(NamedTuple):
-    """What a task gives back for its block; ``failed_row`` is -1 where all is well."""
+    """What a task returns for its block."""
 
     factors: Float32Array  # (n_rows, width)
     summary: BlockSummary
@@ -38,8 +46,8 @@ class BlockSummary:
 
     ``observed`` and ``penalty`` are the block's parts of the loss, ``gramian`` (width, width) its part of the
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
-    ``weights`` are the confidences of the block's observations, and ``blas_threads`` what the worker's BLAS runs.
-    ``seconds`` is for who runs a clock, ``location`` where the block is cached.
+    ``weights`` are the confidences of the block's observations, and ``blas_threads`` the threads of the worker's BLAS.
+    ``seconds`` is the time that solving took, if it was measured; ``location`` is where the block is cached.
     """
 
     rows: int
@@ -61,10 +69,14 @@ Method = Literal["cg", "exact", "cholesky"]
 class Solver:
     """How rows are solved.
 
-    ``cg`` takes ``cg_steps`` conjugate gradient steps from where a row stands. ``exact`` takes them until the row is
-    verified to be exact to 1e-5, and solves by Cholesky what float32 cannot bring there. ``cholesky`` solves all by
-    Cholesky, in float64. ``compiled`` allows the compiled loops where there are any; without them ``exact`` is
-    ``cholesky``. ``relaxation`` is the ω of `solve_rows`.
+    ``cg`` takes ``cg_steps`` conjugate gradient steps from the current factors. ``exact`` takes them until a row is
+    verified to be exact to 1e-5, and solves by Cholesky the rows that float32 cannot bring there. ``cholesky`` solves
+    all by Cholesky, in float64. ``compiled`` allows the compiled kernels where Numba is installed; without them
+    ``exact`` is ``cholesky``. Non-negative factors are always the exact minimum over x ≥ 0.
+
+    With ``relaxation`` ω, a row with current factors x that is solved to x' is moved to x + ω (x' − x), for ω > 1
+    beyond it: nonlinear successive over-relaxation (Wen, Yin and Zhang, Math. Prog. Comp. 4, 2012). Around x', the
+    minimum of all that was searched, the loss is a parabola along that line, so (ω − 1)² of the decrease is lost.
     """
 
     method: Method
@@ -73,8 +85,8 @@ class Solver:
     relaxation: float = 1.0
 
     @property
-    def needs_start(self) -> bool:
-        """Whether rows are solved from where they stand."""
+    def needs_current_factors(self) -> bool:
+        """Whether the solution depends on the current factors."""
         return self.method != "cholesky" or self.relaxation != 1.0
 
 
@@ -83,206 +95,180 @@ CHOLESKY = Solver("cholesky")
 
 
 def solve_rows(
-    block: WeightedBlock,
-    received: Float32Array,
-    fixed_gramian: Float64Array,
-    objective: Objective,
+    problem: LeastSquares,
     solver: Solver = CHOLESKY,
-    start: Float32Array | None = None,
-    add_partial_sums: HeavyRowSums | None = None,
     *,
+    current: Float32Array | None = None,
+    heavy_sums: HeavyRowSums | None = None,
     overwrite_received: bool = False,
 ) -> SolvedRows:
-    """Solve every row of a block, and store it as float32.
-
-    With ``objective.nonnegative`` always by the exact minimum over x ≥ 0.
-
-    With ``solver.relaxation`` ω, a row that stands at x and is solved to x' is moved to x + ω (x' − x), for ω > 1
-    beyond it: nonlinear successive over-relaxation (Wen, Yin and Zhang, Math. Prog. Comp. 4, 2012). Around x', the
-    minimum of all that was searched, the loss is a parabola along that line, so (ω − 1)² of what the solve gained is
-    given back.
+    """Solve every row of a block, and round it to float32.
 
     Parameters
     ----------
-    received : float32, shape (n_received, width)
-        The fixed side's rows that ``block.positions`` points into; width is the rank, or with biases two more.
-    fixed_gramian : float64, shape (width, width)
-        Of *all* rows of the fixed side, those not received included.
-    start : float32, shape (n_rows, width)
-        The rows as they stand, if they do; Cholesky has a use for them only with a relaxation.
-    summed : Summed
-        The rows whose observations are not in the block, if there are such.
+    current : float32, shape (n_rows, width)
+        The current factors, if there are any; Cholesky uses them only with a relaxation.
+    heavy_sums : HeavyRowSums
+        The rows whose observations are in other blocks, if there are such rows.
     overwrite_received : bool
-        Whether ``received`` may be used up, which saves memory of its size.
+        Whether the received rows may be overwritten, which saves memory of their size.
     """
-    if add_partial_sums is not None:
-        rest = np.delete(np.arange(block.n_rows), add_partial_sums.rows)
-        current = (None, None) if start is None else (start[rest], start[add_partial_sums.rows])
-        system = (block.only(rest), received, fixed_gramian, objective)
-        own = solve_rows(*system, solver, current[0], overwrite_received=overwrite_received)
-        regularization = block.regularization[add_partial_sums.rows]
-        elsewhere = _solve_heavy_rows(add_partial_sums, regularization, fixed_gramian, objective, solver, current[1])
-        return _together(own, rest, elsewhere, add_partial_sums.rows)
-    system = (block, received, fixed_gramian, objective)
-    if solver.method == "cg" and not objective.nonnegative:
-        factors, fit, gain, failed = improve_rows(
-            *system, start, solver.cg_steps, compiled=solver.compiled, overwrite_received=overwrite_received
-        )
-    elif solver.method == "exact" and solver.compiled and not objective.nonnegative:
-        factors, fit, gain, failed = _exact_rows(*system, start, overwrite_received=overwrite_received)
+    nonnegative = problem.objective.nonnegative
+    if heavy_sums is not None:
+        return _solve_light_and_heavy(problem, solver, current, heavy_sums, overwrite_received=overwrite_received)
+    if solver.method == "cg" and not nonnegative:
+        compiled, overwrite = solver.compiled, overwrite_received
+        solution = improve_rows(problem, current, solver.cg_steps, compiled=compiled, overwrite_received=overwrite)
+    elif solver.method == "exact" and solver.compiled and not nonnegative:
+        solution = _solve_exactly(problem, current, overwrite_received=overwrite_received)
     else:
-        factors, fit, gain, failed = _cholesky_rows(*system, start, compiled=solver.compiled)
-    return _finished((factors, fit, gain, failed), block.regularization, fixed_gramian, objective, solver, start)
+        solution = _solve_by_cholesky(problem, current, compiled=solver.compiled)
+    return _relax_and_summarize(solution, problem.block.regularization, problem, solver, current)
 
 
-_Rows = tuple[Float32Array, float, float, int]
-"""The rows, ``Σ (xᵀ lhs x − 2 xᵀ rhs) + Σ k`` over them, what it lost, and the first that has no solution, or -1."""
-
-
-def _finished(
-    solved: _Rows,
-    regularization: Float64Array,
-    fixed_gramian: Float64Array,
-    objective: Objective,
+def _solve_light_and_heavy(
+    problem: LeastSquares,
     solver: Solver,
-    start: Float32Array | None,
+    current: Float32Array | None,
+    heavy_sums: HeavyRowSums,
+    *,
+    overwrite_received: bool,
 ) -> SolvedRows:
-    """Solved rows, relaxed and summarized."""
-    factors, fit, gain, failed = solved
-    if failed >= 0:
-        return _failed(factors, failed, "its normal equations are singular")
+    """Solve the rows whose observations are in the block, and those of which there are only sums."""
+    heavy = heavy_sums.rows
+    light = np.delete(np.arange(problem.block.n_rows), heavy)
+    current_light, current_heavy = (None, None) if current is None else (current[light], current[heavy])
+    light_problem = problem._replace(block=problem.block.only(light))
+    solved_light = solve_rows(light_problem, solver, current=current_light, overwrite_received=overwrite_received)
+    solved_heavy = _solve_heavy_rows(problem, solver, current_heavy, heavy_sums)
+    return _merged(solved_light, light, solved_heavy, heavy)
+
+
+def _relax_and_summarize(
+    solution: Solution,
+    regularization: Float64Array,
+    problem: LeastSquares,
+    solver: Solver,
+    current: Float32Array | None,
+) -> SolvedRows:
+    """Move rows beyond their solution, and summarize them; ``regularization`` and ``current`` are of these rows."""
+    factors, value, objective = solution.factors, solution.value, problem.objective
+    if solution.failed_row >= 0:
+        return _failed(factors, solution.failed_row, "its normal equations are singular")
     if not np.isfinite(factors).all():
-        bad = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
-        return _failed(factors, bad, "its factors are not finite")
-    if start is not None and solver.relaxation != 1.0:
+        failed_row = int(np.flatnonzero(~np.isfinite(factors).all(axis=1))[0])
+        return _failed(factors, failed_row, "its factors are not finite")
+    if current is not None and solver.relaxation != 1.0:
         for rows in row_slices(len(factors)):
-            factors[rows] += np.float32(solver.relaxation - 1.0) * (factors[rows] - start[rows])
-        fit += (solver.relaxation - 1.0) ** 2 * gain
+            factors[rows] += np.float32(solver.relaxation - 1.0) * (factors[rows] - current[rows])
+        value += (solver.relaxation - 1.0) ** 2 * solution.decrease
     solved_gramian = gramian(factors)
     penalty = _penalty(regularization, factors[:, objective.free(factors.shape[1])])
-    unobserved = objective.unobserved_weight * float(np.vdot(solved_gramian, fixed_gramian))
-    return SolvedRows(factors, BlockSummary(len(factors), fit - unobserved - penalty, penalty, solved_gramian))
+    unobserved = objective.unobserved_weight * float(np.vdot(solved_gramian, problem.fixed_gramian))
+    return SolvedRows(factors, BlockSummary(len(factors), value - unobserved - penalty, penalty, solved_gramian))
 
 
 def _solve_heavy_rows(
-    add_partial_sums: HeavyRowSums,
-    regularization: Float64Array,
-    fixed_gramian: Float64Array,
-    objective: Objective,
-    solver: Solver,
-    start: Float32Array | None,
+    problem: LeastSquares, solver: Solver, current: Float32Array | None, heavy_sums: HeavyRowSums
 ) -> SolvedRows:
-    """Rows of which only sums are there; by the same steps as their neighbours, or exactly."""
-    lhs, rhs, free = add_partial_sums.lhs.copy(), add_partial_sums.rhs, objective.free(add_partial_sums.rhs.shape[1])
-    complete(lhs, fixed_gramian, regularization, objective)
-    system, failed = of_free(lhs, rhs, objective), -1
+    """Solve rows of which there are only sums, by the same steps as the other rows, or exactly."""
+    objective = problem.objective
+    regularization = problem.block.regularization[heavy_sums.rows]
+    lhs, rhs, failed_row = heavy_sums.lhs.copy(), heavy_sums.rhs, -1
+    free = objective.free(rhs.shape[1])
+    complete_lhs(lhs, problem.fixed_gramian, regularization, objective)
+    free_lhs, free_rhs = free_systems(lhs, rhs, objective)
     factors = np.ones(rhs.shape, dtype=np.float32)  # what is held stays 1
     if solver.method == "cg" and not objective.nonnegative:
-        current = None if start is None else start[:, free]
-        gramian_of_free = fixed_gramian[np.ix_(free, free)]
-        factors[:, free], failed = improve_dense(*system, gramian_of_free, current, solver.cg_steps)
+        current_free = None if current is None else current[:, free]
+        free_gramian = problem.fixed_gramian[np.ix_(free, free)]
+        factors[:, free], failed_row = improve_dense(free_lhs, free_rhs, free_gramian, current_free, solver.cg_steps)
     else:
         try:
-            factors[:, free] = minimum(*system, objective)
+            factors[:, free] = solve_free(free_lhs, free_rhs, objective)
         except np.linalg.LinAlgError:
-            failed = first_indefinite(system[0])
+            failed_row = first_indefinite(free_lhs)
 
-    def value(rows: Float32Array) -> float:
+    def value_of(rows: Float32Array) -> float:
         x = rows.astype(np.float64)
-        return float((curve(lhs, x) - 2.0 * np.einsum("bf,bf->b", x, rhs) + add_partial_sums.constant).sum())
+        return float((quadratic_form(lhs, x) - 2.0 * np.einsum("bf,bf->b", x, rhs) + heavy_sums.constant).sum())
 
-    fit = value(factors)
-    gain = 0.0 if start is None else value(start) - fit
-    return _finished((factors, fit, gain, failed), regularization, fixed_gramian, objective, solver, start)
+    value = value_of(factors)
+    decrease = 0.0 if current is None else value_of(current) - value
+    solution = Solution(factors, value, decrease, failed_row)
+    return _relax_and_summarize(solution, regularization, problem, solver, current)
 
 
-def _together(one: SolvedRows, rows: Int64Array, other: SolvedRows, other_rows: Int64Array) -> SolvedRows:
-    """A block of which two parts were solved, each with the numbers of its rows."""
-    for part, numbers in ((one, rows), (other, other_rows)):
+def _merged(light: SolvedRows, light_rows: Int64Array, heavy: SolvedRows, heavy_rows: Int64Array) -> SolvedRows:
+    """One block of its two parts, each with the numbers of its rows."""
+    for part, rows in ((light, light_rows), (heavy, heavy_rows)):
         if part.summary.failed_row >= 0:
-            return SolvedRows(part.factors, replace(part.summary, failed_row=int(numbers[part.summary.failed_row])))
-    factors = np.empty((len(rows) + len(other_rows), one.factors.shape[1]), dtype=np.float32)
-    factors[rows], factors[other_rows] = one.factors, other.factors
-    a, b = one.summary, other.summary
+            return SolvedRows(part.factors, replace(part.summary, failed_row=int(rows[part.summary.failed_row])))
+    factors = np.empty((len(light_rows) + len(heavy_rows), light.factors.shape[1]), dtype=np.float32)
+    factors[light_rows], factors[heavy_rows] = light.factors, heavy.factors
+    a, b = light.summary, heavy.summary
     summary = BlockSummary(a.rows + b.rows, a.observed + b.observed, a.penalty + b.penalty, a.gramian + b.gramian)
     return SolvedRows(factors, summary)
 
 
-def _exact_rows(
-    block: WeightedBlock,
-    received: Float32Array,
-    fixed_gramian: Float64Array,
-    objective: Objective,
-    start: Float32Array | None,
-    *,
-    overwrite_received: bool,
-) -> _Rows:
-    """By steps as far as they are verified, the other rows by Cholesky."""
-    system = (block, received, fixed_gramian, objective, start)
-    converged = converge_rows(*system, overwrite_received=overwrite_received)
+def _solve_exactly(problem: LeastSquares, current: Float32Array | None, *, overwrite_received: bool) -> Solution:
+    """By steps where they are verified, the other rows by Cholesky."""
+    converged = converge_rows(problem, current, overwrite_received=overwrite_received)
     if converged is None:
-        return _cholesky_rows(*system, compiled=True)
-    factors, fit, gain, rest = converged
-    if not len(rest):
-        return factors, fit, gain, -1
-    factors[rest], rest_fit, rest_gain, failed = _cholesky_rows(
-        block.only(rest), received, fixed_gramian, objective, None if start is None else start[rest], compiled=True
+        return _solve_by_cholesky(problem, current, compiled=True)
+    solution, unverified = converged
+    if not len(unverified):
+        return solution
+    unverified_problem = problem._replace(block=problem.block.only(unverified))
+    unverified_current = None if current is None else current[unverified]
+    by_cholesky = _solve_by_cholesky(unverified_problem, unverified_current, compiled=True)
+    solution.factors[unverified] = by_cholesky.factors
+    failed_row = by_cholesky.failed_row
+    return Solution(
+        solution.factors,
+        solution.value + by_cholesky.value,
+        solution.decrease + by_cholesky.decrease,
+        int(unverified[failed_row]) if failed_row >= 0 else -1,
     )
-    return factors, fit + rest_fit, gain + rest_gain, int(rest[failed]) if failed >= 0 else -1
 
 
-def _cholesky_rows(
-    block: WeightedBlock,
-    received: Float32Array,
-    fixed_gramian: Float64Array,
-    objective: Objective,
-    start: Float32Array | None,
-    *,
-    compiled: bool,
-) -> _Rows:
-    """All by Cholesky. Without ``start`` it is not known what was lost, and 0."""
+def _solve_by_cholesky(problem: LeastSquares, current: Float32Array | None, *, compiled: bool) -> Solution:
+    """All rows by Cholesky, or the non-negative minimum. Without ``current`` the decrease is not known, and 0."""
+    block, fixed_gramian, objective = problem.block, problem.fixed_gramian, problem.objective
     width = fixed_gramian.shape[0]
     free = objective.free(width)
     factors = np.ones((block.n_rows, width), dtype=np.float32)  # what is held stays 1
-    loops = numba_kernels() if compiled else None
-    sums = loops.normal_equations if loops else add_observations
-    sides = (
-        block.indptr,
-        block.positions,
-        block.indices,
-        block.excess_weight,
-        block.target,
-        objective.unobserved_weight_in_confidence,
-        received,
-    )
-    fit = gain = 0.0
+    kernels = numba_kernels() if compiled else None
+    add = kernels.normal_equations if kernels else add_observations
+    observations = Observations.of(block, problem.received, objective.unobserved_weight_in_confidence)
+    value = decrease = 0.0
     for rows in length_batches(block.counts, width):
         lhs, rhs = np.zeros((len(rows), width, width)), np.zeros((len(rows), width))
-        constant = sums(*sides, rows, lhs, rhs)
-        complete(lhs, fixed_gramian, block.regularization[rows], objective)
-        system = of_free(lhs, rhs, objective)
+        constant = add(observations, rows, lhs, rhs)
+        complete_lhs(lhs, fixed_gramian, block.regularization[rows], objective)
+        free_lhs, free_rhs = free_systems(lhs, rhs, objective)
         try:
-            factors[rows[:, None], free] = minimum(*system, objective)
+            factors[rows[:, None], free] = solve_free(free_lhs, free_rhs, objective)
         except np.linalg.LinAlgError:
-            return factors, fit, gain, int(rows[first_indefinite(system[0])])
+            return Solution(factors, value, decrease, int(rows[first_indefinite(free_lhs)]))
         x = factors[rows].astype(np.float64)  # the loss is of the factors as stored
-        fit += constant + float(curve(lhs, x).sum()) - 2.0 * float(np.vdot(x, rhs))
-        if start is not None:
-            gain += float(curve(lhs, x - start[rows]).sum())
-    return factors, fit, gain, -1
+        value += constant + float(quadratic_form(lhs, x).sum()) - 2.0 * float(np.vdot(x, rhs))
+        if current is not None:
+            decrease += float(quadratic_form(lhs, x - current[rows]).sum())
+    return Solution(factors, value, decrease, -1)
 
 
 def summarize_start(
-    factors: Float32Array, block: WeightedBlock, objective: Objective, elsewhere: Indices | None = None
+    factors: Float32Array, block: WeightedBlock, objective: Objective, times_of_heavy: Indices | None = None
 ) -> BlockSummary:
-    """The summary of rows that nobody solved yet: their Gramian, penalty and weights, no observed loss.
+    """The summary of start factors: their Gramian, penalty and weights, no observed loss.
 
-    ``elsewhere``, shape (n_distinct,), counts the weights of observations that are not in the block.
+    ``times_of_heavy``, shape (n_distinct,), counts the pairs of w and t of observations that are not in the block.
     """
     penalty = _penalty(block.regularization, factors[:, objective.free(factors.shape[1])])
     times = count_indices(block.indices, len(block.excess_weight))
-    if elsewhere is not None:
-        times += elsewhere
+    if times_of_heavy is not None:
+        times += times_of_heavy
     weights = Histogram.of(block.excess_weight + objective.unobserved_weight_in_confidence, times)
     return BlockSummary(len(factors), 0.0, penalty, gramian(factors), weights=weights)
 

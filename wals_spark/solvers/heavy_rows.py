@@ -33,6 +33,7 @@ from wals_spark.blocks.in_out import OutBlock
 from wals_spark.blocks.weighted import WeightedBlock
 from wals_spark.solvers.kernels import numba_kernels
 from wals_spark.solvers.normal_equations import HeavyRowSums, add_observations
+from wals_spark.solvers.systems import Observations
 
 HeavyParts = dict[int, WeightedBlock]
 """Destination block -> its heavy rows, with the observations whose fixed rows are in this block."""
@@ -192,19 +193,11 @@ def partial_normal_equations(
     width = factors.shape[1]
     kernels = numba_kernels()
     add = kernels.normal_equations if kernels else add_observations
+    observations = Observations.of(part, factors, unobserved_weight_in_confidence)
     sums = np.zeros((part.n_rows, width * width + width + 1))
     for row in range(part.n_rows):
         lhs, rhs = np.zeros((1, width, width)), np.zeros((1, width))
-        terms = (
-            part.indptr,
-            part.positions,
-            part.indices,
-            part.excess_weight,
-            part.target,
-            unobserved_weight_in_confidence,
-            factors,
-        )
-        constant = add(*terms, np.array([row]), lhs, rhs)
+        constant = add(observations, np.array([row]), lhs, rhs)
         sums[row] = np.concatenate([lhs.ravel(), rhs.ravel(), [constant]])
     return sums
 

@@ -157,7 +157,7 @@ class BlockSolver:
         records = [side.prepared.in_blocks]
         if task.training:
             records.append(side.prepared.out_blocks)
-        if side.factors is not None and task.solver.needs_start:
+        if side.factors is not None and task.solver.needs_current_factors:
             records.append(side.factors)
         return self._run(side, task, gramian, by_block(sent, side.blocked.n_blocks), *records)
 

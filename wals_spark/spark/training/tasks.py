@@ -45,6 +45,7 @@ from wals_spark.solvers.heavy_rows import (
 )
 from wals_spark.solvers.normal_equations import HeavyRowSums
 from wals_spark.solvers.start import Start, start_factors
+from wals_spark.solvers.systems import LeastSquares
 from wals_spark.spark.training.cache import BlockCache, CachedSide
 
 Records = Iterable[tuple[int, Record]]
@@ -192,9 +193,13 @@ def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramia
     grouped.clear()
     trim_heap()
     began = time.perf_counter()
-    current = inputs.current if task.solver.needs_start else None
-    system = (inputs.weighted, inputs.received, gramian.value, task.objective)
-    result = solve_rows(*system, task.solver, current, inputs.heavy_sums, overwrite_received=True)
+    result = solve_rows(
+        LeastSquares(inputs.weighted, inputs.received, gramian.value, task.objective),
+        task.solver,
+        current=inputs.current if task.solver.needs_current_factors else None,
+        heavy_sums=inputs.heavy_sums,
+        overwrite_received=True,
+    )
     summary = replace(result.summary, seconds=time.perf_counter() - began)
     if inputs.cache is not None:
         inputs.cache.save_factors(result.factors, task.step)
