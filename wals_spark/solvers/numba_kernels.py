@@ -333,51 +333,49 @@ def _gather(observations: Observations, shift: Float32Array, offset: int, n: int
 def normal_equations(observations: Observations, rows: Int64Array, lhs: Float64Array, rhs: Float64Array) -> float:
     """Twin of `normal_equations.add_observations`: fills ``lhs`` and ``rhs``, which are zero, and returns ``Σ k``.
 
-    Eight observations at a time: a row of lhs is then read and written once for eight. The lower triangle alone is
-    summed, each row of it to the next multiple of eight, and mirrored at the end.
+    Eight observations at a time, so that each number of lhs is read and written once for eight. The lower triangle of
+    each lhs is summed, a line of it to the next multiple of eight, and mirrored at the end. Cut into several functions
+    it is 5 to 15 % slower, however they are inlined.
     """
     indptr, positions, indices = observations.indptr, observations.positions, observations.indices
     excess_weight, target, received = observations.excess_weight, observations.target, observations.received
-    unobserved_weight_in_confidence = observations.unobserved_weight_in_confidence
+    in_confidence = observations.unobserved_weight_in_confidence
     f = received.shape[1]
-    y = np.zeros((8, f))
-    w = np.zeros(8)
-    s = np.zeros(8)
+    y, w, s = np.zeros((8, f)), np.zeros(8), np.zeros(8)
     constant = 0.0
     for n in range(len(rows)):
-        a, b = lhs[n], rhs[n]
+        lhs_of_row, rhs_of_row = lhs[n], rhs[n]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
         for offset in range(begin, end, 8):
             m = min(8, end - offset)
             for k in range(m):
-                code = indices[offset + k]
-                source = received[positions[offset + k]]
-                row = y[k]
-                for j in range(f):
-                    row[j] = source[j]
-                w[k] = excess_weight[code]
-                s[k] = (w[k] + unobserved_weight_in_confidence) * target[code]
-                constant += s[k] * target[code]
+                row, copy = received[positions[offset + k]], y[k]
+                for a in range(f):
+                    copy[a] = row[a]
+                index = indices[offset + k]
+                w[k] = excess_weight[index]
+                s[k] = (w[k] + in_confidence) * target[index]
+                constant += s[k] * target[index]
             for k in range(m, 8):
                 w[k] = 0.0
                 s[k] = 0.0
             y0, y1, y2, y3, y4, y5, y6, y7 = y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7]
             s0, s1, s2, s3, s4, s5, s6, s7 = s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
-            for j in range(f):
-                b[j] += (
-                    s0 * y0[j] + s1 * y1[j] + s2 * y2[j] + s3 * y3[j]
-                    + s4 * y4[j] + s5 * y5[j] + s6 * y6[j] + s7 * y7[j]
+            for b in range(f):
+                rhs_of_row[b] += (
+                    s0 * y0[b] + s1 * y1[b] + s2 * y2[b] + s3 * y3[b]
+                    + s4 * y4[b] + s5 * y5[b] + s6 * y6[b] + s7 * y7[b]
                 )  # fmt: skip
-            for i in range(f):
-                c0, c1, c2, c3 = w[0] * y0[i], w[1] * y1[i], w[2] * y2[i], w[3] * y3[i]
-                c4, c5, c6, c7 = w[4] * y4[i], w[5] * y5[i], w[6] * y6[i], w[7] * y7[i]
-                line = a[i]
-                for j in range(min(f, (i // 8 + 1) * 8)):
-                    line[j] += (
-                        c0 * y0[j] + c1 * y1[j] + c2 * y2[j] + c3 * y3[j]
-                        + c4 * y4[j] + c5 * y5[j] + c6 * y6[j] + c7 * y7[j]
+            for a in range(f):
+                c0, c1, c2, c3 = w[0] * y0[a], w[1] * y1[a], w[2] * y2[a], w[3] * y3[a]
+                c4, c5, c6, c7 = w[4] * y4[a], w[5] * y5[a], w[6] * y6[a], w[7] * y7[a]
+                line = lhs_of_row[a]
+                for b in range(min(f, (a // 8 + 1) * 8)):
+                    line[b] += (
+                        c0 * y0[b] + c1 * y1[b] + c2 * y2[b] + c3 * y3[b]
+                        + c4 * y4[b] + c5 * y5[b] + c6 * y6[b] + c7 * y7[b]
                     )  # fmt: skip
-        for i in range(f):
-            for j in range(i):
-                a[j, i] = a[i, j]
+        for a in range(f):
+            for b in range(a):
+                lhs_of_row[b, a] = lhs_of_row[a, b]
     return constant
