@@ -15,10 +15,10 @@ def excess(ratings, function, alpha, epsilon=1.0):
     }[function](np.asarray(ratings, dtype=np.float64))
 
 
-def dense(n_users, n_items, users, items, ratings, function="linear", alpha=1.0, epsilon=1.0):
-    """C and P of Hu, Koren and Volinsky: confidence 1 and preference 0 where nothing was observed."""
-    confidence, preference = np.ones((n_users, n_items)), np.zeros((n_users, n_items))
-    counted = np.zeros((n_users, n_items), dtype=bool)
+def dense(shape, users, items, ratings, function="linear", alpha=1.0, epsilon=1.0):
+    """C and P of Hu, Koren and Volinsky, of shape (n_users, n_items): 1 and 0 where nothing was observed."""
+    confidence, preference = np.ones(shape), np.zeros(shape)
+    counted = np.zeros(shape, dtype=bool)
     for u, i, r in zip(users, items, ratings, strict=True):
         confidence[u, i] = 1 + excess(abs(r), function, alpha, epsilon)
         preference[u, i] = float(r > 0)
@@ -26,33 +26,33 @@ def dense(n_users, n_items, users, items, ratings, function="linear", alpha=1.0,
     return confidence, preference, counted
 
 
-def item_multipliers(n_items, items, ratings, chosen):
+def item_multipliers(n_items, items, ratings, item_weight):
     """What each item's popularity multiplies; an item without positive ratings counts one."""
     counts = [max(1, int(np.sum((items == item) & (ratings > 0)))) for item in range(n_items)]
     of_count = {
         "none": lambda c: 1.0,
         "count": lambda c: c,
         "inverse": lambda c: 1 / c,
-        "power": lambda c: (1 / c) ** chosen.exponent,
-        "propensity": lambda c: 1 / max(chosen.floor, (c / max(counts)) ** chosen.exponent),
-    }[chosen.function]
+        "power": lambda c: (1 / c) ** item_weight.exponent,
+        "propensity": lambda c: 1 / max(item_weight.floor, (c / max(counts)) ** item_weight.exponent),
+    }[item_weight.function]
     return [of_count(c) for c in counts]
 
 
 def general(n_users, n_items, users, items, ratings, objective, weights=None):
     """Any objective as Σ_all C (T − x·y)² + constant: dense C and T, the constant, and which pairs count for λ."""
-    chosen = objective.confidence
+    confidence = objective.confidence
     multiplier = item_multipliers(n_items, items, ratings, objective.item_weight)
     c_all = np.full((n_users, n_items), objective.unobserved_weight)
     t_all = np.zeros((n_users, n_items))
     counted = np.zeros((n_users, n_items), dtype=bool)
     constant = 0.0
-    own = np.ones(len(users)) if weights is None else weights
-    for u, i, r, v in zip(users, items, np.asarray(ratings, dtype=np.float64), own, strict=True):
-        above = excess(abs(r), chosen.function, chosen.alpha, chosen.epsilon)
-        if chosen.impression is not None and r <= 0:
-            above = chosen.impression
-        c = chosen.base + above * v * multiplier[i]
+    weights = np.ones(len(users)) if weights is None else weights
+    for u, i, r, v in zip(users, items, np.asarray(ratings, dtype=np.float64), weights, strict=True):
+        above = excess(abs(r), confidence.function, confidence.alpha, confidence.epsilon)
+        if confidence.impression is not None and r <= 0:
+            above = confidence.impression
+        c = confidence.base + above * v * multiplier[i]
         t = r - objective.offset if objective.target == "rating" else float(r > 0)
         counted[u, i] = objective.target == "rating" or r > 0
         if objective.unobserved_on == "all":  # c (t − ŷ)² + α₀ ŷ², completed to one square
@@ -98,11 +98,12 @@ def penalty(rows, diagonal, held=None):
     return float(diagonal @ (free**2).sum(axis=1))
 
 
-def loss(confidence, target, x, y, x_penalties, y_penalties, x_held=None, y_held=None):
-    """Σ_all c (t − x·y)² + Σ_u Λ_u|x_u|² + Σ_i Λ_i|y_i|², as a double loop."""
+def loss(confidence, target, x, y, penalties, held=(None, None)):
+    """Σ_all c (t − x·y)² + Σ_u Λ_u|x_u|² + Σ_i Λ_i|y_i|², as a double loop; penalties and held of x and of y."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     total = 0.0
     for u in range(len(x)):
         for i in range(len(y)):
             total += confidence[u, i] * (target[u, i] - x[u] @ y[i]) ** 2
-    return float(total) + penalty(x, x_penalties, x_held) + penalty(y, y_penalties, y_held)
+    of_rows = sum(penalty(rows, *side) for rows, *side in zip((x, y), penalties, held, strict=True))
+    return float(total) + of_rows

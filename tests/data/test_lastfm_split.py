@@ -32,7 +32,7 @@ def dense(plays, users, items, function, alpha):
     user_rows, item_rows = ({i: n for n, i in enumerate(ids)} for ids in (users, items))
     rows = [user_rows[u] for u in plays[0]]
     columns = [item_rows[i] for i in plays[1]]
-    return oracle.dense(len(users), len(items), rows, columns, plays[2], function, alpha, 1.0)
+    return oracle.dense((len(users), len(items)), rows, columns, plays[2], function, alpha, 1.0)
 
 
 class Published(NamedTuple):

@@ -55,7 +55,7 @@ def test_a_published_model_is_read_by_pyarrow_alone(run_train, interactions, tmp
 
     users, items = read_factors(model / "user_factors"), read_factors(model / "item_factors")
     (rows, columns), ratings = zip(*CELLS, strict=True), list(CELLS.values())
-    c, p, seen = oracle.dense(4, 4, rows, columns, ratings, "log", 10.0, 1.0)
+    c, p, seen = oracle.dense((4, 4), rows, columns, ratings, "log", 10.0, 1.0)
     y = start_factors(pa.array(ITEMS), Train(rank=3).start_options, side="items").astype(np.float64)
     penalties = oracle.diagonal(seen, 1.0, "count"), oracle.diagonal(seen.T, 1.0, "count")
     for _ in range(4):
@@ -70,7 +70,7 @@ def test_a_published_model_is_read_by_pyarrow_alone(run_train, interactions, tmp
     }  # fmt: skip
     events = [json.loads(line) for line in (model / "events.jsonl").read_text().splitlines()]
     assert [event["half_iteration"] for event in events] == list(range(1, 9))
-    expected = oracle.loss(c, p, [users[i] for i in USERS], [items[i] for i in ITEMS], *penalties)
+    expected = oracle.loss(c, p, [users[i] for i in USERS], [items[i] for i in ITEMS], penalties)
     assert events[-1]["loss"] == manifest["loss"]["total"] == pytest.approx(expected, rel=1e-6)
     assert "half-iteration 8/8  items  loss" in done.stderr
     assert manifest["degrees"]["users"]["rows"] == [1, 3]  # of one observation, of two or three

@@ -64,7 +64,7 @@ def command(tmp_path):
 
 def recall(reg_param, alpha):
     """Recall@3 of the factors of one iteration, by dense arithmetic and plain loops."""
-    c, p, _ = oracle.dense(N_USERS, N_ITEMS, *np.nonzero(SEEN), np.ones(SEEN.sum()), "log", alpha, 1.0)
+    c, p, _ = oracle.dense((N_USERS, N_ITEMS), *np.nonzero(SEEN), np.ones(SEEN.sum()), "log", alpha, 1.0)
     ids = pa.array([f"i{i:02d}" for i in range(N_ITEMS)])
     y = start_factors(ids, Train(rank=2).start_options, side="items").astype(np.float64)
     x = oracle.solve(c, p, oracle.diagonal(SEEN, reg_param, "count"), y)

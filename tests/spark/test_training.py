@@ -39,7 +39,8 @@ def test_training_equals_the_dense_oracle_in_factors_and_loss(spark, tmp_path, f
         relaxation=1.7, heavy_row_threshold=heavy_row_threshold,
     )  # fmt: skip
     users, items, trained = trained_on(tmp_path, interactions(spark), settings)
-    c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
+    c, p, _ = oracle.dense((N_USERS, N_ITEMS), USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
+    penalties = np.full(N_USERS, 2.0), np.full(N_ITEMS, 2.0)
     x, y = (
         start_factors(pa.array(range(n)), Start(6, seed=5, scale=1.0, positive=False), side=side).astype(np.float64)
         for n, side in ((N_USERS, "users"), (N_ITEMS, "items"))
@@ -51,12 +52,10 @@ def test_training_equals_the_dense_oracle_in_factors_and_loss(spark, tmp_path, f
         else:
             y = y + further * (oracle.solve(c.T, p.T, np.full(N_ITEMS, 2.0), x) - y)
         if event.number > 1:
-            assert event.loss.total == pytest.approx(
-                oracle.loss(c, p, x, y, np.full(N_USERS, 2.0), np.full(N_ITEMS, 2.0)), rel=1e-6
-            )
+            assert event.loss.total == pytest.approx(oracle.loss(c, p, x, y, penalties), rel=1e-6)
     np.testing.assert_allclose(matrix(users), x, rtol=1e-4, atol=1e-4 * np.abs(x).max())
     np.testing.assert_allclose(matrix(items), y, rtol=1e-4, atol=1e-4 * np.abs(y).max())
-    final = oracle.loss(c, p, matrix(users), matrix(items), np.full(N_USERS, 2.0), np.full(N_ITEMS, 2.0))
+    final = oracle.loss(c, p, matrix(users), matrix(items), penalties)
     assert trained.events[-1].loss.total == pytest.approx(final, rel=1e-6)
     sides = {"users": ("users", "items"), "items": ("items", "users")}[first_side]
     assert [e.side for e in trained.events] == list(sides) * 3
@@ -131,10 +130,10 @@ def test_more_factors_than_items_are_solved(spark, tmp_path):
     settings = Train(rank=40, max_iter=2, user_blocks=2, item_blocks=2)
     users, items, trained = trained_on(tmp_path, interactions(spark), settings)
     assert matrix(items).shape == (N_ITEMS, 40)
-    c, p, _ = oracle.dense(N_USERS, N_ITEMS, USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
+    c, p, _ = oracle.dense((N_USERS, N_ITEMS), USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
     penalties = np.full(N_USERS, 2.0), np.full(N_ITEMS, 2.0)
     assert_same_rows(matrix(users), oracle.solve(c, p, penalties[0], matrix(items).astype(np.float64)))
-    loss = oracle.loss(c, p, matrix(users), matrix(items), *penalties)
+    loss = oracle.loss(c, p, matrix(users), matrix(items), penalties)
     assert trained.events[-1].loss.total == pytest.approx(loss, rel=1e-6)
 
 

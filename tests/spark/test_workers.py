@@ -8,10 +8,10 @@ from wals_spark.settings.recommend import Recommend
 from wals_spark.settings.train import Config
 from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate import evaluate
-from wals_spark.spark.train import train_version
 from wals_spark.spark.held_out import gathered
 from wals_spark.spark.recommend import Request, recommend
 from wals_spark.spark.storage import Storage
+from wals_spark.spark.train import train_version
 
 
 def of_rdds(spark):

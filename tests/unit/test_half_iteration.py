@@ -42,23 +42,23 @@ def test_the_reported_loss_equals_the_dense_double_loop(problem):
     for solved, fixed, objective in ((user_side, item_side, of_users), (item_side, user_side, of_items)):
         loss = half_iteration(solved, fixed, objective)
         held = of_users.held, of_items.held
-        expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
+        expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), penalties, held)
         # Σ c t² is what the loss starts from; a loss far below it is a difference of large numbers.
         assert loss.total == pytest.approx(expected, rel=1e-6, abs=1e-9 * float((c * t**2).sum()))
 
 
 @pytest.mark.parametrize("method", ["cholesky", "exact"])
 @given(problems(), st.floats(1.0, 1.99))
-def test_relaxed_rows_go_on_beyond_the_dense_solve_report_their_loss_and_never_raise_it(method, problem, relaxation):
+def test_relaxed_rows_go_beyond_the_solve_and_never_raise_the_loss(method, problem, relaxation):
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
     c, t, constant, *penalties = problem.dense()
     held = of_users.held, of_items.held
     current = matrix(user_side)
-    before = constant + oracle.loss(c, t, current, matrix(item_side), *penalties, *held)
+    before = constant + oracle.loss(c, t, current, matrix(item_side), penalties, held)
     loss = half_iteration(user_side, item_side, of_users, Solver(method, relaxation=relaxation))
     solved = oracle.solve(c, t, penalties[0], matrix(item_side), of_users.held)
-    expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
+    expected = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), penalties, held)
     size = before + float((c * t**2).sum())
     if method == "cholesky":
         assert_same_rows(matrix(user_side), current + relaxation * (solved - current))
@@ -70,7 +70,7 @@ def test_relaxed_rows_go_on_beyond_the_dense_solve_report_their_loss_and_never_r
 
 
 @given(problems())
-def test_the_unobserved_and_penalty_parts_are_what_they_are_called(problem):
+def test_the_parts_of_the_loss_are_what_they_are_called(problem):
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
     *_, user_penalties, item_penalties = problem.dense()
@@ -97,7 +97,7 @@ def test_an_exact_half_iteration_never_raises_the_loss(problem):
 
 
 @given(problems(), st.integers(1, 15), st.integers(1, 15))
-def test_the_factors_do_not_depend_on_the_blocks_more_blocks_than_rows_included(problem, m, n):
+def test_factors_do_not_depend_on_blocks(problem, m, n):
     of_users, of_items = problem.sides
     results = []
     for user_blocks, item_blocks in ((1, 1), (m, n)):
@@ -141,7 +141,7 @@ def test_users_and_items_swapped_swap_the_results(problem):
 
 
 @given(problems())
-def test_without_unobserved_weight_a_row_is_a_ridge_regression_on_what_it_observed(problem):
+def test_without_unobserved_weight_a_row_is_a_ridge_regression(problem):
     users, items, ratings, _, objective, rank = problem
     ridge = make_objective(make_confidence("constant", 1.0), unobserved_weight=0.0, reg_param=objective.reg_param)
     user_side, item_side = problem._replace(ratings=np.abs(ratings), weights=None, objective=ridge).started()
@@ -155,7 +155,7 @@ def test_without_unobserved_weight_a_row_is_a_ridge_regression_on_what_it_observ
 
 
 @given(problems())
-def test_nonnegative_rows_are_the_minimum_over_what_is_not_negative(problem):
+def test_nonnegative_rows_are_the_constrained_minimum(problem):
     problem = problem._replace(objective=replace(problem.objective, nonnegative=True))
     of_users, _ = problem.sides
     user_side, item_side = problem.started()
@@ -202,7 +202,7 @@ def test_a_row_that_cannot_be_solved_is_named(value):
     assert summary.failure
 
 
-def test_singular_normal_equations_are_named_and_not_solved_by_luck():
+def test_singular_normal_equations_are_named():
     received = np.ones((1, 2), dtype=np.float32)
     rows = InBlock.of(np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32), np.array([0, 1]))
     objective = make_objective(reg_param=0.0)

@@ -46,9 +46,9 @@ def test_heavy_rows_are_solved_as_light_ones_with_exact_loss(method, problem, li
     for row_limit_ in (None, limit):
         user_side, item_side = problem.started()
         held = of_users.held, problem.sides[1].held
-        size = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held)
+        size = constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), penalties, held)
         reported.append(half_iteration(user_side, item_side, of_users, solver, row_limit=row_limit_).total)
-        exact.append(constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), *penalties, *held))
+        exact.append(constant + oracle.loss(c, t, matrix(user_side), matrix(item_side), penalties, held))
     size += float((c * t**2).sum())
     assert exact[1] == pytest.approx(exact[0], rel=2e-3, abs=1e-4 * size)
     assert reported[1] == pytest.approx(exact[1], rel=1e-4, abs=1e-5 * size)

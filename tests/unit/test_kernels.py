@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("numba")
 
 
-def test_where_no_cache_can_be_written_the_loops_are_compiled_all_the_same():
+def test_kernels_compile_where_no_cache_can_be_written():
     """As for an executor's user without a home, on code that belongs to somebody else."""
     code = "from wals_spark.solvers.kernels import numba_kernels; print(numba_kernels().normal_equations)"
     nowhere = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}

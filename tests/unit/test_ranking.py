@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.ranking.top_k import ItemLists, Products, pair_scores, ranks, top_k
+from wals_spark.ranking.top_k import ItemLists, Tiling, pair_scores, ranks, top_k
 from wals_spark.solvers.kernels import numba_kernels
 
 WAYS = [False, True] if numba_kernels() else [False]
@@ -36,15 +36,15 @@ def true_scores(queries, items):
 
 def each_way(sizes):
     """With and without compiled loops, in products of the given size."""
-    return [Products(*sizes, compiled=way) for way in WAYS]
+    return [Tiling(*sizes, compiled=way) for way in WAYS]
 
 
 @given(problems(), st.integers(1, 50))
-def test_the_top_k_are_those_of_a_full_stable_sort_without_the_excluded(problem, k):
+def test_the_top_k_are_those_of_a_full_stable_sort(problem, k):
     queries, items, excluded, _, sizes = problem
     scores = true_scores(queries, items)
-    for products in each_way(sizes):
-        found = top_k(queries, items, k, excluded=as_lists(excluded), products=products)
+    for tiling in each_way(sizes):
+        found = top_k(queries, items, k, excluded=as_lists(excluded), tiling=tiling)
         assert found.positions.shape == found.scores.shape == (len(queries), k)
         for query in range(len(queries)):
             order = np.argsort(-scores[query], kind="stable")
@@ -55,7 +55,7 @@ def test_the_top_k_are_those_of_a_full_stable_sort_without_the_excluded(problem,
 
 
 @given(problems(), st.sampled_from(["order", "against", "for"]))
-def test_ranks_are_places_in_a_full_sort_of_what_is_not_excluded_or_wanted(problem, ties):
+def test_ranks_are_those_of_a_full_sort(problem, ties):
     queries, items, excluded, wanted, sizes = problem
     scores = true_scores(queries, items)
     expected = []
@@ -65,55 +65,55 @@ def test_ranks_are_places_in_a_full_sort_of_what_is_not_excluded_or_wanted(probl
         tied = [j for j in others if scores[query, j] == scores[query, item]]
         before = {"order": [j for j in tied if j < item], "against": tied, "for": []}[ties]
         expected.append(len(better) + len(before))
-    for products in each_way(sizes):
-        found = ranks(queries, items, as_lists(wanted), excluded=as_lists(excluded), ties=ties, products=products)
+    for tiling in each_way(sizes):
+        found = ranks(queries, items, as_lists(wanted), excluded=as_lists(excluded), ties=ties, tiling=tiling)
         assert found.tolist() == expected
 
 
 @given(problems())
 def test_without_exclusions_the_nth_best_item_has_rank_n(problem):
     queries, items, *_, sizes = problem
-    for products in each_way(sizes):
-        found = top_k(queries, items, len(items), products=products)
+    for tiling in each_way(sizes):
+        found = top_k(queries, items, len(items), tiling=tiling)
         order = np.sort(found.positions, axis=1)
         n = np.arange(len(queries) + 1, dtype=np.int64) * len(items)
-        by_item = ranks(queries, items, ItemLists(n, order.ravel()), products=products).reshape(found.positions.shape)
+        by_item = ranks(queries, items, ItemLists(n, order.ravel()), tiling=tiling).reshape(found.positions.shape)
         assert (np.take_along_axis(by_item, found.positions, axis=1) == np.arange(len(items))).all()
 
 
-def test_equal_rows_get_equal_scores_in_every_corner_of_a_product_and_come_in_order():
+def test_equal_rows_get_equal_scores_and_come_in_order():
     """BLAS alone does not give that: its kernels for the edges sum in another order."""
     rng = np.random.default_rng(0)
     items = np.repeat(rng.normal(size=(1, 64)), 5000, axis=0).astype(np.float32)
     queries = np.repeat(rng.normal(size=(1, 64)), 300, axis=0).astype(np.float32)
-    for products in each_way((256, 2048)):
-        found = top_k(queries, items, 100, products=products)
+    for tiling in each_way((256, 2048)):
+        found = top_k(queries, items, 100, tiling=tiling)
         assert (found.positions == np.arange(100)).all()
         assert len(np.unique(found.scores)) == 1
 
 
 @pytest.mark.skipif(len(WAYS) < 2, reason="Numba is not installed")
-def test_compiled_loops_find_the_same_bits_as_numpy_on_more_than_a_product_of_rows():
+def test_compiled_ranking_has_the_same_bits_as_numpy():
     rng = np.random.default_rng(1)
     queries = rng.normal(size=(300, 50)).astype(np.float32)
     items = (rng.normal(size=(5000, 50)) * rng.pareto(2, size=(5000, 1))).astype(np.float32)
     excluded, wanted = (as_lists(rng.random((300, 5000)) < share) for share in (0.02, 0.001))
     answers = []
-    for products in each_way((256, 2048)):
-        best = top_k(queries, items, 20, excluded=excluded, products=products)
-        answers.append((*best, ranks(queries, items, wanted, excluded=excluded, products=products)))
+    for tiling in each_way((256, 2048)):
+        best = top_k(queries, items, 20, excluded=excluded, tiling=tiling)
+        answers.append((*best, ranks(queries, items, wanted, excluded=excluded, tiling=tiling)))
     for by_numpy, by_loops in zip(*answers, strict=True):
         np.testing.assert_array_equal(by_numpy, by_loops)
 
 
-def test_lists_are_sorted_without_repetitions_and_without_unknown_items():
+def test_lists_are_sorted_distinct_and_known():
     lists = ItemLists.of(np.array([2, 0, 2, 2, 0]), np.array([7, -1, 3, 7, 0]), 4)
     assert lists.indptr.tolist() == [0, 1, 1, 3, 3]
     assert lists.positions.tolist() == [0, 3, 7]
-    assert lists.some(1, 4).indptr.tolist() == [0, 0, 2, 2]
-    assert lists.some(1, 4).positions.tolist() == [3, 7]
+    assert lists.batch(1, 4).indptr.tolist() == [0, 0, 2, 2]
+    assert lists.batch(1, 4).positions.tolist() == [3, 7]
     assert lists.queries().tolist() == [0, 2, 2]
-    assert ItemLists.empty(2).some(0, 1).indptr.tolist() == [0, 0]
+    assert ItemLists.empty(2).batch(0, 1).indptr.tolist() == [0, 0]
 
 
 def test_pair_scores_are_the_dot_products_rounded_once():

@@ -57,7 +57,7 @@ def test_shares_are_the_terms_of_the_dense_normal_equations(problem):
 
 
 @given(problems())
-def test_the_largest_shares_come_first_and_short_histories_end_early(problem):
+def test_the_largest_contributions_come_first(problem):
     n_items = problem.shape[1]
     *_, every = explained(problem, n_items)
     *_, few = explained(problem, 2)

@@ -35,9 +35,9 @@ def test_relaxed_training_takes_half_of_the_iterations():
         config = load_config(None, [*common, *settings, f"train.max_iter={max_iter}"])
         model = fit(Interactions(users, items, ratings), config, user_blocks=2, item_blocks=2)
         n_users, n_items = len(model.users), len(model.items)
-        c, p, _ = oracle.dense(n_users, n_items, users, items, ratings, "log", 10.0, 1.0)
+        c, p, _ = oracle.dense((n_users, n_items), users, items, ratings, "log", 10.0, 1.0)
         x, y = (np.stack([rows[i] for i in sorted(rows)]) for rows in (model.users, model.items))
         counts = (np.bincount(ids, minlength=n) for ids, n in ((users, n_users), (items, n_items)))
-        return oracle.loss(c, p, x, y, *(0.1 * n for n in counts))
+        return oracle.loss(c, p, x, y, [0.1 * n for n in counts])
 
     assert loss(6) < loss(12, "train.relaxation=1")

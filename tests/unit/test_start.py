@@ -46,7 +46,7 @@ def test_the_entries_are_normal_with_the_stated_deviation(rank):
     np.testing.assert_allclose(quartiles, [-0.6745, 0.6745], atol=0.02)
 
 
-def test_the_values_are_box_and_mullers_of_shake_128_of_seed_side_and_id():
+def test_start_values_are_box_mullers_of_shake_128():
     bits = struct.unpack("<4I", hashlib.shake_128(b"5/items/\xc3\xa4").digest(16))
     u = [(b + 0.5) / 2**32 for b in bits]
     radius = [math.sqrt(-2 * math.log(v)) for v in u[:2]]
@@ -64,7 +64,7 @@ def test_a_positive_start_is_the_absolute_value():
     np.testing.assert_array_equal(positive, np.abs(normal))
 
 
-def test_with_biases_a_row_ends_in_a_bias_of_zero_and_a_one_that_is_held():
+def test_with_biases_a_start_row_ends_in_zero_and_one():
     plain, biased = (
         start_factors(pa.array(["a"]), Start(2, seed=0, scale=1.0, positive=False), side="users", held=held)
         for held in (None, 3)
