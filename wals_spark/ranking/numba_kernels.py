@@ -1,18 +1,25 @@
-"""The loops of ranking compiled by Numba, where it is installed; each has its NumPy twin in `ranking`."""
+"""The loops of ranking compiled by Numba where it is installed; each has its NumPy twin in `top_k.py`."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wals_spark.arrays.jit import jit
 from wals_spark.arrays.types import Float32Array, Int32Array, Int64Array
 
-_CHUNK = 32  # scores looked at together: most chunks hold none that matters, and a vector's comparison says so
+if TYPE_CHECKING:
+    from wals_spark.ranking.top_k import ItemLists, Tile
+
+_CHUNK = 32  # scores compared together: most chunks have none that matters, and one vector comparison tells
 
 
 @jit
-def exclude(start: int, scores: Float32Array, indptr: Int64Array, positions: Int32Array) -> None:
-    """Twin of `ranking._exclude`."""
+def exclude(tile: Tile, excluded: ItemLists) -> None:
+    """Twin of `top_k._exclude`."""
+    scores, start = tile.scores, tile.first_item
+    indptr, positions = excluded.indptr, excluded.positions
     n, size = scores.shape
     for query in range(n):
         entry, end = indptr[query], indptr[query + 1]
@@ -23,23 +30,16 @@ def exclude(start: int, scores: Float32Array, indptr: Int64Array, positions: Int
 
 
 @jit
-def improve(
-    start: int,
-    queries: Float32Array,
-    items: Float32Array,
-    scores: Float32Array,
-    error: Float32Array,
-    positions: Int32Array,
-    best: Float32Array,
-) -> None:
-    """Twin of `ranking._improve`."""
+def improve(tile: Tile, positions: Int32Array, best: Float32Array) -> None:
+    """Twin of `top_k._improve`."""
+    queries, items, scores, error, start = tile.queries, tile.items, tile.scores, tile.error, tile.first_item
     k = best.shape[1]
-    out = np.float32(-np.inf)
+    excluded = np.float32(-np.inf)
     groups = np.empty(max(64, 3 * k), dtype=np.float32)
     for query in range(len(queries)):
-        row, positions_, best_ = scores[query], positions[query], best[query]
-        least = best_[k - 1] - error[query]
-        if least == out and len(row) > len(groups):  # the first tile, or nearly: most of it would pass
+        row, row_positions, row_best = scores[query], positions[query], best[query]
+        least = row_best[k - 1] - error[query]
+        if least == excluded and len(row) > len(groups):  # the first tile, or nearly: most of it would pass
             least = _bound(row, groups, k) - 2 * error[query]
         for begin in range(0, len(row), _CHUNK):
             if begin + _CHUNK <= len(row):
@@ -49,24 +49,30 @@ def improve(
                 if not reached:
                     continue
             for item in range(begin, min(begin + _CHUNK, len(row))):
-                if row[item] < least or row[item] == out:
+                if row[item] < least or row[item] == excluded:
                     continue
                 score = _score(queries[query], items[item])
-                if not score > best_[k - 1]:
-                    continue
-                place, after = 0, k - 1
-                while place < after:
-                    middle = (place + after) // 2
-                    if best_[middle] < score:
-                        after = middle
-                    else:
-                        place = middle + 1
-                for later in range(k - 1, place, -1):  # one array at a time: each is a move of memory
-                    best_[later] = best_[later - 1]
-                for later in range(k - 1, place, -1):
-                    positions_[later] = positions_[later - 1]
-                best_[place], positions_[place] = score, start + item
-                least = max(least, best_[k - 1] - error[query])
+                if score > row_best[k - 1]:
+                    _insert(row_best, row_positions, score, start + item)
+                    least = max(least, row_best[k - 1] - error[query])
+
+
+@jit
+def _insert(best: Float32Array, positions: Int32Array, score: np.float32, position: int) -> None:
+    """Insert an item into a descending list, behind equal scores; the last one drops out."""
+    slot, last = 0, len(best) - 1
+    end = last
+    while slot < end:
+        middle = (slot + end) // 2
+        if best[middle] < score:
+            end = middle
+        else:
+            slot = middle + 1
+    for later in range(last, slot, -1):  # one array at a time: each is a move of memory
+        best[later] = best[later - 1]
+    for later in range(last, slot, -1):
+        positions[later] = positions[later - 1]
+    best[slot], positions[slot] = score, position
 
 
 @jit
@@ -85,19 +91,10 @@ def _bound(row: Float32Array, groups: Float32Array, k: int) -> np.float32:
 
 
 @jit
-def count(
-    start: int,
-    queries: Float32Array,
-    items: Float32Array,
-    scores: Float32Array,
-    error: Float32Array,
-    indptr: Int64Array,
-    wanted: Int32Array,
-    wanted_scores: Float32Array,
-    ties: int,
-    before: Int64Array,
-) -> None:
-    """Twin of `ranking._count`."""
+def count(tile: Tile, wanted: ItemLists, wanted_scores: Float32Array, ties: int, before: Int64Array) -> None:
+    """Twin of `top_k._count`."""
+    queries, items, scores, error, start = tile.queries, tile.items, tile.scores, tile.error, tile.first_item
+    indptr, positions = wanted.indptr, wanted.positions
     for query in range(len(queries)):
         row = scores[query]
         for entry in range(indptr[query], indptr[query + 1]):
@@ -121,15 +118,15 @@ def count(
                         above += 1
                     elif score == wanted_score:
                         if ties == 0:
-                            above += start + item < wanted[entry]
+                            above += start + item < positions[entry]
                         elif ties == 1:
-                            above += start + item != wanted[entry]
+                            above += start + item != positions[entry]
             before[entry] += above
 
 
 @jit
 def _score(x: Float32Array, y: Float32Array) -> np.float32:
-    """Twin of `ranking._scores`, for one pair."""
+    """Twin of `top_k._scores`, for one pair."""
     score = 0.0
     for n in range(len(x)):
         score += np.float64(x[n]) * np.float64(y[n])
