@@ -49,7 +49,7 @@ def test_the_reported_loss_equals_the_dense_double_loop(problem):
 
 @pytest.mark.parametrize("method", ["cholesky", "exact"])
 @given(problems(), st.floats(1.0, 1.99))
-def test_relaxed_rows_go_beyond_the_solve_and_never_raise_the_loss(method, problem, relaxation):
+def test_relaxed_rows_go_beyond_and_never_raise_the_loss(method, problem, relaxation):
     of_users, of_items = problem.sides
     user_side, item_side = problem.started()
     c, t, constant, *penalties = problem.dense()

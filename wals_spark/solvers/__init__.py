@@ -1,1 +1,1 @@
-"""One block's half-iteration: normal equations and the solvers of its rows."""
+"""One block's part of a half-iteration: normal equations, and the solvers of its rows."""

@@ -1,4 +1,4 @@
-"""Many small symmetric positive definite systems solved at once, in NumPy alone."""
+"""Batches of small symmetric positive definite systems, solved with NumPy alone."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from wals_spark.arrays.types import Float64Array
 
-_FEW = 16  # systems: substitution by columns is 2 f calls of NumPy, 1 ms at f = 64, however few there are
+_FEW_SYSTEMS = 16  # substitution by columns is 2 f calls of NumPy, 1 ms at f = 64, however few systems there are
 
 
 def cholesky_solve(lhs: Float64Array, rhs: Float64Array) -> Float64Array:
     """Solve ``lhs[b] x = rhs[b]`` for every b: factor ``L Lᵀ``, then substitute forwards and backwards.
 
     NumPy has no triangular solver, so substitution goes through the columns of all systems of the batch together
-    (docs/adr/0003 has what it costs beside a general solver).
+    (docs/adr/0003 compares its cost with that of a general solver).
 
     Parameters
     ----------
@@ -23,10 +23,10 @@ def cholesky_solve(lhs: Float64Array, rhs: Float64Array) -> Float64Array:
     Raises
     ------
     numpy.linalg.LinAlgError
-        If a system is not positive definite beyond rounding; `first_indefinite` says which.
+        If a system is not positive definite beyond rounding; `first_indefinite` finds it.
     """
     lower = _factor(lhs)
-    if len(lhs) < _FEW:
+    if len(lhs) < _FEW_SYSTEMS:
         solution: Float64Array = np.linalg.solve(lhs, rhs[:, :, None])[:, :, 0].astype(np.float64, copy=False)
         return solution
     rank = rhs.shape[1]
@@ -51,7 +51,7 @@ def first_indefinite(lhs: Float64Array) -> int:
 
 
 def _factor(lhs: Float64Array) -> Float64Array:
-    """``L`` of ``lhs = L Lᵀ``; a pivot that is all rounding error is refused: its solution would be noise."""
+    """``L`` of ``lhs = L Lᵀ``; a pivot that is all rounding error raises LinAlgError: the solution would be noise."""
     lower: Float64Array = np.linalg.cholesky(lhs).astype(np.float64, copy=False)
     pivots = np.einsum("bkk->bk", lower) ** 2
     noise = lhs.shape[1] * np.finfo(np.float64).eps * np.einsum("bkk->bk", lhs)

@@ -1,4 +1,4 @@
-"""The f × f Gramian of a factor matrix, in float64 and in mergeable parts; and both sides' as a model keeps them."""
+"""The Gramian of a factor matrix, in float64 and summed over blocks; and the Gramians of a model as JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wals_spark.arrays.types import Float32Array, Float64Array
 
 
 def gramian(factors: Float32Array) -> Float64Array:
-    """``YᵀY`` of the rows given, without λ and without α₀: shape (width, width)."""
+    """``YᵀY`` of the factors (n_rows, width), without λ and without α₀: shape (width, width)."""
     width = factors.shape[1]
     total: Float64Array = np.zeros((width, width))
-    for some in row_slices(len(factors)):
-        rows = factors[some].astype(np.float64)
+    for batch in row_slices(len(factors)):
+        rows = factors[batch].astype(np.float64)
         total += rows.T @ rows
     return total
 
@@ -35,5 +35,5 @@ def as_json(gramians: Mapping[str, Float64Array]) -> str:
 
 
 def from_json(text: str) -> dict[str, Float64Array]:
-    """What `as_json` wrote."""
+    """The Gramians that `as_json` wrote."""
     return {side: np.array(rows, dtype=np.float64) for side, rows in json.loads(text).items()}

@@ -10,7 +10,7 @@ from wals_spark.serving.fold_in import solve_histories
 
 
 def explained(problem, n):
-    """Made items, the users' rows that solve against them, and the reasons of every score."""
+    """Random items, the users' rows solved against them, and the explanations of every score."""
     objective, _ = problem.sides
     n_users, n_items = problem.shape
     order = np.lexsort((problem.items, problem.users))
@@ -34,7 +34,7 @@ def explained(problem, n):
 @given(problems())
 def test_shares_are_the_terms_of_the_dense_normal_equations(problem):
     n_users, n_items = problem.shape
-    items, rows, found = explained(problem, n_items)
+    items, rows, explanations = explained(problem, n_items)
     objective, _ = problem.sides
     c, t, _, penalties, _ = problem.dense()
     y, free = items.astype(np.float64), objective.free(items.shape[1])
@@ -45,12 +45,14 @@ def test_shares_are_the_terms_of_the_dense_normal_equations(problem):
         if objective.held is not None:
             s = s - (c[user] - objective.unobserved_weight) * y[:, objective.held]
         expected = y[:, free] @ w @ (y[:, free] * s[:, None]).T  # (recommended, history)
-        own = np.unique(problem.items[problem.users == user])
+        history = np.unique(problem.items[problem.users == user])
         dense = np.zeros((n_items, n_items))
-        taken = found.positions[user] >= 0
-        assert (taken.sum(axis=1) == len(own)).all()
-        dense[np.nonzero(taken)[0], found.positions[user][taken]] = found.shares[user][taken]
-        np.testing.assert_allclose(dense[:, own], expected[:, own], rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+        taken = explanations.positions[user] >= 0
+        assert (taken.sum(axis=1) == len(history)).all()
+        dense[np.nonzero(taken)[0], explanations.positions[user][taken]] = explanations.shares[user][taken]
+        np.testing.assert_allclose(
+            dense[:, history], expected[:, history], rtol=1e-3, atol=1e-3 * np.abs(expected).max()
+        )
         if objective.held is None:  # nothing is left over
             score = y @ rows[user]
             np.testing.assert_allclose(dense.sum(axis=1), score, rtol=1e-3, atol=1e-3 * np.abs(dense).max())
