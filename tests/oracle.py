@@ -1,4 +1,4 @@
-"""The slow, obvious judge: dense matrices, float64, one row at a time, straight from the formula."""
+"""The slow, obvious reference: dense matrices, float64, one row at a time, straight from the formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small random problems of every kind: interactions, an objective, a rank; and how to judge their rows."""
+"""Small random problems of every kind: interactions, an objective, a rank; and how to compare their rows."""
 
 from __future__ import annotations
 
@@ -117,5 +117,5 @@ def matrix(side):
 
 
 def assert_same_rows(actual, expected, rtol=1e-4):
-    """Relative to the row's own size: a coordinate near zero owes nobody four digits."""
+    """Relative to the largest coordinate: one near zero need not have four correct digits."""
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * np.abs(expected).max())

@@ -34,15 +34,15 @@ def test_the_compiled_loops_do_what_numpy_does(problem, relaxation):
     """Entry by entry; where a row is nearly free to move, and rounding moves it, by what the difference costs."""
     pytest.importorskip("numba")
     of_users, of_items = problem.sides
-    found = []
+    results = []
     for compiled in (False, True):
         solver = Solver("cg", 3, compiled=compiled, relaxation=relaxation)
         user_side, item_side = problem.started()
         start = matrix(item_side).astype(np.float64)
         losses = [half_iteration(user_side, item_side, of_users, solver).total]
         losses += [half_iteration(item_side, user_side, of_items, solver).total]
-        found.append((losses, matrix(user_side).astype(np.float64), matrix(item_side).astype(np.float64)))
-    (expected, users, items), (losses, *of_compiled) = found
+        results.append((losses, matrix(user_side).astype(np.float64), matrix(item_side).astype(np.float64)))
+    (expected, users, items), (losses, *of_compiled) = results
     size = loss_before(problem)
     assert losses == pytest.approx(expected, rel=2e-3, abs=1e-4 * size)
     c, _, _, *penalties = problem.dense()
@@ -66,19 +66,19 @@ def test_the_compiled_loops_do_what_numpy_does(problem, relaxation):
 def test_the_compiled_sums_are_numpys(problem):
     pytest.importorskip("numba")
     of_users, _ = problem.sides
-    found = []
+    results = []
     for compiled in (False, True):
         user_side, item_side = problem.started()
         loss = half_iteration(user_side, item_side, of_users, Solver("cholesky", compiled=compiled))
-        found.append((matrix(user_side), loss.total))
-    assert_same_rows(found[1][0], found[0][0])
-    assert found[1][1] == pytest.approx(found[0][1], rel=1e-9, abs=1e-9)
+        results.append((matrix(user_side), loss.total))
+    assert_same_rows(results[1][0], results[0][0])
+    assert results[1][1] == pytest.approx(results[0][1], rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 @given(problems())
 def test_many_steps_reach_the_exact_rows(compiled, problem):
-    """Where float32 can: rows are judged by the loss that they leave, which is what their error costs."""
+    """Where float32 can. Rows are compared by their loss, which is what their error costs."""
     of_users, _ = problem.sides
     user_side, item_side = problem.started()
     exactly = half_iteration(user_side, item_side, of_users, CHOLESKY)
@@ -96,10 +96,10 @@ def test_exact_rows_are_within_their_verified_error(problem):
     c, t, _, penalties, _ = problem.dense()
     fixed = matrix(item_side).astype(np.float64)
     reported = half_iteration(user_side, item_side, of_users, EXACT)
-    found = matrix(user_side).astype(np.float64)
+    solved = matrix(user_side).astype(np.float64)
     expected = oracle.solve(c, t, penalties, fixed, of_users.held)
     free = of_users.free(fixed.shape[1])
-    for u, (row, exact) in enumerate(zip(found, expected, strict=True)):
+    for u, (row, exact) in enumerate(zip(solved, expected, strict=True)):
         lhs = (fixed.T * c[u]) @ fixed + penalties[u] * np.eye(fixed.shape[1])
         error, size = (row - exact)[free], exact[free]
         lhs = lhs[np.ix_(free, free)]

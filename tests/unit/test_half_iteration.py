@@ -117,8 +117,8 @@ def test_shuffled_interactions_give_the_same_bits(problem, random):
     columns = {name: getattr(problem, name) for name in ("users", "items", "ratings", "weights")}
     shuffled = problem._replace(**{name: None if c is None else c[order] for name, c in columns.items()})
     results = []
-    for given_problem in (problem, shuffled):
-        user_side, item_side = given_problem.started()
+    for variant in (problem, shuffled):
+        user_side, item_side = variant.started()
         half_iteration(user_side, item_side, of_users)
         results.append(matrix(user_side))
     np.testing.assert_array_equal(results[0], results[1])

@@ -24,7 +24,7 @@ def test_solutions_equal_scipys(n, rank, seed, ridge):
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
 def test_factors_that_nearly_agree_do_not_stop_it(rank, seed):
-    """Coordinate descent takes tens of thousands of sweeps here; the solution is judged by its optimality."""
+    """Coordinate descent takes tens of thousands of sweeps here; the solution is checked for optimality."""
     rng = np.random.default_rng(seed)
     a = np.abs(rng.normal(size=(1, 1, rank + 2))) + 1e-3 * np.abs(rng.normal(size=(1, rank, rank + 2)))
     lhs, rhs = a @ a.transpose(0, 2, 1) + 1e-5 * np.eye(rank), 5 * rng.normal(size=(1, rank))

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wals_spark.ranking.top_k import ItemLists, Tiling, pair_scores, ranks, top_k
-from wals_spark.solvers.kernels import numba_kernels
+from wals_spark.ranking.kernels import numba_kernels
 
-WAYS = [False, True] if numba_kernels() else [False]
+COMPILED = [False, True] if numba_kernels() else [False]
 
 
 @st.composite
@@ -35,8 +35,8 @@ def true_scores(queries, items):
 
 
 def each_way(sizes):
-    """With and without compiled loops, in products of the given size."""
-    return [Tiling(*sizes, compiled=way) for way in WAYS]
+    """With and without compiled kernels, in tiles of these sizes."""
+    return [Tiling(*sizes, compiled=compiled) for compiled in COMPILED]
 
 
 @given(problems(), st.integers(1, 50))
@@ -44,14 +44,14 @@ def test_the_top_k_are_those_of_a_full_stable_sort(problem, k):
     queries, items, excluded, _, sizes = problem
     scores = true_scores(queries, items)
     for tiling in each_way(sizes):
-        found = top_k(queries, items, k, excluded=as_lists(excluded), tiling=tiling)
-        assert found.positions.shape == found.scores.shape == (len(queries), k)
+        best = top_k(queries, items, k, excluded=as_lists(excluded), tiling=tiling)
+        assert best.positions.shape == best.scores.shape == (len(queries), k)
         for query in range(len(queries)):
             order = np.argsort(-scores[query], kind="stable")
             expected = [item for item in order if not excluded[query, item]][:k]
             missing = k - len(expected)
-            assert found.positions[query].tolist() == expected + [-1] * missing
-            assert found.scores[query].tolist() == scores[query][expected].tolist() + [-np.inf] * missing
+            assert best.positions[query].tolist() == expected + [-1] * missing
+            assert best.scores[query].tolist() == scores[query][expected].tolist() + [-np.inf] * missing
 
 
 @given(problems(), st.sampled_from(["order", "against", "for"]))
@@ -66,33 +66,33 @@ def test_ranks_are_those_of_a_full_sort(problem, ties):
         before = {"order": [j for j in tied if j < item], "against": tied, "for": []}[ties]
         expected.append(len(better) + len(before))
     for tiling in each_way(sizes):
-        found = ranks(queries, items, as_lists(wanted), excluded=as_lists(excluded), ties=ties, tiling=tiling)
-        assert found.tolist() == expected
+        counted = ranks(queries, items, as_lists(wanted), excluded=as_lists(excluded), ties=ties, tiling=tiling)
+        assert counted.tolist() == expected
 
 
 @given(problems())
 def test_without_exclusions_the_nth_best_item_has_rank_n(problem):
     queries, items, *_, sizes = problem
     for tiling in each_way(sizes):
-        found = top_k(queries, items, len(items), tiling=tiling)
-        order = np.sort(found.positions, axis=1)
+        best = top_k(queries, items, len(items), tiling=tiling)
+        order = np.sort(best.positions, axis=1)
         n = np.arange(len(queries) + 1, dtype=np.int64) * len(items)
-        by_item = ranks(queries, items, ItemLists(n, order.ravel()), tiling=tiling).reshape(found.positions.shape)
-        assert (np.take_along_axis(by_item, found.positions, axis=1) == np.arange(len(items))).all()
+        by_item = ranks(queries, items, ItemLists(n, order.ravel()), tiling=tiling).reshape(best.positions.shape)
+        assert (np.take_along_axis(by_item, best.positions, axis=1) == np.arange(len(items))).all()
 
 
 def test_equal_rows_get_equal_scores_and_come_in_order():
-    """BLAS alone does not give that: its kernels for the edges sum in another order."""
+    """BLAS alone does not ensure that: its kernels for the edges of a product sum in another order."""
     rng = np.random.default_rng(0)
     items = np.repeat(rng.normal(size=(1, 64)), 5000, axis=0).astype(np.float32)
     queries = np.repeat(rng.normal(size=(1, 64)), 300, axis=0).astype(np.float32)
     for tiling in each_way((256, 2048)):
-        found = top_k(queries, items, 100, tiling=tiling)
-        assert (found.positions == np.arange(100)).all()
-        assert len(np.unique(found.scores)) == 1
+        best = top_k(queries, items, 100, tiling=tiling)
+        assert (best.positions == np.arange(100)).all()
+        assert len(np.unique(best.scores)) == 1
 
 
-@pytest.mark.skipif(len(WAYS) < 2, reason="Numba is not installed")
+@pytest.mark.skipif(len(COMPILED) < 2, reason="Numba is not installed")
 def test_compiled_ranking_has_the_same_bits_as_numpy():
     rng = np.random.default_rng(1)
     queries = rng.normal(size=(300, 50)).astype(np.float32)
@@ -102,8 +102,8 @@ def test_compiled_ranking_has_the_same_bits_as_numpy():
     for tiling in each_way((256, 2048)):
         best = top_k(queries, items, 20, excluded=excluded, tiling=tiling)
         answers.append((*best, ranks(queries, items, wanted, excluded=excluded, tiling=tiling)))
-    for by_numpy, by_loops in zip(*answers, strict=True):
-        np.testing.assert_array_equal(by_numpy, by_loops)
+    for by_numpy, by_kernels in zip(*answers, strict=True):
+        np.testing.assert_array_equal(by_numpy, by_kernels)
 
 
 def test_lists_are_sorted_distinct_and_known():

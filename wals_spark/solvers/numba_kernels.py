@@ -58,7 +58,7 @@ def conjugate_gradient_rows(
 
     Each row then starts anew from its true residual, up to ``attempts`` times, until its error is below ``tolerance``
     of its size, both in the norm of lhs: the error is no more than rᵀ (α₀g + Λ)⁻¹ r where no w is negative, the size is
-    xᵀ lhs x. ``verified`` says which rows got there; the others have no part in what is returned, and never fail.
+    xᵀ lhs x. ``verified`` says which rows reached that; the others are left out of what is returned, and never fail.
     """
     f32 = np.float32
     observations, shift, rhs_constant = system.observations, system.shift, system.rhs_constant
