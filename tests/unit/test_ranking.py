@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wals_spark.ranking.top_k import ItemLists, Tiling, pair_scores, ranks, top_k
 from wals_spark.ranking.kernels import numba_kernels
+from wals_spark.ranking.top_k import ItemLists, Tiling, pair_scores, ranks, top_k
 
 COMPILED = [False, True] if numba_kernels() else [False]
 
