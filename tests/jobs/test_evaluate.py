@@ -4,6 +4,7 @@ import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from wals_spark.local.synthetic import synthetic_listening
 
@@ -41,6 +42,7 @@ def test_a_table_is_split_trained_on_and_evaluated(run_job, tmp_path):
     assert done.stderr.strip().splitlines()[-1] == "error: test.path = empty.parquet holds no rows"
 
 
+@pytest.mark.slow
 def test_held_out_users_are_folded_in_and_evaluated(run_job, tmp_path):
     history = synthetic_listening(n_users=300)
     plays = pa.table({"user": history.users, "item": history.items, "rating": history.plays})
