@@ -63,3 +63,23 @@ def test_trim_heap_returns_memory_between_live_objects():
 def test_large_arrays_are_returned_when_freed_after_trim_heap():
     assert returned_mib(LARGE_ARRAYS, trim=True)[0] > 150
     assert returned_mib(LARGE_ARRAYS, trim=False)[0] < 50
+
+
+def test_loaded_modules_leave_garbage_collection_once():
+    """The second call freezes nothing that was made since the first."""
+    program = """
+import gc
+
+from wals_spark.arrays.heap import freeze_modules
+
+print(gc.get_freeze_count())
+freeze_modules()
+frozen = gc.get_freeze_count()
+lists = [[] for _ in range(1000)]
+freeze_modules()
+print(frozen, gc.get_freeze_count())
+"""
+    process = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    before, frozen, again = map(int, process.stdout.split())
+    assert before < 1000 < frozen
+    assert again <= frozen
