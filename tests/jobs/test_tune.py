@@ -87,6 +87,7 @@ def trials_in(folder):
     return json.loads((folder / "tuning/leaderboard.json").read_text())["trials"]
 
 
+@pytest.mark.slow
 def test_a_search_ranks_its_trials_by_the_metric(command, run_job, tmp_path):
     done = run_job("tune", "tune.trials=2", config="tune.toml")
     assert done.returncode == 0, done.stderr
