@@ -43,7 +43,6 @@ def test_a_table_is_split_trained_on_and_evaluated(run_job, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_held_out_users_are_folded_in_and_evaluated(run_job, tmp_path):
     history = synthetic_listening(n_users=300)
     plays = pa.table({"user": history.users, "item": history.items, "rating": history.plays})
