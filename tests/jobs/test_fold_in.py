@@ -82,6 +82,7 @@ def test_a_fold_in_of_the_training_interactions_is_the_model(run_job, versions, 
     np.testing.assert_allclose(first["users"], second["users"], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_users_with_new_interactions_change_and_others_stay(run_job, versions, plays, tmp_path):
     """One user has played again, one is new, and one item is."""
     newest = float(max(plays["at"]))

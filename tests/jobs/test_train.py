@@ -106,6 +106,7 @@ def test_biases_and_the_mean_are_in_the_model_and_in_its_log(run_train, interact
     assert "BLAS" not in done.stderr  # one thread per task where the environment says nothing
 
 
+@pytest.mark.slow
 def test_more_blas_threads_than_cores_per_task_are_warned_of(run_train, interactions, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     done = run_train(*interactions, "train.rank=2", "train.max_iter=1")

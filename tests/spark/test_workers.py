@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from evaluations import make_measures, make_protocol
 
 from wals_spark.settings.recommend import Recommend
@@ -48,6 +49,7 @@ def test_the_same_workers_serve_rdds_and_data_frames(spark):
     assert of_tables(spark) & set(of_rdds(spark))  # a worker that is not back in time has a new one beside it
 
 
+@pytest.mark.slow
 def test_no_worker_imports_pandas(spark, tmp_path):
     """Not after training, publishing, recommending with explanations, and evaluating."""
     raw = spark.range(2000).selectExpr("id % 50 user", "string(id % 37) item", "1d + id % 3 rating")
