@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from wals_spark.messages import printable, redacted
+
 
 class WalsError(Exception):
-    """Something went wrong that a message can explain.
+    """Something went wrong that a message can explain: in one line, without secrets or control characters.
 
     ``exit_code`` is what a job returns to its scheduler: see `EXIT_CODES`.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(redacted(" ".join(message.split("\n")))))
 
 
 class ConfigError(WalsError):
@@ -19,7 +24,7 @@ class ConfigError(WalsError):
 
 
 class InputError(WalsError):
-    """The interactions cannot be trained on as they are."""
+    """The interactions, or a stored model, cannot be used as they are."""
 
     exit_code = 3
 
@@ -30,6 +35,6 @@ class TrainingError(WalsError):
 
 EXIT_CODES = (
     f"exit codes: 0 done, {WalsError.exit_code} unexpected (a retry may help), "
-    f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input refused"
+    f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input or model refused"
 )
 """What a job's ``--help`` says of its exit codes."""

@@ -59,7 +59,7 @@ def test_a_missing_or_broken_file_is_refused_by_name(tmp_path):
         load_config(tmp_path / "nowhere.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("[train\nrank=1")
-    with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML"):
+    with pytest.raises(ConfigError, match=r"broken\.toml' is not valid TOML"):
         load_config(broken)
 
 

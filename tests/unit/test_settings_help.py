@@ -62,7 +62,7 @@ def test_help_lists_presets_choices_and_a_reader_option():
     text = describe_settings(Config)
     assert f'One of "", {", ".join(PRESETS)}.' in text
     assert f"One of {', '.join(get_args(ConfidenceFunction))}." in text
-    assert "--set input.options.header=true" in text
+    assert "--set 'input.options.sep= '" in text
 
 
 def test_the_help_of_a_job_is_wrapped_and_has_exit_codes(capsys):
@@ -70,7 +70,9 @@ def test_the_help_of_a_job_is_wrapped_and_has_exit_codes(capsys):
         parse_settings(Config, "Train.", ["--help"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) < 120
-    assert "exit codes: 0 done, 1 unexpected (a retry may help), 2 configuration refused, 3 input refused" in text
+    assert (
+        "exit codes: 0 done, 1 unexpected (a retry may help), 2 configuration refused, 3 input or model refused" in text
+    )
     assert all(f"  {name} = {default}\n" in text for name, default in printed_defaults(Config))
 
 

@@ -101,7 +101,7 @@ def training_manifest(run: TrainingRun) -> str:
         "objectives": {side: asdict(objective) for side, objective in run.objectives.items()},
         "explanation": list(run.objective_summary),
         "seconds": {phase: round(seconds, 3) for phase, seconds in run.seconds.items()},
-        "settings": run.config.as_dict(),
+        "settings": run.config.shown(),
         "written_by": _written_by(run.spark_version),
     }
     return _as_text(document)

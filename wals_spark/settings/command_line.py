@@ -17,8 +17,12 @@ settings and their defaults; in the file of --config they are
     key = value
 
 and on the command line, which wins over the file, --set section.key=value. Values are written as below; on
-the command line text needs no quotes, a list may be 10,20, and --set input.options.header=true sets one option
-of a reader. A setting whose default is none can be set back to none (in the file: "none")."""
+the command line text needs no quotes and keeps its blanks, and a list may be 10,20. A file with a blank between
+columns and no header is read by
+
+    --set input.format=csv --set 'input.options.sep= ' --set input.user=_c0 --set input.item=_c1
+
+A setting whose default is none can be set back to none (in the file: "none")."""
 
 
 def parse_settings(kind: type[SomeSettings], description: str, arguments: Sequence[str] | None = None) -> SomeSettings:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from wals_spark.errors import ConfigError
 from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, Denominator, Measures
 from wals_spark.evaluation.user_batch import Protocol
+from wals_spark.messages import redacted
 from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
 from wals_spark.settings.tables import Input, StoredModel, check_columns, require_path
@@ -173,9 +174,9 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
         """How users were evaluated, and on what, for metrics.json."""
         return {
             "protocol": "sampled" if self.sampled else "full",
-            "test": self.test.path,
-            "training": self.input.path,
-            "candidates": self.candidates.path,
+            "test": redacted(self.test.path),
+            "training": redacted(self.input.path),
+            "candidates": redacted(self.candidates.path),
             **self.evaluate.facts(sampled=self.sampled),
         }
 

@@ -11,14 +11,16 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
 from wals_spark.errors import ConfigError
-from wals_spark.settings.values import choices_of, conform, from_text, type_at
+from wals_spark.messages import quoted, redacted
+from wals_spark.settings.reader_options import keep_hidden, shown_options
+from wals_spark.settings.values import choices_of, conform, from_text, is_table_of_text, type_at
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,6 +34,9 @@ SomeSettings = TypeVar("SomeSettings", bound="Settings")
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings that belong together; each field is annotated with its meaning and limits (`msgspec.Meta`)."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_shown(msgspec.to_builtins(self))})"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,8 +81,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Refuse settings that do not say where a job reads and writes."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and values, for a manifest."""
+        """Plain dictionaries and values."""
         return cast("dict[str, Any]", msgspec.to_builtins(self))
+
+    def shown(self) -> dict[str, Any]:
+        """The same as files may have them: without values of reader options, and parts of URLs, that may be secrets."""
+        return cast("dict[str, Any]", _shown(self.as_dict()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.shown()})"
 
 
 def load_settings(kind: type[SomeSettings], path: str | Path | None, overrides: Sequence[str] = ()) -> SomeSettings:
@@ -104,14 +116,12 @@ def checked(kind: type[SomeSettings], values: Mapping[str, Any], source: str | P
     ConfigError
         As `load_settings`.
     """
+    conformed = conform(values, kind)
     try:
-        settings = msgspec.convert(conform(values, kind), kind, strict=False)  # not strict: an override is text
+        settings = msgspec.convert(conformed, kind, strict=False)  # not strict: an override is text
     except msgspec.ValidationError as error:
-        raise ConfigError(_explained(error, kind, source)) from error
-    for name, section in settings.as_dict().items():
-        for key, value in section.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{name}.{key} = {value}: a finite number is needed")
+        raise ConfigError(_explained(error, kind, conformed, source)) from error
+    _refuse_unusable(settings.as_dict(), ())
     return settings
 
 
@@ -145,28 +155,52 @@ def _settings(kind: type[SomeSettings], values: dict[str, Any], source: str | Pa
         if key in _section(values, sections):
             raise ConfigError(f"{name}: {reason}")
     values = kind.completed(values)
+    for table in _tables_of_options(values):
+        keep_hidden(table)
     settings = checked(kind, values, source)
     settings.check_together(values)
     return settings
+
+
+def _tables_of_options(values: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The reader options in nested values that are not yet checked: what a message about them may not show."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if key == "options":
+                yield {str(name): entry for name, entry in value.items() if isinstance(entry, str)}
+            else:
+                yield from _tables_of_options(value)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        raise ConfigError(f"cannot read the configuration {quoted(path)}: {error.strerror}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{quoted(path)} is nested too deeply: settings are sections of keys and values") from error
+    except ValueError as error:  # no TOML, no UTF-8, or a path with NUL in it
+        raise ConfigError(f"{quoted(path)} is not valid TOML: {error}") from error
 
 
 def _apply(kind: type[Settings], values: dict[str, Any], override: str) -> None:
     """Set in ``values`` what an override such as ``section.key=value`` says."""
     name, equals, text = override.partition("=")
-    path = name.strip().split(".")
+    path = _whole_key(kind, name.strip().split("."))
     if not equals or len(path) < 2 or not all(path):
-        raise ConfigError(f"--set takes section.key=value, not {override!r}")
-    value = from_text(text.strip(), type_at(kind, _present_path(kind, path)), name.strip())
+        raise ConfigError(f"--set takes section.key=value, not {quoted(override)}")
+    if name.endswith(" "):
+        text = text.strip()  # "key = value", as in a file; in "key= value" the blank is part of the value
+    value = from_text(text, type_at(kind, _present_path(kind, path)), name.strip())
     _put(values, path, value)
+
+
+def _whole_key(kind: type[Settings], path: list[str]) -> list[str]:
+    """The path with the key of a table in one piece: keys of reader options have dots."""
+    for end in range(1, len(path)):
+        if is_table_of_text(type_at(kind, _present_path(kind, path[:end]))):
+            return [*path[:end], ".".join(path[end:])]
+    return path
 
 
 def _present_path(kind: type[Settings], path: list[str]) -> list[str]:
@@ -206,19 +240,61 @@ def _without(values: Mapping[str, Any], sections: Sequence[str], key: str) -> di
     return {**values, sections[0]: _without(values[sections[0]], sections[1:], key)}
 
 
-def _explained(error: msgspec.ValidationError, kind: type[Settings], source: str | Path | None) -> str:
+def _refuse_unusable(values: object, path: tuple[str, ...]) -> None:
+    """Refuse numbers that are not finite, and NUL in text: no path, column or name of Spark's has it."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            if key not in ("options", "space"):  # a separator may be NUL; the search space has checks of its own
+                _refuse_unusable(value, (*path, key))
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise ConfigError(f"{'.'.join(path)} = {values}: a finite number is needed")
+    elif isinstance(values, str) and "\0" in values:
+        raise ConfigError(f"{'.'.join(path)} = {quoted(values)}: text without the character NUL is needed")
+
+
+def _shown(values: Any) -> Any:
+    """Nested values of settings without what may be a secret."""
+    if isinstance(values, Mapping):
+        return {
+            key: shown_options(value) if key == "options" and isinstance(value, Mapping) else _shown(value)
+            for key, value in values.items()
+        }
+    if isinstance(values, list | tuple):
+        return [_shown(value) for value in values]
+    return redacted(values) if isinstance(values, str) else values
+
+
+def _at_fault(values: Any, path: Sequence[str], kind: type[Settings]) -> list[str]:
+    """The path of a value that its type refuses, with the key of the table in place of ``*``."""
+    before = list(path[: path.index("*")]) if "*" in path else []
+    if not before or not is_table_of_text(type_at(kind, before)):
+        return list(path)
+    entry_type = type_at(kind, [*before, "any key"])
+    for key, entry in _section(values, before).items():
+        try:
+            msgspec.convert(entry, entry_type, strict=False)
+        except msgspec.ValidationError:
+            return [*before, key]
+    return before
+
+
+def _explained(error: msgspec.ValidationError, kind: type[Settings], values: Any, source: str | Path | None) -> str:
     """Msgspec's message in the words of the settings' names, with the nearest known name or the choices."""
     message = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
     what, where = (message["what"], message["where"] or "") if message else (str(error), "")
-    origin = f"configuration {source}" if source is not None else "configuration"
+    origin = f"configuration {quoted(source)}" if source is not None else "configuration"
     path = [name for name in where.replace("[...]", ".*").split(".") if name]  # [...]: any key of a table
+    path = _at_fault(values, path, kind)
+    where = ".".join(path)
     unknown = re.search(r"unknown field `(.*)`", what)
     if unknown:
         section = type_at(kind, path) or kind
         known = [field.name for field in msgspec.structs.fields(section)]
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{origin}: unknown setting {where + '.' if where else ''}{unknown[1]}; {hint}"
+        return f"{origin}: unknown setting {where + '.' * bool(where)}{unknown[1]}; {hint}"
     if what.startswith("Invalid enum value"):
         what += f"; one of {', '.join(filter(None, choices_of(type_at(kind, path))))}"
+    if "matching regex" in what:  # of a version, the only text with a pattern
+        what = "a name of at most 200 letters, digits, '.', '_' and '-' is needed, and no '.', '_' or '-' at its start"
     return f"{origin}: {where or 'top level'}: {what[:1].lower()}{what[1:]}"

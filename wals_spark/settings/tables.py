@@ -15,14 +15,17 @@ ReaderOptions = Annotated[
     dict[str, str],
     Meta(
         description=(
-            "Options of Spark's reader, such as header and sep of csv: --set input.options.header=true, or "
-            'options = { header = "true" } in TOML.'
+            "Options of Spark's reader, such as header and sep of csv: --set 'input.options.sep= ' for a file with a "
+            "blank between columns, or options = { header = true, sep = '\\t' } in TOML. env:NAME and file:PATH are "
+            "read when they are needed, for what must not be written down."
         )
     ),
 ]
+# \A and \Z: "$" would take a name that ends in a line break, which no one could open.
+VERSION_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z"
 NewVersion = Annotated[
     str,
-    Meta(description="Name of the new version; empty: the time in UTC.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$"),
+    Meta(description="Name of the new version; empty: the time in UTC.", pattern=rf"{VERSION_NAME}|\A\Z"),
 ]
 Publish = Annotated[bool, Meta(description="Make the new version the served one (CURRENT) when it is complete.")]
 
@@ -103,7 +106,13 @@ class StoredModel(Section, frozen=True, kw_only=True):
     """The model to use."""
 
     path: Annotated[str, Meta(description="Folder or URL of all versions: what output.path named in training.")] = ""
-    version: Annotated[str, Meta(description="Name of the version; empty: the served one (CURRENT).")] = ""
+    version: Annotated[
+        str,
+        Meta(
+            description="Name of the version; empty: the served one (CURRENT).",
+            pattern=rf"{VERSION_NAME}|\A\Z",
+        ),
+    ] = ""
 
     def require_path(self) -> None:
         """Refuse a model without a path."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from wals_spark.errors import ConfigError
+from wals_spark.messages import quoted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -50,6 +51,12 @@ def type_at(kind: Any, path: Sequence[str]) -> Any:
     return kind
 
 
+def is_table_of_text(annotation: Any) -> bool:
+    """Whether the setting is a table whose values are text: options of a reader, whose keys may have dots."""
+    inner, _ = without_none(annotation)
+    return get_origin(inner) is dict and get_args(inner)[1] is str
+
+
 def to_text(value: object) -> str:
     """A value as TOML writes it, with ``none`` for None; `from_text` reads it."""
     if value is None:
@@ -68,7 +75,7 @@ def to_text(value: object) -> str:
 def from_text(text: str, annotation: Any, setting: str) -> Any:
     """The value that ``--set setting=text`` means: quotes are taken off text, and a table is read as TOML.
 
-    All else stays text: `conform` and msgspec read numbers, lists and ``none``.
+    All else stays text, blanks at its ends included: `conform` and msgspec read numbers, lists and ``none``.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def from_text(text: str, annotation: Any, setting: str) -> Any:
         table = _toml(text)
         if not isinstance(table, dict):
             raise ConfigError(
-                f'--set {setting}={text}: a table such as {{header = "true"}} is needed, or {setting}.KEY=VALUE'
+                f"--set {quoted(setting)} takes a table such as {{header = true}}; or set {setting}.KEY=VALUE"
             )
         return table
     unquoted = _toml(text) if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else None
@@ -95,6 +102,8 @@ def conform(value: Any, annotation: Any) -> Any:
     to refuse.
     """
     inner, optional = without_none(annotation)
+    if isinstance(value, str) and inner is not str:
+        value = value.strip()  # around a number or a list, blanks mean nothing
     if optional and isinstance(value, str) and value.lower() == NONE:
         return None
     if isinstance(value, Mapping):
@@ -135,5 +144,5 @@ def _toml(text: str) -> Any:
     """The value that ``text`` is in TOML, or None."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return None

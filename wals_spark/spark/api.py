@@ -216,7 +216,7 @@ class Model:
             If the interactions cannot be used, or have no item of the model.
         """
         spark = self._stored.spark
-        settings = FoldInSettings.of({"fold_in": {"keep_users": keep_users}}).as_dict()
+        settings = FoldInSettings.of({"fold_in": {"keep_users": keep_users}}).shown()
         with session_of(spark):
             scratch = Scratch(spark)
             config = fold_in_config(self._stored, self.config.input)

@@ -38,7 +38,7 @@ def run_export(spark: SparkSession, settings: ExportSettings) -> None:
         summary = write_export(Path(local), items.ids, items.features, users, options)
         for file in sorted(Path(local).iterdir()):
             folder.copy(file.as_uri(), file.name)
-        document = {**summary, "model_version": model.version, "settings": settings.as_dict()}
+        document = {**summary, "model_version": model.version, "settings": settings.shown()}
         folder.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "export.json")
     for name, share in summary["recall"]["found_by"].items():
         logger.info(

@@ -43,7 +43,7 @@ def run_fold_in(spark: SparkSession, settings: FoldInSettings) -> None:
     model = open_version(spark, settings.model.path, settings.model.version)
     config = fold_in_config(model, settings.input)
     target = FoldInTarget(model.storage, settings.output.version, settings.output.publish)
-    fold_in_version(model, read(spark, config.input), config, target, settings=settings.as_dict())
+    fold_in_version(model, read(spark, config.input), config, target, settings=settings.shown())
 
 
 def fold_in_config(model: ModelVersion, source: Input) -> Config:

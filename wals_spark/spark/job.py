@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 
 from pyspark.sql import SparkSession
 
 from wals_spark.errors import WalsError
+from wals_spark.messages import printable, redacted
 from wals_spark.settings.command_line import parse_settings
 from wals_spark.settings.loader import SomeSettings
 from wals_spark.spark.session import open_session
@@ -38,3 +40,7 @@ def run_job(
     except WalsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Exception as error:  # a traceback's last line has the message of the exception, and with it a secret
+        text = "".join(traceback.format_exception(error))
+        print("\n".join(printable(line) for line in redacted(text).splitlines()), file=sys.stderr)
+        sys.exit(WalsError.exit_code)

@@ -45,12 +45,12 @@ def run_tune(spark: SparkSession, settings: TuneSettings) -> None:
     board = None
     if storage.exists(LEADERBOARD):
         board = read_leaderboard(storage.read_text(LEADERBOARD), path)
-        board.refuse_other(settings.as_dict(), None, path)
+        board.refuse_other(settings.shown(), None, path)
         logger.info("%d trials are on %s", len(board.trials), path)
     if board is None or len(board.trials) < settings.tune.trials:
         with prepared_search(spark, storage, settings) as search:
             if board is not None:
-                board.refuse_other(settings.as_dict(), search.data, path)
+                board.refuse_other(settings.shown(), search.data, path)
             board = run_trials(search, () if board is None else board.trials)
     best = board.best[0]
     if best.state == FAILED:
@@ -118,7 +118,7 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
 def run_trials(search: Search, finished: tuple[Trial, ...]) -> Leaderboard:
     """Run the trials that are not finished; leaderboard and picture are written after each."""
     settings, tune = search.settings, search.settings.tune
-    board = Leaderboard(settings.as_dict(), search.data, finished, tune.measure[0] in LOWER_IS_BETTER)
+    board = Leaderboard(settings.shown(), search.data, finished, tune.measure[0] in LOWER_IS_BETTER)
     while len(board.trials) < tune.trials:
         candidate = propose(tune, board.trials, lower_is_better=board.lower_is_better)
         trial = run_trial(search, candidate)
