@@ -57,7 +57,7 @@ def sections(kind: type[Settings]) -> list[tuple[str, str, list[str]]]:
     """Of each section its name, its meaning, and a table row per setting."""
     found = []
     for part in re.split(r"^(?=\[)", describe_settings(kind), flags=re.MULTILINE)[1:]:
-        title, meaning = re.match(r"\[(\w+)\] (.*)", part).groups()
+        title, meaning = re.match(r"\[([\w.]+)\] (.*)", part).groups()
         settings = re.findall(r"^  (\S+) = (.*)\n +(.*)$", part, flags=re.MULTILINE)
         found.append((title, meaning, [f"| `{name}` | `{value}` | {cell(text)} |" for name, value, text in settings]))
     return found

@@ -144,7 +144,7 @@ def test_the_session_is_left_as_it_was(model, spark, plays):
 def test_wrong_settings_and_columns_are_refused(plays, model):
     with pytest.raises(wals_spark.ConfigError, match=r"unknown setting train\.rnk; did you mean rank"):
         wals_spark.fit(plays, {"train.rnk": 8})
-    with pytest.raises(wals_spark.InputError, match=r"input\.user = user: there is no such column; .* listener, album"):
+    with pytest.raises(wals_spark.InputError, match=r"input\.user = 'user': there is no such .* 'listener', 'album'"):
         wals_spark.fit(plays)
     with pytest.raises(wals_spark.ConfigError, match="pass them as exclude"):
         model.recommend(3, options={"because": 2})

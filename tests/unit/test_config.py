@@ -39,7 +39,7 @@ def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
         ("input.duplicates=last", r"input\.duplicates = last needs input\.timestamp"),
         ("confidence.half_life_days=30", r"confidence\.half_life_days needs input\.timestamp"),
         ("confidence.half_life_days=-1", r"confidence\.half_life_days: expected `float` >= 0"),
-        ("confidence.reference_time=soon", r"confidence\.reference_time = soon: a time like 2026"),
+        ("confidence.reference_time=soon", r"confidence\.reference_time = 'soon': a time like 2026"),
         ("input.item=user", r"one column is named twice"),
         ("input.path=", r"input\.path is not set"),
         ("output.path=", r"output\.path is not set"),

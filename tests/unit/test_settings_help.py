@@ -32,7 +32,7 @@ JOBS = {  # each with settings without which it does not run
 
 
 def printed_defaults(kind):
-    return re.findall(r"^  (\w+\.\w+) = (.*)$", describe_settings(kind), flags=re.MULTILINE)
+    return re.findall(r"^  (\w+[\w.]+) = (.*)$", describe_settings(kind), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,16 @@ def test_a_default_that_help_prints_can_be_typed_back(kind, name, default):
 
 @pytest.mark.parametrize("kind", JOBS)
 def test_help_names_every_setting_that_a_job_takes(kind):
-    settings = {f"{section}.{key}" for section, values in kind().as_dict().items() for key in values}
+    settings = set(names_of_settings(kind().as_dict()))
     assert {name for name, _ in printed_defaults(kind)} == settings - set(kind.unused)
+
+
+def names_of_settings(values, prefix=""):
+    for key, value in values.items():
+        if isinstance(value, dict) and value:  # options are an empty table
+            yield from names_of_settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 @pytest.mark.parametrize("kind", [FoldInSettings, TuneSettings])

@@ -14,7 +14,7 @@ NEEDED = ("input.path=i", "output.path=o")
     [
         (["split.by=last"], "split.by = last needs input.timestamp"),
         (["split.by=random", "split.n=3"], "split.n: no meaning with split.by = random, which has share, keep, seed"),
-        (["split.by=time", "input.timestamp=at", "split.moment=soon"], "split.moment = soon: a time like 2026-01-31"),
+        (["split.by=time", "input.timestamp=at", "split.moment=soon"], "split.moment = 'soon': a time like 2026-01-31"),
         (["split.by=time", "input.timestamp=at", "split.moment=2026-01-31", "split.share=0.1"], "give one of them"),
         (["split.share=1"], "split.share: expected `float` < 1"),
         (["input.timestamp=at", "output.path="], "output.path is not set"),

@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 from wals_spark.arrays.arrow import as_arrow, as_numpy
 from wals_spark.arrays.dictionary import compact_dictionary, concatenate_dictionaries, count_indices, narrow_integers
 from wals_spark.arrays.heap import trim_heap
-from wals_spark.arrays.sorting import stable_argsort, stable_sort
+from wals_spark.arrays.sorting import stable_argsort
 from wals_spark.arrays.types import Float32Array, Float64Array, FloatArray, Indices, Int64Array
 from wals_spark.blocks.assignment import Assignment
+from wals_spark.blocks.duplicates import Merged, joined_weights, merge_duplicates
 from wals_spark.blocks.encoding import ArrayBlock, Record, RecordArrays, cut_ids, group_records, ids_of, to_records
 from wals_spark.blocks.in_out import InBlock, OutBlock
 
@@ -100,15 +101,6 @@ class RowBlock(ColumnBlock):
     duplicates: Duplicates
 
 
-class Merged(NamedTuple):
-    """Distinct pairs, ascending, with their ratings and, if there are any, weights; and the pairs that repeat."""
-
-    pairs: Int64Array
-    ratings: FloatArray
-    weights: FloatArray
-    repeated: Int64Array
-
-
 def build_row_block(
     rows: pa.ChunkedArray,
     columns: pa.ChunkedArray,
@@ -123,8 +115,9 @@ def build_row_block(
 
     Ids, shape (n_interactions,), are strings or integers, none null; ``assignment`` maps columns to blocks. With
     ``duplicates``, several ratings of one pair become their ``sum``, the ``last`` by timestamp (the greatest of
-    several at one moment), or their ``max``; ``refuse`` sums, and the caller judges `RowBlock.duplicates`. The weight
-    of several rows of a pair is the mean with ``sum``, else that of the row that is kept.
+    several at one moment), their ``max``, or their ``mean`` by weight; ``refuse`` sums, and the caller judges
+    `RowBlock.duplicates`. The weight of several rows of a pair is the mean with ``sum``, the sum with ``mean`` (rows
+    without weights weigh 1), else that of the row that is kept.
     """
     row_indices, row_place, row_ids = _encode(rows)
     column_indices, column_place, column_ids = _encode(columns)
@@ -173,45 +166,13 @@ def build_column_block(sent: dict[int, SentColumns], *, n_row_blocks: int) -> Co
         ]
     )
     indices, dictionary = concatenate_dictionaries([(part.indices, part.dictionary) for part in columns])
-    weights = np.concatenate([part.weights for part in columns])
+    weights = joined_weights([(part.weights, len(part.indices)) for part in columns])
     del columns, sent
     indptr = np.concatenate([[0], np.cumsum(count_indices(column, len(ids)))])
     order = stable_argsort(column)  # by column, then by source block, then by position
     weights = weights[order] if len(weights) else weights
     in_block = InBlock(indptr, positions[order], indices[order], dictionary, offsets, weights)
     return ColumnBlock(ids, in_block, OutBlock.of(dict(zip(sources, needed, strict=True))))
-
-
-def merge_duplicates(
-    pair: Int64Array, ratings: FloatArray, weights: FloatArray | None, timestamps: FloatArray | None, policy: str
-) -> Merged:
-    """Merge the rows of each pair.
-
-    A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits. ``pair`` is
-    overwritten.
-    """
-    pair_sorted, order = stable_sort(pair)
-    is_first = np.ones(len(pair_sorted), dtype=bool)
-    is_first[1:] = pair_sorted[1:] != pair_sorted[:-1]
-    if is_first.all():
-        weights = _NONE if weights is None else weights[order]
-        return Merged(pair_sorted, ratings[order], weights, pair_sorted[:0])
-    by_value = (ratings,) if weights is None else (weights, ratings)
-    by_time = (timestamps,) if policy == "last" and timestamps is not None else ()
-    within_runs = np.lexsort((*(values[order] for values in (*by_value, *by_time)), pair_sorted))
-    order = order[within_runs]
-    firsts = np.flatnonzero(is_first)
-    run_lengths = np.diff(np.append(firsts, len(pair_sorted)))
-    if policy in ("last", "max"):
-        kept_rows = order[firsts + run_lengths - 1]
-        merged, merged_weights = ratings[kept_rows], _NONE if weights is None else weights[kept_rows]
-    else:
-        merged = np.add.reduceat(ratings[order], firsts, dtype=np.float64)
-        merged_weights = _NONE
-        if weights is not None:
-            merged_weights = np.add.reduceat(weights[order], firsts, dtype=np.float64) / run_lengths
-    distinct = pair_sorted[firsts]
-    return Merged(distinct, merged, merged_weights, distinct[run_lengths > 1])
 
 
 def _encode(ids: pa.ChunkedArray) -> tuple[Indices, Int64Array, pa.Array]:

@@ -10,12 +10,19 @@ from msgspec import Meta
 from wals_spark.errors import ConfigError
 from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, Denominator, Measures
 from wals_spark.evaluation.user_batch import Protocol
-from wals_spark.messages import redacted
 from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
 from wals_spark.settings.tables import Input, StoredModel, check_columns, require_path
 
-_OF_PAIRS = ("format", "options", "user", "item", "bad_rows")  # the settings of input that candidates inherit
+_OF_PAIRS = (
+    "format",
+    "options",
+    "user",
+    "item",
+    "bad_rows",
+    "suspect_ids",
+    "aliases",
+)  # the settings of input that candidates inherit
 
 
 class Evaluate(Section, frozen=True, kw_only=True):
@@ -172,11 +179,12 @@ class EvaluateSettings(Settings, frozen=True, kw_only=True):
     @property
     def facts(self) -> dict[str, Any]:
         """How users were evaluated, and on what, for metrics.json."""
+        shown = self.shown()
         return {
             "protocol": "sampled" if self.sampled else "full",
-            "test": redacted(self.test.path),
-            "training": redacted(self.input.path),
-            "candidates": redacted(self.candidates.path),
+            "test": shown["test"]["path"],
+            "training": shown["input"]["path"],
+            "candidates": shown["candidates"]["path"],
             **self.evaluate.facts(sampled=self.sampled),
         }
 

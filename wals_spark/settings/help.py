@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from typing import get_args
 
 import msgspec
 from msgspec import Meta
 
-from wals_spark.settings.loader import Settings
+from wals_spark.settings.loader import Section, Settings
 from wals_spark.settings.values import choices_of, to_text
 
 
 def describe_settings(kind: type[Settings], width: int | None = None) -> str:
     """Per setting: ``section.key = default``, as ``--set`` and TOML take it, and its meaning, in lines of ``width``."""
     lines = []
-    settings = kind()
-    for section in msgspec.structs.fields(kind):
-        defaults = getattr(settings, section.name)
-        lines += _wrapped(f"[{section.name}] {(section.type.__doc__ or '').strip()}", width, indent="")
-        for field in msgspec.structs.fields(section.type):
-            name = f"{section.name}.{field.name}"
-            if name not in kind.unused:
-                lines.append(f"  {name} = {to_text(getattr(defaults, field.name))}")
+    for name, section in _sections(kind()):
+        lines += _wrapped(f"[{name}] {(type(section).__doc__ or '').strip()}", width, indent="")
+        for field in msgspec.structs.fields(type(section)):
+            value, setting = getattr(section, field.name), f"{name}.{field.name}"
+            if setting not in kind.unused and not isinstance(value, Section):
+                lines.append(f"  {setting} = {to_text(value)}")
                 lines += _wrapped(_meaning(field), width, indent="      ")
     return "\n".join(lines)
+
+
+def _sections(settings: Settings | Section, prefix: str = "") -> Iterator[tuple[str, Section]]:
+    """The sections by their names, each before those within it."""
+    for field in msgspec.structs.fields(type(settings)):
+        section = getattr(settings, field.name)
+        if isinstance(section, Section):
+            yield f"{prefix}{field.name}", section
+            yield from _sections(section, f"{prefix}{field.name}.")
 
 
 def _meaning(field: msgspec.structs.FieldInfo) -> str:

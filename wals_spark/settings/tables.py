@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
+from wals_spark.messages import quoted
 from wals_spark.settings.loader import Section
 
 ReaderOptions = Annotated[
@@ -30,11 +32,16 @@ NewVersion = Annotated[
 Publish = Annotated[bool, Meta(description="Make the new version the served one (CURRENT) when it is complete.")]
 
 
-class Input(Section, frozen=True, kw_only=True):
-    """Where the interactions are and how to read them."""
+class Table(Section, frozen=True, kw_only=True):
+    """A table that Spark reads."""
 
     path: Annotated[
-        str, Meta(description="File, folder or URL of the interactions; a table's name with format = table.")
+        str | tuple[str, ...],
+        Meta(
+            description=(
+                'File, folder or URL, or a list of them: ["a", "b"]; a table\'s name with format = table; empty: none.'
+            )
+        ),
     ] = ""
     format: Annotated[
         str,
@@ -44,8 +51,42 @@ class Input(Section, frozen=True, kw_only=True):
         ),
     ] = "parquet"
     options: ReaderOptions = msgspec.field(default_factory=dict)
-    user: Annotated[str, Meta(description="Column of user ids: string or integer.", min_length=1)] = "user"
-    item: Annotated[str, Meta(description="Column of item ids: string or integer.", min_length=1)] = "item"
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The names of the columns that hold ids."""
+        return ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All paths."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    def named(self, section: str) -> str:
+        """What messages call the table: its section and path."""
+        return f"{section}.path = {', '.join(map(quoted, self.paths))}" if self.path else f"the {section}"
+
+
+class Aliases(Table, frozen=True, kw_only=True):
+    """Ids that stand for another, which they are replaced by before anything else."""
+
+    of: Annotated[Literal["item", "user"], Meta(description="Whose ids.")] = "item"
+    alias: Annotated[str, Meta(description="Column of the ids that are replaced.", min_length=1)] = "alias"
+    id: Annotated[str, Meta(description="Column of the ids that replace them.", min_length=1)] = "id"
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The names of the columns that hold ids."""
+        return (self.alias, self.id)
+
+
+class Input(Table, frozen=True, kw_only=True):
+    """Where the interactions are and how to read them."""
+
+    user: Annotated[
+        str, Meta(description="Column of user ids: text or whole numbers; a field of a struct as a.b.", min_length=1)
+    ] = "user"
+    item: Annotated[str, Meta(description="Column of item ids: as user.", min_length=1)] = "item"
     rating: Annotated[
         str, Meta(description="Column of ratings (counts, hours, stars, ...); empty: 1 for every row.")
     ] = "rating"
@@ -61,20 +102,41 @@ class Input(Section, frozen=True, kw_only=True):
         str,
         Meta(
             description=(
-                "Column of times: timestamps, dates, or unix seconds; for duplicates = last and for decay. Empty: none."
+                "Column of times: timestamps, dates, or numbers since 1970 in time_unit; for duplicates = last and for "
+                "decay. Empty: none."
             )
         ),
     ] = ""
+    time_unit: Annotated[
+        Literal["seconds", "milliseconds", "microseconds", "nanoseconds"],
+        Meta(description="Unit of times that are numbers."),
+    ] = "seconds"
+    earliest_time: Annotated[
+        str, Meta(description="A row of a time before this is a bad row: a wrong unit, or no time.", min_length=1)
+    ] = "1990-01-01"
+    latest_time: Annotated[str, Meta(description="A row of a time after this is a bad row; empty: a day from now.")] = (
+        ""
+    )
     duplicates: Annotated[
-        Literal["sum", "last", "max", "refuse"],
+        Literal["sum", "mean", "last", "max", "refuse"],
         Meta(
             description=(
-                "What the ratings of several rows of one (user, item) pair become: their sum, the last by timestamp, "
-                "or their max; refuse: an error. The weight of the pair: the mean (sum), or that of the row that is "
-                "kept (last, max)."
+                "What the ratings of several rows of one (user, item) pair become: their sum, their mean, the last by "
+                "timestamp, or their max; refuse: an error. The weight of the pair: the mean (sum), the sum (mean: "
+                "three rows weigh 3), or that of the row that is kept (last, max). With train.implicit = false the "
+                "default is mean."
             )
         ),
     ] = "sum"
+    suspect_ids: Annotated[
+        Literal["auto", "bad", "warn"],
+        Meta(
+            description=(
+                "Ids that spell null (\\N, NULL, None, NaN) or have U+FFFD, the sign of a wrong encoding: bad rows, or "
+                "a warning with their number; auto: bad in csv, json, text and xml, warn elsewhere."
+            )
+        ),
+    ] = "auto"
     bad_rows: Annotated[
         Literal["refuse", "drop"],
         Meta(
@@ -91,15 +153,30 @@ class Input(Section, frozen=True, kw_only=True):
             )
         ),
     ] = "bad"
+    aliases: Aliases = Aliases()
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The names of the columns that hold ids."""
+        return (self.user, self.item)
+
+    @property
+    def time_range(self) -> tuple[float, float]:
+        """The earliest and the latest plausible time, in seconds since 1970."""
+        earliest = moment_in_seconds(self.earliest_time, "earliest_time")
+        latest = moment_in_seconds(self.latest_time, "latest_time") if self.latest_time else time.time() + 86400.0
+        return earliest, latest
 
 
-class Ids(Section, frozen=True, kw_only=True):
+class Ids(Table, frozen=True, kw_only=True):
     """A table of ids."""
 
-    path: Annotated[str, Meta(description="File, folder or URL; a table's name with format = table; empty: none.")] = ""
-    format: Annotated[str, Meta(description="Anything spark.read has; or table.", min_length=1)] = "parquet"
-    options: ReaderOptions = msgspec.field(default_factory=dict)
     column: Annotated[str, Meta(description="Column of the ids.", min_length=1)] = "id"
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The names of the columns that hold ids."""
+        return (self.column,)
 
 
 class StoredModel(Section, frozen=True, kw_only=True):
@@ -119,7 +196,7 @@ class StoredModel(Section, frozen=True, kw_only=True):
         require_path(self.path, "model.path", "folder that output.path named in training")
 
 
-def require_path(path: str, setting: str, purpose: str) -> None:
+def require_path(path: str | tuple[str, ...], setting: str, purpose: str) -> None:
     """Refuse an empty path; ``purpose`` is what it should name."""
     if not path:
         raise ConfigError(f"{setting} is not set: name the {purpose}")
@@ -131,6 +208,9 @@ def check_columns(table: Input, section: str = "input") -> None:
         raise ConfigError(f"{section}.duplicates = last needs {section}.timestamp: name the column of times")
     roles = ("user", "item", "rating", "weight", "timestamp")
     columns = [column for role in roles if (column := getattr(table, role))]
+    earliest, latest = table.time_range
+    if earliest >= latest:
+        raise ConfigError(f"{section}.earliest_time = {table.earliest_time} is not before {section}.latest_time")
     if len(set(columns)) < len(columns):
         raise ConfigError(f"{section}: one column is named twice among {', '.join(roles)}: {columns}")
 
@@ -140,5 +220,5 @@ def moment_in_seconds(moment: str, setting: str) -> float:
     try:
         parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
     except ValueError as error:
-        raise ConfigError(f"{setting} = {moment}: a time like 2026-01-31T00:00:00Z is needed") from error
+        raise ConfigError(f"{setting} = {quoted(moment)}: a time like 2026-01-31T00:00:00Z is needed") from error
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()

@@ -113,7 +113,11 @@ class Config(Settings, frozen=True, kw_only=True):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The settings of the preset that the values name, if any, with the values on top."""
+        """The settings of the preset that the values name, if any, with the values on top, and what they imply."""
+        return _with_implied_duplicates(cls._with_preset(values))
+
+    @classmethod
+    def _with_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
         train = values.get("train")
         name = train.get("preset") if isinstance(train, dict) else None
         if not isinstance(name, str) or name not in PRESETS:
@@ -141,6 +145,15 @@ class Config(Settings, frozen=True, kw_only=True):
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read the settings of a training run: `load_settings`."""
     return load_settings(Config, path, overrides)
+
+
+def _with_implied_duplicates(values: dict[str, Any]) -> dict[str, Any]:
+    """Where ratings are predicted, 3 and 5 of one pair are not an 8: duplicates = mean, if nothing else is set."""
+    train, source = values.get("train", {}), values.get("input", {})
+    is_explicit = isinstance(train, dict) and str(train.get("implicit")).lower() in ("false", "0")
+    if not is_explicit or not isinstance(source, dict):
+        return values
+    return {**values, "input": {"duplicates": "mean", **source}}
 
 
 def _check_objective(config: Config, set_values: Mapping[str, Any]) -> None:

@@ -90,6 +90,8 @@ def from_text(text: str, annotation: Any, setting: str) -> Any:
                 f"--set {quoted(setting)} takes a table such as {{header = true}}; or set {setting}.KEY=VALUE"
             )
         return table
+    if _may_be_a_list(inner) and text.startswith("[") and isinstance(paths := _toml(text), list):
+        return paths
     unquoted = _toml(text) if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else None
     return unquoted if isinstance(unquoted, str) else text
 
@@ -102,7 +104,7 @@ def conform(value: Any, annotation: Any) -> Any:
     to refuse.
     """
     inner, optional = without_none(annotation)
-    if isinstance(value, str) and inner is not str:
+    if isinstance(value, str) and inner is not str and not _may_be_a_list(inner):
         value = value.strip()  # around a number or a list, blanks mean nothing
     if optional and isinstance(value, str) and value.lower() == NONE:
         return None
@@ -117,7 +119,7 @@ def conform(value: Any, annotation: Any) -> Any:
         return {key: conform(entry, type_at(inner, [key])) for key, entry in value.items()}
     if get_origin(inner) is tuple and isinstance(value, str):
         return _as_list(value)
-    if isinstance(value, os.PathLike) and inner is str:
+    if isinstance(value, os.PathLike) and (inner is str or _may_be_a_list(inner)):
         return os.fspath(value)
     return value
 
@@ -129,6 +131,11 @@ def _field_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
 
 def _is_struct(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+
+
+def _may_be_a_list(annotation: Any) -> bool:
+    """Whether the setting takes a list as well as text."""
+    return any(get_origin(argument) is tuple for argument in get_args(annotation))
 
 
 def _as_list(text: str) -> list[Any]:

@@ -18,26 +18,33 @@ from wals_spark.blocks.assignment import N_BUCKETS
 from wals_spark.errors import InputError
 from wals_spark.objective.objective import Decay
 from wals_spark.settings.tables import Input
-from wals_spark.spark.reading import column_named, id_column, type_of_column, unreadable_is_refused
+from wals_spark.spark.aliases import with_aliases_replaced
+from wals_spark.spark.causes import unreadable_is_refused
+from wals_spark.spark.fingerprint import fingerprint
+from wals_spark.spark.reading import MALFORMED
+from wals_spark.spark.row_reasons import UNOBSERVED, RowRules, is_suspect, shaped_rows
+from wals_spark.spark.times import as_date, fitting_unit
 
 logger = logging.getLogger("wals_spark")
 
 _MAX_EXAMPLES = 5
-_FLOAT32 = np.finfo(np.float32)  # what blocks keep ratings in
-_UNOBSERVED = "unobserved"
+_HASHED = ("user", "item", "rating", "weight", "timestamp")
 
 
 @dataclass(frozen=True)
 class Interactions:
     """Checked interactions, not yet merged: user, item and, as doubles, rating and, where asked, weight and timestamp.
 
-    ``item_costs`` are the rows of each bucket of items (`assignment.bucket_of`), shape (N_BUCKETS,).
+    ``item_costs`` are the rows of each bucket of items (`assignment.bucket_of`), shape (N_BUCKETS,). ``fingerprint`` is
+    of all rows over the ``hashed`` columns (`fingerprint.py`); None: another pass is not compared with this one.
     """
 
     table: DataFrame
     rows: int
     dropped: int
     item_costs: Int64Array
+    fingerprint: int | None = None
+    hashed: tuple[str, ...] = ("user", "item")
 
 
 def check(
@@ -61,27 +68,35 @@ def check(
         bad rows and the settings do not drop them. It names the counts by reason, and up to five rows each.
     """
     keep_time = timed or settings.duplicates == "last"
-    shaped = _shaped(raw, settings, section, timed=keep_time or decay is not None)
-    shaped = shaped.withColumn("reason", _reason(shaped.schema, settings, section, implicit=implicit))
+    rules = RowRules(settings, section, implicit=implicit, timed=keep_time or decay is not None)
     raw.sparkSession.sparkContext.setJobDescription("check the interactions")
     with unreadable_is_refused(settings, section):
-        counts = _counted(shaped)
-    unobserved = _refuse_or_drop(shaped, counts, settings, section)
-    clean = shaped.where(F.col("reason").isNull()).drop("reason")
+        shaped = shaped_rows(raw, rules)
+        if settings.aliases.path:
+            shaped = with_aliases_replaced(shaped, settings.aliases, f"{section}.aliases")
+        changes = {"rating": decay is not None, "timestamp": not keep_time}  # after this pass
+        hashed = tuple(name for name in _HASHED if name in shaped.columns and not changes.get(name))
+        counts = _counted(shaped, hashed)
+    _log_schema(shaped, counts, rules)
+    unobserved = _refuse_or_drop(shaped, counts, rules)
+    clean = shaped.where(F.col("reason").isNull()).drop("reason", "written")
     if decay is not None:
         reference = counts.newest if decay.reference is None else decay.reference
         clean = clean.withColumn("rating", F.col("rating") * _decayed(decay, reference))
     if not keep_time:
         clean = clean.drop("timestamp")
-    return Interactions(clean, counts.good, counts.bad + unobserved, counts.item_costs)
+    return Interactions(clean, counts.good, counts.bad + unobserved, counts.item_costs, counts.fingerprint, hashed)
 
 
 class _Counts(NamedTuple):
-    """What one pass counts: good rows by bucket of items, other rows by reason, and the newest time of good rows."""
+    """What one pass counts: good rows by bucket of items, other rows by reason, and more of the good rows."""
 
     item_costs: Int64Array
     by_reason: Counter[str]
+    suspect: int
+    earliest: float
     newest: float
+    fingerprint: int
 
     @property
     def good(self) -> int:
@@ -89,15 +104,23 @@ class _Counts(NamedTuple):
 
     @property
     def bad(self) -> int:
-        return sum(n for reason, n in self.by_reason.items() if reason != _UNOBSERVED)
+        return sum(n for reason, n in self.by_reason.items() if reason != UNOBSERVED)
 
 
-def _counted(shaped: DataFrame) -> _Counts:
+def _counted(shaped: DataFrame, hashed: Sequence[str]) -> _Counts:
     is_good = F.col("reason").isNull()
-    newest = F.max(F.when(is_good, F.col("timestamp"))) if "timestamp" in shaped.columns else F.lit(None)
+    timestamp = F.when(is_good, F.col("timestamp")) if "timestamp" in shaped.columns else F.lit(None).cast("double")
+    suspect = is_suspect(shaped.schema)
+    totals = (
+        F.count("*").alias("rows"),
+        F.count_if(is_good).alias("good"),
+        F.sum(F.when(is_good, fingerprint(hashed))).alias("fingerprint"),
+        (F.lit(0) if suspect is None else F.count_if(is_good & suspect)).alias("suspect"),
+        F.min(timestamp).alias("earliest"),
+        F.max(timestamp).alias("newest"),
+    )
     # Spark has a faster map for one number as the key: bad rows are counted by reason only if there are any.
     bucket = _bucket(shaped.schema["item"].dataType).alias("bucket")
-    totals = F.count("*").alias("rows"), F.count_if(is_good).alias("good"), newest.alias("newest")
     buckets: Sequence[Row] = shaped.groupBy(bucket).agg(*totals).collect()
     by_reason: Counter[str] = Counter()
     if any(row["good"] < row["rows"] for row in buckets):
@@ -107,19 +130,43 @@ def _counted(shaped: DataFrame) -> _Counts:
     good = [row for row in buckets if row["good"]]  # rows without an item are in a bucket that is null
     for row in good:
         item_costs[row["bucket"]] = row["good"]
-    newest_of_all = max((row["newest"] for row in good if row["newest"] is not None), default=0.0)
-    return _Counts(item_costs, by_reason, newest_of_all)
+    times = [(row["earliest"], row["newest"]) for row in good if row["newest"] is not None] or [(0.0, 0.0)]
+    return _Counts(
+        item_costs,
+        by_reason,
+        sum(row["suspect"] for row in good),
+        min(earliest for earliest, _ in times),
+        max(newest for _, newest in times),
+        sum(row["fingerprint"] for row in good),
+    )
 
 
-def _refuse_or_drop(shaped: DataFrame, counts: _Counts, settings: Input, section: str) -> int:
+def _log_schema(shaped: DataFrame, counts: _Counts, rules: RowRules) -> None:
+    """Log how the input was understood, and what is odd about it."""
+    names = {role: getattr(rules.settings, role) for role in shaped.columns if hasattr(rules.settings, role)}
+    types = {field.name: field.dataType.simpleString() for field in shaped.schema}
+    columns = [f"{role} {name!r} {types[role]}" if name else f"{role} 1" for role, name in names.items()]
+    times = f", from {as_date(counts.earliest)} to {as_date(counts.newest)}" if "timestamp" in names else ""
+    logger.info("%s: %s%s", rules.section, ", ".join(columns), times)
+    suspect = is_suspect(shaped.schema)
+    if counts.suspect and suspect is not None:
+        examples = _examples(shaped, F.col("reason").isNull() & suspect)
+        logger.warning(
+            "%d rows have an id that spells null or has the sign of a wrong encoding (U+FFFD), such as %s; they are "
+            "used as they are (%s.suspect_ids = bad makes them bad rows)", counts.suspect, examples, rules.section,
+        )  # fmt: skip
+
+
+def _refuse_or_drop(shaped: DataFrame, counts: _Counts, rules: RowRules) -> int:
     """Refuse an input without rows, or with bad rows that the settings do not drop; the number of unobserved rows."""
-    source = f"{section}.path = {settings.path}" if settings.path else f"the {section}"
-    unobserved, bad, good = counts.by_reason[_UNOBSERVED], counts.bad, counts.good
+    settings, section = rules.settings, rules.section
+    source = settings.named(section)
+    unobserved, bad, good = counts.by_reason[UNOBSERVED], counts.bad, counts.good
     if not good + unobserved + bad:
         raise InputError(f"{source} holds no rows")
     if bad:
-        reasons = sorted((reason, n) for reason, n in counts.by_reason.items() if reason != _UNOBSERVED)
-        message = "; ".join(_with_examples(shaped, reason, n) for reason, n in reasons)
+        reasons = sorted((reason, n) for reason, n in counts.by_reason.items() if reason != UNOBSERVED)
+        message = "; ".join(_with_examples(shaped, reason, n, rules) for reason, n in reasons)
         if settings.bad_rows == "refuse":
             raise InputError(
                 f"{bad} of {good + unobserved + bad} rows of {source} cannot be used: "
@@ -148,75 +195,23 @@ def _decayed(decay: Decay, reference: float) -> Column:
     return F.greatest(F.pow(F.lit(0.5), age_days / F.lit(decay.half_life_days)), F.lit(max(decay.floor, 1e-30)))
 
 
-def _shaped(raw: DataFrame, settings: Input, section: str, *, timed: bool) -> DataFrame:
-    """The columns under their own names and types; what cannot be converted becomes null."""
-    columns = {role: id_column(raw, f"{section}.{role}", getattr(settings, role)) for role in ("user", "item")}
-    if settings.rating:
-        type_of_column(raw, f"{section}.rating", settings.rating)
-        columns["rating"] = _as_double(raw, settings.rating)
-    else:
-        columns["rating"] = F.lit(1.0)
-    if settings.weight:
-        type_of_column(raw, f"{section}.weight", settings.weight)
-        columns["weight"] = _as_double(raw, settings.weight)
-    if timed:
-        type_of_column(raw, f"{section}.timestamp", settings.timestamp)
-        columns["timestamp"] = _as_seconds(raw, settings.timestamp)
-    return raw.select(*(column.alias(name) for name, column in columns.items()))
+def _with_examples(shaped: DataFrame, reason: str, count: int, rules: RowRules) -> str:
+    has_reason = F.col("reason") == reason
+    advice = ""
+    if reason == rules.time_reason:
+        extent = shaped.where(has_reason).agg(F.min("timestamp"), F.max("timestamp")).head() or (0.0, 0.0)
+        advice = f" ({fitting_unit(extent[0], extent[1], rules.settings, rules.section)})"
+    return f"{count} x {reason}{advice}, such as {_examples(shaped, has_reason)}"
 
 
-def _as_double(raw: DataFrame, name: str) -> Column:
-    column_type = raw.schema[name].dataType
-    if not isinstance(column_type, (T.NumericType, T.StringType, T.BooleanType)):
-        raise InputError(f"column {name} is of type {column_type.simpleString()}: a number is needed")
-    quoted = name.replace("`", "``")
-    return F.expr(f"try_cast(`{quoted}` as double)")  # text that is no number becomes null, not an error
+def _examples(shaped: DataFrame, condition: Column) -> str:
+    """Up to five rows as they were written."""
+    rows = shaped.where(condition).select("written.*").limit(_MAX_EXAMPLES).collect()
+    return ", ".join(str(_as_written(row.asDict())) for row in rows)
 
 
-def _as_seconds(raw: DataFrame, name: str) -> Column:
-    column_type = raw.schema[name].dataType
-    if isinstance(column_type, T.TimestampType):
-        return F.unix_micros(column_named(name)) / F.lit(1e6)
-    if isinstance(column_type, (T.DateType, T.TimestampNTZType)):
-        return F.unix_micros(column_named(name).cast("timestamp")) / F.lit(1e6)
-    number = _as_double(raw, name)
-    if isinstance(column_type, T.StringType):
-        quoted = name.replace("`", "``")
-        return F.coalesce(number, F.expr(f"unix_micros(try_cast(`{quoted}` as timestamp)) / 1e6"))
-    return number
-
-
-def _reason(schema: T.StructType, settings: Input, section: str, *, implicit: bool) -> Column:
-    """Why a row cannot be used, or null for a good one."""
-    reason = F.when(F.lit(False), F.lit(None).cast("string"))
-    for name in ("user", "item"):
-        reason = reason.when(F.col(name).isNull(), F.lit(f"null {name} id"))
-        if isinstance(schema[name].dataType, T.StringType):
-            reason = reason.when(F.col(name) == "", F.lit(f"empty {name} id"))
-    for name in ("rating", "weight"):
-        if name not in schema.names:
-            continue
-        number, size = F.col(name), F.abs(F.col(name))
-        reason = reason.when(number.isNull(), F.lit(f"{name} null or not a number"))
-        reason = reason.when(F.isnan(number) | number.isin(float("inf"), float("-inf")), F.lit(f"{name} not finite"))
-        # it would become inf, or 0
-        beyond = (size > F.lit(float(_FLOAT32.max))) | ((size < F.lit(float(_FLOAT32.tiny))) & (size > 0))
-        reason = reason.when(beyond, F.lit(f"{name} beyond the range of float32"))
-    if "weight" in schema.names:
-        reason = reason.when(F.col("weight") < 0, F.lit("weight below zero"))
-    if "timestamp" in schema.names:
-        timestamp = F.col("timestamp")
-        reason = reason.when(timestamp.isNull() | F.isnan(timestamp), F.lit("no timestamp"))
-    if not implicit:
-        return reason  # a rating to predict may be anything finite
-    if settings.nonpositive == "bad":
-        reason = reason.when(F.col("rating") <= 0, F.lit(f"rating zero or below (see {section}.nonpositive)"))
-    elif settings.nonpositive == "unobserved":
-        reason = reason.when(F.col("rating") <= 0, F.lit(_UNOBSERVED))
-    return reason
-
-
-def _with_examples(shaped: DataFrame, reason: str, count: int) -> str:
-    rows = shaped.where(F.col("reason") == reason).drop("reason").limit(_MAX_EXAMPLES).collect()
-    examples = ", ".join(str(tuple(row)) for row in rows)
-    return f"{count} x {reason}, such as {examples}"
+def _as_written(row: dict[str, object]) -> tuple[object, ...]:
+    """The values of a row, or the line that has no row."""
+    line = row.pop(MALFORMED, None)
+    values = (value if isinstance(value, str | int | float | None) else str(value) for value in row.values())
+    return tuple(values) if line is None else (line,)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from wals_spark.errors import InputError
 from wals_spark.run.manifest import FoldInRun, fold_in_manifest, new_version_name
@@ -17,14 +18,14 @@ from wals_spark.settings.tables import Input
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
 from wals_spark.spark.checking import Interactions
+from wals_spark.spark.fingerprint import fingerprint
 from wals_spark.spark.model.factor_tables import gramian_of, write_factors
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, new_version, publish
 from wals_spark.spark.reading import read
 from wals_spark.spark.storage import GRAMIANS, Storage
-from wals_spark.spark.train import Prepared, check_input
+from wals_spark.spark.train import Prepared, build, check_input
 from wals_spark.spark.training.batch_fold_in import drop_unknown_items, fold_in_users, users_without_interactions
-from wals_spark.spark.training.build import build_blocks
 from wals_spark.spark.training.rdd import unpersist
 
 logger = logging.getLogger("wals_spark")
@@ -70,7 +71,7 @@ def fold_in_version(
     with new_version(storage, version) as folder:
         checked = check_input(raw, config)
         known = _of_known_items(model, checked, config)
-        prepared = Prepared(known, build_blocks(known, config, storage.path(folder, WORK)))
+        prepared = build(known, config, storage.path(folder, WORK))
         keep_users = bool(settings.get("fold_in", {}).get("keep_users"))
         users = _write_tables(model, prepared, storage, folder, keep_users=keep_users)
         counts = {
@@ -91,12 +92,15 @@ def fold_in_version(
 def _of_known_items(model: ModelVersion, checked: Interactions, config: Config) -> Interactions:
     """The interactions whose item the model has."""
     table = drop_unknown_items(checked.table, model.user_factors, model.item_factors)
-    rows = table.count()
+    counts = (F.count("*").alias("rows"), F.sum(fingerprint(checked.hashed)).alias("fingerprint"))
+    (row,) = table.agg(*counts).collect()
+    rows = row["rows"]
     logger.info("left out %s rows of items that the model does not know", f"{checked.rows - rows:,}")
     if not rows:
-        source = f"input.path = {config.input.path}" if config.input.path else "the interactions"
-        raise InputError(f"{source}: none of the items is one of the model's, version {model.version}")
-    return replace(checked, table=table, rows=rows)
+        raise InputError(
+            f"{config.input.named('input')}: none of the items is one of the model's, version {model.version}"
+        )
+    return replace(checked, table=table, rows=rows, fingerprint=row["fingerprint"])
 
 
 def _write_tables(model: ModelVersion, prepared: Prepared, storage: Storage, folder: str, *, keep_users: bool) -> int:

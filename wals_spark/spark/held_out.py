@@ -105,13 +105,14 @@ def with_plain_ids(table: DataFrame, *columns: str) -> DataFrame:
 def _merged(test: DataFrame, duplicates: str) -> DataFrame:
     """One row per pair, with the rating that ``input.duplicates`` gives it in training."""
     rating: dict[str, Column] = {"sum": F.sum("rating"), "max": F.max("rating"), "refuse": F.max("rating")}
+    rating["mean"] = F.avg("rating")
     if duplicates == "last":
         rating["last"] = F.max_by("rating", F.struct("timestamp", "rating"))
     pairs = test.groupBy("user", "item").agg(rating[duplicates].alias("rating"), F.count("*").alias("rows"))
     if duplicates == "refuse" and (repeated := pairs.where("rows > 1").head()):
         raise InputError(
             f"several rows of test.path repeat a (user, item) pair, such as {tuple(repeated)[:2]}; set test.duplicates "
-            "to sum, last or max to merge them"
+            "to sum, mean, last or max to merge them"
         )
     return pairs.drop("rows")
 

@@ -1,42 +1,57 @@
-"""Reads the tables that settings name: interactions, and lists of ids."""
+"""Reads the tables that settings name, with options of Spark's readers under which nothing is silently changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
 from wals_spark.errors import InputError
-from wals_spark.settings.tables import Ids, Input
+from wals_spark.settings.reader_options import resolved_options
+from wals_spark.settings.tables import Ids, Table
+from wals_spark.spark.causes import unreadable_is_refused
+from wals_spark.spark.columns import find_column, id_column
 from wals_spark.spark.histories import in_type_of
+from wals_spark.spark.session import runtime_conf
+from wals_spark.spark.table_formats import FILE_FORMATS, refuse_table_formats
 
-_INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
-_BROKEN_FILE = (
-    "FAILED_READ_FILE",
-    "Encountered error while reading file",
-    "CANNOT_READ_FILE_FOOTER",
-    "is not a Parquet file",
-    "MALFORMED",
-)
+MALFORMED = "_wals_malformed_line"
+"""A hidden column: the text of a line that has not the columns of the others, else null."""
+
+_DEFAULTS = {
+    # Lines whose files have the columns in another order would be read by position.
+    "csv": {"enforceSchema": "false", "escape": '"', "encoding": "UTF-8"},
+    "parquet": {"parquet.page.verify-checksum.enabled": "true"},
+}
+_OF_FILES = {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
+# A folder user=007 is the user 007, and not 7.
+_NO_INFERENCE = {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}
 
 
-def read(spark: SparkSession, settings: Input | Ids, *, section: str = "input") -> DataFrame:
+def read(spark: SparkSession, settings: Table, *, section: str = "input") -> DataFrame:
     """The raw table that the settings name; ``section`` is what messages call them.
+
+    Files of text may have a column more, `MALFORMED`.
 
     Raises
     ------
+    ConfigError
+        If the value of an option is to come from where nothing is.
     InputError
-        If there is no such path, table or format, or it cannot be opened.
+        If there is no such path, table or format, or it cannot be opened, or it is a table of another format.
     """
-    with unreadable_is_refused(settings, section):
+    options = resolved_options(settings.options, f"{section}.options")
+    with unreadable_is_refused(settings, section), runtime_conf(spark, _NO_INFERENCE):
         if settings.format == "table":
-            return spark.table(settings.path)
-        return spark.read.format(settings.format).options(**settings.options).load(settings.path)
+            return spark.table(settings.paths[0])
+        if settings.format.lower() in FILE_FORMATS:
+            refuse_table_formats(spark, settings, section)
+            options = {**_OF_FILES, **_DEFAULTS.get(settings.format.lower(), {}), **options}
+        table = _load(spark, settings, options)
+        if settings.format.lower() == "csv":
+            return _csv_with_malformed_lines(spark, settings, options, table)
+        if settings.format.lower() == "json":
+            return _json_with_malformed_lines(table, options, settings, section)
+        return table
 
 
 def read_ids(spark: SparkSession, settings: Ids, factors: DataFrame, *, section: str) -> DataFrame:
@@ -62,54 +77,39 @@ def ids_of(table: DataFrame, column: str, factors: DataFrame, *, setting: str) -
     return in_type_of(ids, "id", factors, setting=f"{setting} = {column}").distinct()
 
 
-def id_column(table: DataFrame, setting: str, name: str) -> Column:
-    """A column of ids; ``setting`` is what messages call it.
+def _load(
+    spark: SparkSession, settings: Table, options: dict[str, str], schema: T.StructType | None = None
+) -> DataFrame:
+    reader = spark.read.format(settings.format).options(**options)
+    if schema is not None:
+        reader = reader.schema(schema)
+    return reader.load(settings.path if isinstance(settings.path, str) else list(settings.paths))
 
-    Raises
-    ------
-    InputError
-        If there is no such column, or it is neither of strings nor of integers.
+
+def _csv_with_malformed_lines(
+    spark: SparkSession, settings: Table, options: dict[str, str], table: DataFrame
+) -> DataFrame:
+    """The table with ids as text, whatever was inferred, and with lines of another number of fields marked.
+
+    Without the mark, Spark cuts a line that is too long: ``3,5`` would be 3.
     """
-    id_type = type_of_column(table, setting, name)
-    if not isinstance(id_type, (T.StringType, *_INTEGERS)):
+    ids = {column.name for name in settings.id_columns if (column := find_column(table, name)) is not None}
+    if not table.columns:
+        return table
+    fields = [
+        T.StructField(field.name, T.StringType() if field.name in ids else field.dataType) for field in table.schema
+    ]
+    schema = T.StructType([*fields, T.StructField(MALFORMED, T.StringType())])
+    without_ours = {key: value for key, value in options.items() if key.lower() != "columnnameofcorruptrecord"}
+    return _load(spark, settings, {**without_ours, "columnNameOfCorruptRecord": MALFORMED}, schema)
+
+
+def _json_with_malformed_lines(table: DataFrame, options: dict[str, str], settings: Table, section: str) -> DataFrame:
+    of_user = {key.lower(): value for key, value in options.items()}
+    corrupt = of_user.get("columnnameofcorruptrecord", "_corrupt_record")
+    if table.columns == [corrupt]:
         raise InputError(
-            f"{setting} = {name} is of type {id_type.simpleString()}: ids are strings or integers up to 64 bits; "
-            "cast the column in the source"
+            f"{settings.named(section)} holds no line that is JSON by itself: if it is one document over several "
+            f"lines, set {section}.options.multiLine = true"
         )
-    return column_named(name)
-
-
-def type_of_column(table: DataFrame, setting: str, name: str) -> T.DataType:
-    """The type of a column.
-
-    Raises
-    ------
-    InputError
-        If there is no such column.
-    """
-    if name not in table.columns:
-        raise InputError(
-            f"{setting} = {name}: there is no such column; the input has {', '.join(table.columns) or 'none'}"
-        )
-    return table.schema[name].dataType
-
-
-def column_named(name: str) -> Column:
-    """The column of exactly this name, whatever characters it has."""
-    return F.col("`" + name.replace("`", "``") + "`")
-
-
-@contextmanager
-def unreadable_is_refused(settings: Input | Ids, section: str) -> Iterator[None]:
-    """Raise InputError for what is wrong with the input; the loss of an executor meanwhile stays what it is."""
-    try:
-        yield
-    except (AnalysisException, Py4JJavaError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        if isinstance(error, Py4JJavaError):
-            first_line = str(error.java_exception).splitlines()[0]
-            broken_file = any(name in str(error) for name in _BROKEN_FILE)
-            if "SparkException" in first_line and not broken_file:
-                raise
-        where = f"{section}.path = {settings.path} (format {settings.format})" if settings.path else f"the {section}"
-        raise InputError(f"{where} cannot be read: {first_line}") from error
+    return table.withColumnRenamed(corrupt, MALFORMED)

@@ -25,6 +25,8 @@ _RUNTIME_CONF = {
     # Spark keeps workers by their environment, and this is a variable of it in workers of DataFrames alone: with it
     # they are others than those of RDDs, a process of 100 MiB more per core.
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
+    # pandas writes times in nanoseconds, which Spark refuses even in a column that nobody reads.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
 }
 
 # One BLAS thread per task: Spark runs a task per core, and a BLAS that takes all cores for each of them is slower.
@@ -72,19 +74,20 @@ def session_of(spark: SparkSession) -> Iterator[SparkSession]:
     Executors are sent the package, once per application; the session's settings of Arrow are restored at the end.
     """
     _send_package(spark)
-    with _runtime_conf(spark, _RUNTIME_CONF):
+    with runtime_conf(spark, _RUNTIME_CONF):
         yield spark
 
 
 @contextmanager
 def arrow_batch_rows(spark: SparkSession, rows: int) -> Iterator[None]:
     """Let so many rows reach Python together until the end of the ``with``."""
-    with _runtime_conf(spark, {_BATCH_ROWS: str(rows)}):
+    with runtime_conf(spark, {_BATCH_ROWS: str(rows)}):
         yield
 
 
 @contextmanager
-def _runtime_conf(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+def runtime_conf(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
+    """Give the session these settings until the end of the ``with``."""
     before = {name: spark.conf.get(name, None) for name in values}
     for name, value in values.items():
         spark.conf.set(name, value)

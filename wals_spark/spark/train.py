@@ -18,6 +18,7 @@ from wals_spark.run.phases import Phases
 from wals_spark.run.progress import progress
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
+from wals_spark.spark.causes import unreadable_is_refused
 from wals_spark.spark.checking import Interactions, check
 from wals_spark.spark.model.factor_tables import write_factors, write_item_weights
 from wals_spark.spark.model.open import ModelVersion, open_version
@@ -68,15 +69,20 @@ def run_train(spark: SparkSession, config: Config) -> None:
 def check_input(raw: DataFrame, config: Config) -> Interactions:
     """Check interactions to train on, or to fold in, by the settings."""
     interactions = check(raw, config.input, implicit=config.train.implicit, decay=config.decay())
-    source = config.input.path or "the DataFrame"
+    source = config.input.named("input") if config.input.path else "the DataFrame"
     logger.info("read %s rows of %s", f"{interactions.rows:,}", source)
     return interactions
 
 
 def prepare(raw: DataFrame, config: Config, folder: str) -> Prepared:
     """Check interactions, and build their blocks below ``folder``."""
-    interactions = check_input(raw, config)
-    return Prepared(interactions, build_blocks(interactions, config, folder))
+    return build(check_input(raw, config), config, folder)
+
+
+def build(interactions: Interactions, config: Config, folder: str) -> Prepared:
+    """Build the blocks of checked interactions below ``folder``; reads their table again."""
+    with unreadable_is_refused(config.input, "input", writing=True):
+        return Prepared(interactions, build_blocks(interactions, config, folder))
 
 
 def train_version(raw: DataFrame, config: Config, storage: Storage) -> ModelVersion:
@@ -114,7 +120,7 @@ def _train_into(target: _Target, raw: DataFrame, config: Config) -> TrainingRun:
         logger.info("%s", line)
     interactions = check_input(raw, config)
     phases.end("read and check")
-    prepared = Prepared(interactions, build_blocks(interactions, config, target.storage.path(target.folder, WORK)))
+    prepared = build(interactions, config, target.storage.path(target.folder, WORK))
     phases.end("build blocks")
     blocks, objectives = prepared.blocks, prepared.objectives(config)
     weights_summary: list[str] = []

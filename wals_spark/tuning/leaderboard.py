@@ -135,6 +135,9 @@ def _trial(record: dict[str, Any]) -> Trial:
 
 
 def _different_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Settings that differ; one that ``before`` does not know yet had its default."""
+    defaults = json.loads(json.dumps(TuneSettings().shown()))
+    before = {section: {**values, **before.get(section, {})} for section, values in defaults.items()}
     return [
         f"{section}.{key}"
         for section in now

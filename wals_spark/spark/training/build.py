@@ -8,7 +8,7 @@ rows, whatever has happened to the source since.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -29,6 +29,7 @@ from wals_spark.blocks.encoding import Record, cut_ids, to_records
 from wals_spark.blocks.weighted import positive_counts
 from wals_spark.errors import InputError
 from wals_spark.solvers.heavy_rows import row_limit
+from wals_spark.spark.fingerprint import fingerprint
 from wals_spark.spark.training.rdd import by_block
 from wals_spark.spark.training.sides import SCHEMA, BlockedSide, read_kind, read_records
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # executors run functions of this module, and know no setting
     from wals_spark.settings.train import Config
     from wals_spark.spark.checking import Interactions
 
+_HASH = "hash"  # the column of `fingerprint`
 _ROWS_PER_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core per half-iteration
 
 
@@ -65,22 +67,18 @@ def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blo
     Raises
     ------
     InputError
-        If duplicates are refused and there are any: how many, and up to five of the pairs.
+        If duplicates are refused and there are any: how many, and up to five of the pairs; if the table is not what it
+        was when it was checked.
     """
     table, spark = interactions.table, interactions.table.sparkSession
     automatic = max(spark.sparkContext.defaultParallelism, -(-interactions.rows // _ROWS_PER_BLOCK))
     n_users, n_items = config.train.user_blocks or automatic, config.train.item_blocks or automatic
     limit = row_limit(config.train.heavy_row_threshold, interactions.rows, n_items)
     items_to_blocks = assign_by_cost(interactions.item_costs, n_items, row_limit=limit)
-    duplicates = config.input.duplicates
-
-    spark.sparkContext.setJobDescription("build user blocks")
-    task = partial(_build_user_block, items_to_blocks=items_to_blocks, duplicates=duplicates)
-    # A partition is a block: Spark keeps the number of partitions that it is told, and one user's rows together.
-    _write(table.repartition(n_users, "user").mapInArrow(task, SCHEMA), f"{folder}/users")
-    user_summaries = _summaries(spark, f"{folder}/users")
+    task = partial(_build_user_block, items_to_blocks=items_to_blocks, duplicates=config.input.duplicates)
+    user_summaries = _build_user_blocks(interactions, task, n_users, f"{folder}/users")
     merged = sum(summary["duplicates"] for summary in user_summaries)
-    _refuse_duplicates(duplicates, merged, user_summaries)
+    _refuse_duplicates(config.input.duplicates, merged, user_summaries)
 
     spark.sparkContext.setJobDescription("build item blocks")
     columns = read_records(spark, f"{folder}/users", "columns", n_users).map(_to_peer_block)
@@ -99,6 +97,24 @@ def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blo
     )
 
 
+def _build_user_blocks(
+    interactions: Interactions,
+    task: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+    n_blocks: int,
+    path: str,
+) -> list[dict[str, Any]]:
+    """Shuffle interactions to the blocks of their users, build and write these; their summaries."""
+    spark = interactions.table.sparkSession
+    spark.sparkContext.setJobDescription("build user blocks")
+    # A partition is a block: Spark keeps the number of partitions that it is told, and one user's rows together. Rows
+    # are hashed where they have been shuffled to, so that hashes are not.
+    shuffled = interactions.table.repartition(n_blocks, "user").withColumn(_HASH, fingerprint(interactions.hashed))
+    _write(shuffled.mapInArrow(task, SCHEMA), path)
+    summaries = _summaries(spark, path)
+    _refuse_changed_input(interactions, summaries)
+    return summaries
+
+
 def _side(table: DataFrame, name: str, n_blocks: int, folder: str, summaries: list[dict[str, Any]]) -> BlockedSide:
     rows = sum(summary["rows"] for summary in summaries)
     degrees = Histogram.merged(Histogram.from_record(summary["degrees"]) for summary in summaries)
@@ -106,12 +122,23 @@ def _side(table: DataFrame, name: str, n_blocks: int, folder: str, summaries: li
     return BlockedSide(table.sparkSession, name, f"{folder}/{name}", n_blocks, rows, id_type, degrees)
 
 
+def _refuse_changed_input(interactions: Interactions, summaries: list[dict[str, Any]]) -> None:
+    """Refuse rows that nobody has checked: the source was written to, or its query gives other rows each time."""
+    rows, hashed = (sum(summary[name] for summary in summaries) for name in ("interactions", "fingerprint"))
+    if interactions.fingerprint is not None and (rows, hashed) != (interactions.rows, interactions.fingerprint):
+        raise InputError(
+            f"the input changed while it was read: {interactions.rows} rows when it was checked, {rows} when blocks "
+            f"were built{' of them, others' if rows == interactions.rows else ''}. Run again when nothing writes to "
+            "it; a DataFrame that is computed anew each time (rand, sample without a seed) has to be written first"
+        )
+
+
 def _refuse_duplicates(policy: str, rows: int, summaries: list[dict[str, Any]]) -> None:
     if policy == "refuse" and rows:
         pairs = [tuple(pair) for summary in summaries for pair in summary["examples"]]
         raise InputError(
             f"{rows} rows repeat a (user, item) pair, such as {', '.join(map(str, pairs[:5]))}; "
-            "set input.duplicates to sum, last or max to merge them"
+            "set input.duplicates to sum, mean, last or max to merge them"
         )
 
 
@@ -136,6 +163,7 @@ def _build_user_block(
     columns = _received(batches)
     if not columns:
         return
+    hashes = columns.pop(_HASH)
     numbers = {name: np.concatenate(columns.pop(name)) for name in ("rating", "timestamp", "weight") if name in columns}
     number = _partition()
     block = build_row_block(  # it frees what it is passed as soon as it can, so nothing here refers to it
@@ -149,6 +177,8 @@ def _build_user_block(
     )
     summary = {
         "rows": len(block.ids),
+        "interactions": sum(map(len, hashes)),
+        "fingerprint": sum(int(part.sum(dtype=np.int64)) for part in hashes),
         "observations": len(block.in_block.positions),
         "ratings": block.in_block.sum_of_ratings,
         "duplicates": block.duplicates.rows,
@@ -172,9 +202,14 @@ def _received(batches: Iterable[pa.RecordBatch]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     for batch in batches:
         for name, column in zip(batch.schema.names, batch.columns if batch.num_rows else (), strict=False):
-            part = column.dictionary_encode() if name in ("user", "item") else as_float32_if_exact(as_numpy(column))
-            columns.setdefault(name, []).append(part)
+            columns.setdefault(name, []).append(_as_received(name, column))
     return columns
+
+
+def _as_received(name: str, column: pa.Array) -> Any:
+    if name in ("user", "item"):
+        return column.dictionary_encode()
+    return as_numpy(column).copy() if name == _HASH else as_float32_if_exact(as_numpy(column))
 
 
 def _as_batch(row: _Row) -> pa.RecordBatch:
