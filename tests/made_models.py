@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from wals_spark.arrays.features import feature_column
 from wals_spark.objective.objective import Loss
 from wals_spark.run.events import HalfIteration
-from wals_spark.run.manifest import TrainingRun, training_manifest
+from wals_spark.run.manifest import TrainingRun, sealed, training_manifest
+from wals_spark.run.version_files import TABLES, VersionFile, local_files
 from wals_spark.settings.train import load_config
 from wals_spark.solvers.gramian import as_json, gramian
 
@@ -26,7 +27,7 @@ def write_model(folder, *, users, items, settings=()):
     config = load_config(None, ["input.path=-", "output.path=-", f"train.rank={items[1].shape[1]}", *settings])
     counts = {"users": len(users[0]), "items": len(items[0]), "observations": 1, "duplicates_merged": 0}
     objectives = config.objectives(users=counts["users"], items=counts["items"], largest_item_count=4)
-    text = training_manifest(
+    document = training_manifest(
         TrainingRun(
             version=folder.name,
             created=datetime.now(timezone.utc),
@@ -41,5 +42,7 @@ def write_model(folder, *, users, items, settings=()):
             objective_summary=[],
         )
     )
-    (folder / "manifest.json").write_text(text)
+    found = local_files(folder, (*TABLES, "gramians.json"))
+    files = [VersionFile(path, size, digest) for path, (size, digest) in found.items()]
+    (folder / "manifest.json").write_text(sealed(document, files))
     return objectives

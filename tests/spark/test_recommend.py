@@ -74,14 +74,14 @@ def test_ids_are_read_once_each_and_those_asked_for_counted(spark, model, tmp_pa
     spark.createDataFrame([("6",), ("6",), (None,), ("7",), ("99",)], "who string").write.csv(str(tmp_path / "ids"))
     columns = Ids(path=str(tmp_path / "ids"), format="csv", column="_c0")
     with pytest.raises(
-        InputError, match=r"queries\.column = _c0: ids are of type string, those of the model of type bigint"
+        InputError, match=r"queries\.column = '_c0': ids are of type string, those of the model of type bigint"
     ):
         read_ids(spark, columns, user_factors, section="queries")
     columns = Ids(path=str(tmp_path / "ids"), format="csv", column="_c0", options={"inferSchema": "true"})
     selected = select_queries(user_factors, read_ids(spark, columns, user_factors, section="queries"))
     assert (selected.known, selected.unknown) == (2, 1)
     assert [row["id"] for row in selected.queries.collect()] == [6, 99]
-    with pytest.raises(InputError, match=r"queries\.column = id: there is no such column; the input has _c0"):
+    with pytest.raises(InputError, match=r"queries\.column = 'id': there is no such column; the input has '_c0'"):
         read_ids(spark, Ids(path=columns.path, format="csv"), user_factors, section="queries")
 
 

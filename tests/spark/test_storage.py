@@ -43,6 +43,7 @@ def test_a_relative_root_is_made_absolute(spark):
 
 def test_a_new_folder_appears_when_all_is_written(spark, tmp_path):
     (tmp_path / "out.unfinished").mkdir()  # a run that died
+    (tmp_path / "out.unfinished/_wals_spark").write_text("")
     (tmp_path / "out.unfinished/half").write_text("")
     with new_folder(spark, str(tmp_path / "out")) as folder:
         folder.write_text("x", "a", "b")
@@ -61,6 +62,6 @@ def test_a_failed_new_folder_leaves_nothing(spark, tmp_path):
         write_and_fail()
     assert not list(tmp_path.iterdir())
     (tmp_path / "out").mkdir()
-    with pytest.raises(ConfigError, match=r"output\.path = .*/out exists and stays"):
+    with pytest.raises(ConfigError, match=r"output\.path = .*/out' exists and stays"):
         write_and_fail()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

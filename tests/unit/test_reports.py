@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import doctest
-import json
 import re
 from datetime import datetime, timezone
 from html.parser import HTMLParser
@@ -74,7 +73,7 @@ EVENTS = [
 def document():
     reader = ["input.options.header=true", "input.options.dbPassword=hunter2"]
     config = load_config(None, [f"input.path={HOSTILE}", "output.path=b", "train.rank=8", *reader])
-    text = training_manifest(
+    return training_manifest(
         TrainingRun(
             version="v1",
             created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
@@ -89,7 +88,6 @@ def document():
             objective_summary=[f"objective: {HOSTILE}"],
         )
     )
-    return json.loads(text)
 
 
 def events():

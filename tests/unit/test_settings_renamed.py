@@ -20,6 +20,12 @@ OLD_MANIFEST = """
 {
   "format": "wals_spark model",
   "format_version": 1,
+  "version": "v1", "created": "2026-01-02T03:04:05+00:00", "rank": 16, "half_iterations": 20,
+  "tables": {"user_factors": {"path": "user_factors", "rows": 200},
+    "item_factors": {"path": "item_factors", "rows": 30}},
+  "score": {"formula": "global_mean + dot(user, item)", "global_mean": 0.0, "length": 16, "biases": null},
+  "counts": {"users": 200, "items": 30}, "loss": {"total": 1.0}, "stopped_by": "max_iter", "solved_last": "users",
+  "written_by": {"wals_spark": "0.1.0"},
   "settings": {
     "input": {
       "path": "plays.csv", "format": "csv", "options": {"header": "true"}, "user": "user", "item": "item",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,10 +17,12 @@ from wals_spark.arrays.histogram import Histogram
 from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.run.events import HalfIteration
+from wals_spark.run.version_files import VersionFile
 from wals_spark.settings.loader import with_new_names
 from wals_spark.settings.train import Config
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)
 
 
 def new_version_name(now: datetime) -> str:
@@ -75,13 +78,13 @@ class FoldInRun:
     spark_version: str
 
 
-def training_manifest(run: TrainingRun) -> str:
-    """What a reader needs to trust and to use the factor tables, as JSON.
+def training_manifest(run: TrainingRun) -> dict[str, Any]:
+    """What a reader needs to trust and to use the factor tables; `sealed` makes it a manifest.
 
     With biases, ``biases`` says which coordinate of a user's and of an item's features is the bias; the other of the
     two is 1.
     """
-    document: dict[str, Any] = {
+    return {
         "format": "wals_spark model",
         "format_version": FORMAT_VERSION,
         "version": run.version,
@@ -104,7 +107,19 @@ def training_manifest(run: TrainingRun) -> str:
         "settings": run.config.shown(),
         "written_by": _written_by(run.spark_version),
     }
-    return _as_text(document)
+
+
+def sealed(document: Mapping[str, Any], files: Sequence[VersionFile]) -> str:
+    """A manifest as JSON: the document, the files of the version, and a checksum of the manifest itself."""
+    whole = {**document, "format_version": FORMAT_VERSION, "files": msgspec.to_builtins(files)}
+    return _as_text({**whole, "sha256": _checksum(whole)})
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """SHA-256 of the JSON of a manifest without its own checksum, keys in order and without blanks."""
+    others = {key: value for key, value in document.items() if key != "sha256"}
+    text = json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _score(run: TrainingRun) -> dict[str, Any]:
@@ -132,35 +147,88 @@ def _distribution(degrees: Histogram) -> dict[str, Any]:
     }
 
 
+class _Table(msgspec.Struct):
+    path: str
+    rows: int
+
+
+class _Score(msgspec.Struct):
+    formula: str
+    global_mean: float
+    length: int
+    biases: dict[str, int] | None
+
+
+class _Manifest(msgspec.Struct):
+    """What every manifest has, by type; the rest is for people."""
+
+    version: str
+    created: str
+    tables: dict[Literal["user_factors", "item_factors"], _Table]
+    rank: int
+    score: _Score
+    counts: dict[str, int]
+    loss: dict[str, float]
+    half_iterations: int
+    stopped_by: str
+    solved_last: str
+    objectives: dict[Literal["users", "items"], Objective]
+    settings: dict[str, dict[str, Any]]
+    written_by: dict[str, str]
+
+
+class _Sealed(_Manifest):
+    """What a manifest has since format version 2."""
+
+    explanation: list[str]
+    files: list[VersionFile]
+    sha256: str
+
+
 def read_manifest(text: str, where: str) -> dict[str, Any]:
-    """The document that `training_manifest` or `fold_in_manifest` wrote.
+    """The document that `sealed` wrote.
 
     Raises
     ------
     InputError
-        If it is no manifest, or of a format that this version does not know; ``where`` is what the message names.
+        If it is no manifest, is not as it was written, or is of a format that this version does not know; ``where`` is
+        what the message names.
     """
+    damaged = "the model is damaged: train or copy it again"
     try:
-        document: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where} is no JSON: {error}; the model is damaged, train or copy it again") from error
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is no JSON: {error}; {damaged}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{where} is no manifest; {damaged}")
     format_version = document.get("format_version")
-    if document.get("format") != "wals_spark model" or format_version != FORMAT_VERSION:
+    if document.get("format") != "wals_spark model" or format_version not in _READABLE:
         raise InputError(
             f"{where} is of format {document.get('format')!r}, version {format_version}; "
-            f"wals_spark {wals_spark.__version__} reads version {FORMAT_VERSION}"
+            f"wals_spark {wals_spark.__version__} reads versions {_READABLE[0]} to {_READABLE[-1]}"
         )
+    try:
+        msgspec.convert(document, _Sealed if format_version > 1 else _Manifest)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {error}; {damaged}") from error
+    if format_version > 1 and document["sha256"] != _checksum(document):
+        raise InputError(f"{where} is not as it was written: its own checksum differs; {damaged}")
     return document
 
 
-def fold_in_manifest(parent: Mapping[str, Any], run: FoldInRun) -> str:
-    """The manifest of a version with the items of ``parent``, a manifest, and users folded in against them.
+def files_of_manifest(document: Mapping[str, Any]) -> list[VersionFile]:
+    """The files that a manifest lists; none before format version 2."""
+    return msgspec.convert(document.get("files", []), list[VersionFile])
+
+
+def fold_in_manifest(parent: Mapping[str, Any], run: FoldInRun) -> dict[str, Any]:
+    """What the manifest says of a version with the items of ``parent``, a manifest, and users folded in against them.
 
     Loss, objectives and training settings stay the parent's.
     """
     tables = {**parent["tables"], "user_factors": {**parent["tables"]["user_factors"], "rows": run.counts["users"]}}
-    document = {
-        **{key: value for key, value in parent.items() if key not in ("degrees", "seconds")},
+    return {
+        **{key: value for key, value in parent.items() if key not in ("degrees", "seconds", "files", "sha256")},
         "version": run.version,
         "folded_in_from": parent["version"],
         "created": _in_utc(run.created),
@@ -169,7 +237,6 @@ def fold_in_manifest(parent: Mapping[str, Any], run: FoldInRun) -> str:
         "fold_in_settings": dict(run.settings),
         "written_by": _written_by(run.spark_version),
     }
-    return _as_text(document)
 
 
 def read_objectives(document: dict[str, Any], where: str) -> dict[str, Objective]:

@@ -26,7 +26,8 @@ from wals_spark.blocks.weighted import weight_observations
 from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.ranking.top_k import ItemLists, top_k
-from wals_spark.run.manifest import read_manifest, read_objectives
+from wals_spark.run.manifest import files_of_manifest, read_manifest, read_objectives
+from wals_spark.run.version_files import local_files, refuse_other_files
 from wals_spark.settings.recommend import Recommend
 from wals_spark.solvers.gramian import from_json
 from wals_spark.solvers.half_iteration import CHOLESKY, Solver, solve_rows
@@ -84,6 +85,10 @@ class FoldIn:
             raise InputError(f"{folder} holds no manifest.json, so it is no complete model: name a version's folder")
         manifest = read_manifest(path.read_text(encoding="utf-8"), str(path))
         objective = read_objectives(manifest, str(path))["users"]
+        used = ("item_factors", "item_weights", "gramians.json")
+        listed = [file for file in files_of_manifest(manifest) if file.path.startswith(used)]
+        if listed:
+            refuse_other_files(listed, local_files(folder, used), str(folder))
         items = pq.read_table(folder / "item_factors", columns=["id", "features"])
         ids, multipliers = items["id"].combine_chunks(), None
         if objective.item_weight.function != "none":

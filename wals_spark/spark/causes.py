@@ -1,17 +1,13 @@
-"""Why a table could not be read: the innermost cause that Java gives, and whether it lies in the input."""
+"""Why Java failed: the innermost cause, and whether a retry may help."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
-
-from wals_spark.errors import InputError
-from wals_spark.settings.tables import Table
 
 # What befalls a cluster and not its input: a retry may help.
 _TRANSIENT = (
@@ -21,7 +17,10 @@ _TRANSIENT = (
     "java.net.SocketTimeoutException", "java.net.NoRouteToHostException", "Service Unavailable", "SlowDown",
 )  # fmt: skip
 _FILE = re.compile(r"(?:reading file|Could not read footer for file:?|in file|footer of file)[: ]+(\S+?)[.,]?(?:\s|$)")
-_NO_COLON = "names in paths have no colon with Hadoop: rename it"
+JAVA_ERRORS = (PySparkException, Py4JError)
+"""What a call into Java raises."""
+
+NO_COLON = "names in paths have no colon with Hadoop: rename it"
 
 
 class Causes:
@@ -47,36 +46,8 @@ class Causes:
         named = next((match[1] for message in said if (match := _FILE.search(message))), "")
         line = f"{named}: {innermost}" if named and named not in innermost else innermost
         if "Relative path in absolute URI" in line:
-            return f"{line} ({_NO_COLON})"
+            return f"{line} ({NO_COLON})"
         return line
-
-
-@contextmanager
-def unreadable_is_refused(settings: Table, section: str, *, writing: bool = False) -> Iterator[None]:
-    """Raise InputError for what is wrong with the input; the loss of an executor meanwhile stays what it is.
-
-    While ``writing``, only what Spark says of a file that it reads is the input's fault.
-    """
-    try:
-        yield
-    except (PySparkException, Py4JError) as error:
-        causes = Causes(error)
-        if causes.is_transient or (writing and not causes.is_of_a_file):
-            raise
-        hint = _hint(settings, section, str(causes))
-        source = f"{settings.named(section)} (format {settings.format})"
-        raise InputError(f"{source} cannot be read: {causes}{hint}") from error
-
-
-def _hint(settings: Table, section: str, message: str) -> str:
-    """What to do next, where the message does not say it."""
-    if "PATH_NOT_FOUND" in message and any("," in path for path in settings.paths):
-        return f'; several paths are a list: {section}.path = ["a", "b"]'
-    if "TABLE_OR_VIEW_NOT_FOUND" in message:
-        return "; a table of Hive needs its metastore: --conf spark.sql.catalogImplementation=hive, and hive-site.xml"
-    if _NO_COLON not in message and any(":" in re.sub(r"^[A-Za-z0-9+.-]+:(//[^/]*)?", "", p) for p in settings.paths):
-        return f" ({_NO_COLON})"
-    return ""
 
 
 def _java_messages(error: Exception) -> Iterator[str]:

@@ -19,9 +19,8 @@ from wals_spark.errors import InputError
 from wals_spark.objective.objective import Decay
 from wals_spark.settings.tables import Input
 from wals_spark.spark.aliases import with_aliases_replaced
-from wals_spark.spark.causes import unreadable_is_refused
 from wals_spark.spark.fingerprint import fingerprint
-from wals_spark.spark.reading import MALFORMED
+from wals_spark.spark.reading import MALFORMED, unreadable_is_refused
 from wals_spark.spark.row_reasons import UNOBSERVED, RowRules, is_suspect, shaped_rows
 from wals_spark.spark.times import as_date, fitting_unit
 

@@ -86,7 +86,7 @@ def fold_in_version(
         "version %s is complete: %s users, %s of them folded in, and the items of %s: %s",
         version, f"{users:,}", f"{prepared.blocks.users.rows:,}", model.version, storage.path(folder),
     )  # fmt: skip
-    return open_version(model.spark, storage.root, version)
+    return open_version(model.spark, storage.root, version, verified=True)
 
 
 def _of_known_items(model: ModelVersion, checked: Interactions, config: Config) -> Interactions:

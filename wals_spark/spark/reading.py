@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from wals_spark.errors import InputError
+from wals_spark.messages import quoted
 from wals_spark.settings.reader_options import resolved_options
 from wals_spark.settings.tables import Ids, Table
-from wals_spark.spark.causes import unreadable_is_refused
+from wals_spark.spark.causes import JAVA_ERRORS, NO_COLON, Causes
 from wals_spark.spark.columns import find_column, id_column
 from wals_spark.spark.histories import in_type_of
 from wals_spark.spark.session import runtime_conf
@@ -62,7 +68,14 @@ def read_ids(spark: SparkSession, settings: Ids, factors: DataFrame, *, section:
     InputError
         If it cannot be read, or has no such column of ids, or they are of another type than the model's.
     """
-    return ids_of(read(spark, settings, section=section), settings.column, factors, setting=f"{section}.column")
+    table = read(spark, settings, section=section)
+    found = find_column(table, settings.column)
+    infers = {name.lower(): value for name, value in settings.options.items()}.get("inferschema", "").lower() == "true"
+    if infers and found is not None and found.type == T.StringType() != factors.schema["id"].dataType:
+        # Asked to infer, and with a model whose ids are numbers: 7 is one, 007 is not that one.
+        number = found.try_cast("bigint")
+        table = table.withColumn(settings.column, F.when(number.cast("string") == found.column, number))
+    return ids_of(table, settings.column, factors, setting=f"{section}.column")
 
 
 def ids_of(table: DataFrame, column: str, factors: DataFrame, *, setting: str) -> DataFrame:
@@ -74,7 +87,35 @@ def ids_of(table: DataFrame, column: str, factors: DataFrame, *, setting: str) -
         If there is no such column of ids, or they are of another type than the model's.
     """
     ids = table.select(id_column(table, setting, column).alias("id")).dropna()
-    return in_type_of(ids, "id", factors, setting=f"{setting} = {column}").distinct()
+    return in_type_of(ids, "id", factors, setting=f"{setting} = {quoted(column)}").distinct()
+
+
+@contextmanager
+def unreadable_is_refused(settings: Table, section: str, *, writing: bool = False) -> Iterator[None]:
+    """Raise InputError for what is wrong with the input; the loss of an executor meanwhile stays what it is.
+
+    While ``writing``, only what Spark says of a file that it reads is the input's fault.
+    """
+    try:
+        yield
+    except JAVA_ERRORS as error:
+        causes = Causes(error)
+        if causes.is_transient or (writing and not causes.is_of_a_file):
+            raise
+        hint = _hint(settings, section, str(causes))
+        source = f"{settings.named(section)} (format {settings.format})"
+        raise InputError(f"{source} cannot be read: {causes}{hint}") from error
+
+
+def _hint(settings: Table, section: str, message: str) -> str:
+    """What to do next, where the message does not say it."""
+    if "PATH_NOT_FOUND" in message and any("," in path for path in settings.paths):
+        return f'; several paths are a list: {section}.path = ["a", "b"]'
+    if "TABLE_OR_VIEW_NOT_FOUND" in message:
+        return "; a table of Hive needs its metastore: --conf spark.sql.catalogImplementation=hive, and hive-site.xml"
+    if NO_COLON not in message and any(":" in re.sub(r"^[A-Za-z0-9+.-]+:(//[^/]*)?", "", p) for p in settings.paths):
+        return f" ({NO_COLON})"
+    return ""
 
 
 def _load(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import datetime, timezone
 from typing import NamedTuple
@@ -18,13 +17,12 @@ from wals_spark.run.phases import Phases
 from wals_spark.run.progress import progress
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
-from wals_spark.spark.causes import unreadable_is_refused
 from wals_spark.spark.checking import Interactions, check
 from wals_spark.spark.model.factor_tables import write_factors, write_item_weights
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, event_log, new_version, publish
 from wals_spark.spark.model.report import write_report
-from wals_spark.spark.reading import read
+from wals_spark.spark.reading import read, unreadable_is_refused
 from wals_spark.spark.storage import GRAMIANS, Storage
 from wals_spark.spark.training.build import Blocks, build_blocks
 from wals_spark.spark.training.loop import Listeners, Trained, train
@@ -97,11 +95,11 @@ def train_version(raw: DataFrame, config: Config, storage: Storage) -> ModelVers
     version = config.output.version or new_version_name(created)
     with new_version(storage, version) as folder:
         run = _train_into(_Target(storage, folder, version, created), raw, config)
-        text = training_manifest(run)
-        write_report(storage, folder, json.loads(text))
-        publish(storage, version, text, serve=config.output.publish)
+        document = training_manifest(run)
+        write_report(storage, folder, document)
+        publish(storage, version, document, serve=config.output.publish)
     logger.info("model %s is complete: %s", version, storage.path(folder))
-    return open_version(raw.sparkSession, storage.root, version)
+    return open_version(raw.sparkSession, storage.root, version, verified=True)
 
 
 class _Target(NamedTuple):

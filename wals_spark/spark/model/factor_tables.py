@@ -25,6 +25,7 @@ from wals_spark.spark.training.rdd import KeyedRecords, zip_partitions
 from wals_spark.spark.training.sides import BlockedSide
 
 _WEIGHTS_PER_RECORD = 65_536
+_ROWS_PER_FILE = 100_000  # a file is in memory whole while its checksum is computed (`files.py`): 25 MB at rank 64
 
 
 def write_factors(side: BlockedSide, factors: KeyedRecords, path: str) -> Float64Array:
@@ -91,7 +92,7 @@ def _weights_of_block(records: Iterable[tuple[int, Record]], *, objective: Objec
 
 def _write(spark: SparkSession, tables: RDD[tuple[bytes]], schema: T.StructType, path: str) -> None:
     packed = spark.createDataFrame(tables, "packed binary", verifySchema=False)
-    packed.mapInArrow(_unpacked, schema).write.parquet(path)
+    packed.mapInArrow(_unpacked, schema).write.option("maxRecordsPerFile", _ROWS_PER_FILE).parquet(path)
 
 
 def _gramian_of_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

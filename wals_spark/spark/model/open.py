@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from wals_spark.arrays.types import Float32Array, Float64Array
-from wals_spark.errors import InputError
+from wals_spark.errors import ConfigError, InputError
+from wals_spark.messages import quoted
 from wals_spark.objective.objective import Objective
-from wals_spark.run.manifest import read_manifest, read_objectives, read_training_settings
+from wals_spark.run.manifest import files_of_manifest, read_manifest, read_objectives, read_training_settings
+from wals_spark.settings.tables import VERSION_NAME
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import from_json
+from wals_spark.spark.causes import JAVA_ERRORS, Causes
+from wals_spark.spark.model.files import verify_files
 from wals_spark.spark.model.publish import version_folder
 from wals_spark.spark.storage import CURRENT, GRAMIANS, MANIFEST, Storage
 
@@ -71,22 +76,41 @@ class ModelVersion:
         return self.spark.read.parquet(self.storage.path(self.folder, "item_weights"))
 
 
-def open_version(spark: SparkSession, root: str, version: str = "") -> ModelVersion:
+def open_version(spark: SparkSession, root: str, version: str = "", *, verified: bool = False) -> ModelVersion:
     """Open a version of the model below ``root``; none named: the served one.
+
+    Its files are compared with the manifest, byte for byte, unless the caller has just written them (``verified``).
 
     Raises
     ------
     InputError
-        If there is no such version, or its folder holds no manifest, and so no complete model.
+        If there is no such version, if its folder holds no manifest, and so no complete model, or if one of its files
+        is missing or is not what was written.
     """
-    storage = Storage(spark, root)
-    if not version:
-        if not storage.exists(CURRENT):
-            raise InputError(
-                f"model.path = {root}: there is no {CURRENT} in it, so no version is served; name one with "
-                "model.version, or give the folder that output.path named in training"
-            )
-        version = storage.read_text(CURRENT).strip()
+    try:
+        storage = Storage(spark, root)
+        return _open(storage, version or _served(storage), verified=verified)
+    except ConfigError as error:
+        raise InputError(f"model.path = {quoted(root)} cannot be opened: {error}") from error
+    except JAVA_ERRORS as error:
+        causes = Causes(error)
+        if causes.is_transient:
+            raise
+        raise InputError(f"model.path = {quoted(root)} cannot be opened: {causes}") from error
+
+
+def _served(storage: Storage) -> str:
+    if not storage.exists(CURRENT):
+        raise InputError(
+            f"model.path = {quoted(storage.root)}: there is no {CURRENT} in it, so no version is served; name one with "
+            "model.version, or give the folder that output.path named in training"
+        )
+    return storage.read_text(CURRENT).strip()
+
+
+def _open(storage: Storage, version: str, *, verified: bool) -> ModelVersion:
+    if not re.match(VERSION_NAME, version):
+        raise InputError(f"{quoted(version)} is no name of a version: {quoted(storage.path(CURRENT))} or model.version")
     folder = version_folder(version)
     if not storage.exists(folder, MANIFEST):
         raise InputError(
@@ -94,7 +118,10 @@ def open_version(spark: SparkSession, root: str, version: str = "") -> ModelVers
             "model.path or model.version names another folder"
         )
     manifest = read_manifest(storage.read_text(folder, MANIFEST), storage.path(folder, MANIFEST))
-    tables = (spark.read.parquet(storage.path(folder, name)) for name in ("user_factors", "item_factors"))
+    listed = files_of_manifest(manifest)
+    if listed and not verified:
+        verify_files(storage, folder, listed)
+    tables = (storage.spark.read.parquet(storage.path(folder, name)) for name in ("user_factors", "item_factors"))
     return ModelVersion(storage, version, folder, manifest, *tables)
 
 
