@@ -39,7 +39,7 @@ def test_a_table_is_split_trained_on_and_evaluated(run_job, tmp_path):
     pq.write_table(parts["test"].slice(0, 0), tmp_path / "empty.parquet")
     done = run_job("evaluate", *tested, "test.path=empty.parquet")
     assert done.returncode == 3
-    assert done.stderr.strip().splitlines()[-1] == "error: test.path = empty.parquet holds no rows"
+    assert done.stderr.strip().splitlines()[-1] == "error: test.path = 'empty.parquet' holds no rows"
 
 
 @pytest.mark.slow

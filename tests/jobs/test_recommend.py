@@ -128,7 +128,7 @@ def test_a_second_table_and_too_long_lists_are_refused(folder):
     (folder / "there").mkdir()
     done = run_job(folder, "recommend", *RECOMMEND, f"recommend.k={K}", "output.path=there")
     assert done.returncode == 2
-    assert "output.path = there exists and stays" in done.stderr
+    assert "output.path = 'there' exists and stays" in done.stderr
     done = run_job(folder, "recommend", *RECOMMEND, "recommend.k=16", "output.path=more")
     assert done.returncode == 3
     assert "error: recommend.k = 16, but there are 15 items to recommend" in done.stderr

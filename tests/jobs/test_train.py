@@ -87,7 +87,7 @@ def test_a_published_model_is_read_by_pyarrow_alone(run_train, interactions, tmp
 def test_biases_and_the_mean_are_in_the_model_and_in_its_log(run_train, interactions, tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:
         monkeypatch.delenv(name)
-    explicit = ("train.implicit=false", "train.biases=true", "train.global_mean=true")
+    explicit = ("train.implicit=false", "train.biases=true", "train.global_mean=true", "input.duplicates=sum")
     done = run_train(*interactions, *explicit, "train.rank=2", "train.max_iter=30", "output.version=v1")
     assert done.returncode == 0, done.stderr
     model = tmp_path / "model/versions/v1"
@@ -119,11 +119,11 @@ def test_more_blas_threads_than_cores_per_task_are_warned_of(run_train, interact
     ("setting", "code", "message"),
     [
         ("train.rnak=3", 2, "unknown setting train.rnak; did you mean rank?"),
-        ("input.path=nowhere.csv", 3, "input.path = nowhere.csv (format csv) cannot be read"),
+        ("input.path=nowhere.csv", 3, "input.path = 'nowhere.csv' (format csv) cannot be read"),
         (
             "input.rating=stars",
             3,
-            "input.rating = stars: there is no such column; the input has listener, album, plays",
+            "input.rating = 'stars': there is no such column; the input has 'listener', 'album', 'plays'",
         ),
         ("input.duplicates=refuse", 3, "1 rows repeat a (user, item) pair, such as ('Zoë', 'everyone has it')"),
     ],
@@ -148,7 +148,7 @@ def test_settings_are_listed_and_refused_without_spark(interactions):
     listed = run("--help")
     assert listed.returncode == 0
     assert "train.reg_param = 1.0" in listed.stdout
-    assert "3 input refused" in listed.stdout
+    assert "3 input or model refused" in listed.stdout
     refused = run("--set=train.rnak=3")
     assert refused.returncode == 2
     assert "did you mean rank?" in refused.stderr

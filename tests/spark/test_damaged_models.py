@@ -102,7 +102,11 @@ def test_a_part_that_is_gone_or_too_much_is_refused_by_all(spark, root):
     version = root / "model/versions/v"
     part = next(path for path in files_of(version) if path.parent.name == "item_factors")
     kept = part.read_bytes()
-    for damage, fault in (("removed", "is missing"), ("cut", "where the manifest says"), ("flipped at 0.5", "SHA-256")):
+    for damage, fault in (
+        ("removed", "is missing"),
+        ("cut", "where the manifest says"),
+        ("flipped at 0.5", "is not what was written"),
+    ):
         DAMAGES[damage](part)
         for message in refusals(spark, root, jobs(spark, root)):
             assert f"item_factors/{part.name}' {fault}" in message.replace(f"has {len(kept) - 7} bytes, ", "")

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 from spark_blocks import blocks_of
 
 from wals_spark.blocks.encoding import RECORD_BYTES, RecordArrays, group_records, join_ids
 from wals_spark.blocks.in_out import InBlock, OutBlock
 from wals_spark.errors import InputError
+from wals_spark.settings.tables import Input
+from wals_spark.settings.train import Config
+from wals_spark.spark.checking import check
+from wals_spark.spark.reading import read
+from wals_spark.spark.train import build
+from wals_spark.spark.training.build import build_blocks
 
 RNG = np.random.default_rng(0)
 PAIRS = sorted(
@@ -84,13 +94,40 @@ def test_once_built_blocks_do_not_need_the_source(spark, tmp_path):
     assert len(matrix(collected(blocks.users), collected(blocks.items))) == len(PAIRS)
 
 
-@pytest.mark.parametrize(("policy", "expected"), [("sum", 6.0), ("max", 4.0), ("last", 2.0)])
+@pytest.mark.parametrize(("policy", "expected"), [("sum", 6.0), ("max", 4.0), ("last", 2.0), ("mean", 3.0)])
 def test_repeated_pairs_are_merged_by_policy_and_counted(spark, tmp_path, policy, expected):
     rows = [("u", 1, 4.0, 10.0), ("u", 1, 2.0, 20.0), ("u", 2, 1.0, 0.0)]
     table = spark.createDataFrame(rows, "user string, item long, rating double, timestamp double")
     blocks = merged(tmp_path, table, policy)
     assert matrix(collected(blocks.users), collected(blocks.items)) == {("u", 1): expected, ("u", 2): 1.0}
     assert (blocks.observations, blocks.merged) == (2, 1)
+
+
+def test_an_input_that_changes_between_two_passes_is_refused(spark, tmp_path):
+    def computed_anew(batches):
+        for batch in batches:
+            ratings = np.frombuffer(os.urandom(2 * batch.num_rows), dtype=np.uint16) + 1.0
+            yield batch.append_column("rating", pa.array(ratings))
+
+    rows = spark.range(100).selectExpr("id user", "id % 7 item")
+    checked = check(rows.mapInArrow(computed_anew, "user long, item long, rating double"), Input())
+    with pytest.raises(
+        InputError, match="100 rows when it was checked, 100 when blocks were built, but not the same ones"
+    ):
+        build_blocks(checked, Config(), str(tmp_path))
+    steady = check(rows.withColumn("rating", F.lit(1.0)), Input())
+    assert build_blocks(steady, Config(), str(tmp_path)).observations == 100
+
+
+def test_a_file_that_is_gone_before_the_second_pass_is_refused(spark, tmp_path):
+    plays = spark.range(9).selectExpr("id user", "id item", "1d rating")
+    plays.write.parquet(str(tmp_path / "plays"))
+    config = Config.of({"input.path": str(tmp_path / "plays")})
+    checked = check(read(spark, config.input), config.input)
+    for part in (tmp_path / "plays").glob("*.parquet"):
+        part.unlink()
+    with pytest.raises(InputError, match=r"plays' \(format parquet\) cannot be read: "):
+        build(checked, config, str(tmp_path / "work"))
 
 
 def test_repeated_pairs_are_refused_with_examples(spark, tmp_path):

@@ -9,6 +9,7 @@ from objectives import make_objective
 from wals_spark.blocks.encoding import cut, group_records, join, keyed, records_of, to_records
 from wals_spark.blocks.in_out import OutBlock
 from wals_spark.blocks.weighted import WeightedBlock, weight_observations
+from wals_spark.errors import TrainingError
 from wals_spark.local.blocks import Interactions, build_blocks
 from wals_spark.solvers.half_iteration import Solver
 from wals_spark.solvers.heavy_rows import NO_HEAVY_ROWS
@@ -74,10 +75,10 @@ class Blocks:
         factors = join(records_of(group_records(record for _, record in solved), "factors"), np.float32)
         return factors.reshape(-1, WIDTH), self.summaries.value[8, block]
 
-    def from_records(self, block):
-        """What a task solves that is sent all that it needs."""
-        factors = cut("factors", self.factors["users"][block])
-        records = [*to_records(self.weighted["users"][block].arrays()), *factors]
+    def from_records(self, block, rows=None):
+        """What a task solves that is sent all that it needs; of its current factors the first ``rows``."""
+        factors = cut("factors", self.factors["users"][block][:rows])
+        records = [*to_records(self.weighted["users"][block].arrays()), *(factors if rows != 0 else ())]
         received = [row for source in range(3) for row in self.rows_of(source, to=block)]
         return self.solved(block, [*keyed(block, records), *received])
 
@@ -106,6 +107,12 @@ def test_a_task_that_misses_its_cache_says_so(blocks, users_elsewhere, items_els
     factors, summary = blocks.solved(0, [], cached)
     assert not len(factors)
     assert summary is None
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_lost_current_factors_are_an_error_and_not_zeros(blocks, rows):
+    with pytest.raises(TrainingError, match=rf"block 0 of users has {rows} rows of current factors where it has \d+"):
+        blocks.from_records(0, rows=rows)
 
 
 def test_cached_rows_are_sent_to_other_machines_only(blocks):

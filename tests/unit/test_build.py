@@ -17,11 +17,11 @@ ids = st.one_of(
 )
 
 
-def reconstruct(solved, fixed):
-    """The matrix that a side's in-blocks and the other side's out-blocks hold together."""
+def reconstruct(solved, fixed, of=lambda in_block: in_block.ratings):
+    """The matrix that a side's in-blocks and the other side's out-blocks hold together: ratings, or others ``of``."""
     entries = {}
     for block, in_block in enumerate(solved.in_blocks):
-        received = []
+        received, values = [], of(in_block)
         for source, out_block in enumerate(fixed.out_blocks):
             rows = fixed.ids[source].take(pa.array(out_block[block])).to_pylist() if block in out_block else []
             if in_block.n_rows:
@@ -31,7 +31,7 @@ def reconstruct(solved, fixed):
         assert len(row_ids) == in_block.n_rows
         for row, row_id in enumerate(row_ids):
             for at in range(in_block.indptr[row], in_block.indptr[row + 1]):
-                entries[row_id, received[in_block.positions[at]]] = in_block.ratings[at]
+                entries[row_id, received[in_block.positions[at]]] = values[at]
     return entries
 
 
@@ -70,21 +70,44 @@ def test_the_example_of_in_out_is_built_as_it_says():
     assert item_block_0.out_block[0].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(("policy", "expected"), [("sum", 10.0), ("max", 5.0), ("last", 3.0), ("refuse", 10.0)])
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("sum", 10.0), ("max", 5.0), ("last", 3.0), ("refuse", 10.0), ("mean", 10.0 / 3.0)]
+)
 def test_several_ratings_of_one_pair_become_one(policy, expected):
     interactions = Interactions(list("uuuv"), list("iiii"), [5.0, 3.0, 2.0, 7.0], timestamps=[1.0, 9.0, 9.0, 0.0])
     user_side, _, duplicates = build_blocks(interactions, duplicates=policy)
-    assert user_side.in_blocks[0].ratings.tolist() == [expected, 7.0]
+    assert user_side.in_blocks[0].ratings.tolist() == pytest.approx([expected, 7.0])
     assert duplicates == (2, (("u", "i"),))
 
 
-@pytest.mark.parametrize(("policy", "expected"), [("sum", 2.0), ("max", 4.0), ("last", 0.5)])
-def test_weights_of_one_pair_become_their_mean_or_the_kept_rows(policy, expected):
+@pytest.mark.parametrize(("policy", "expected"), [("sum", 2.0), ("max", 4.0), ("last", 0.5), ("mean", 6.0)])
+def test_weights_of_one_pair_are_merged_as_the_policy_says(policy, expected):
     times, weights = [1.0, 9.0, 2.0, 0.0], [4.0, 0.5, 1.5, 3.0]
     interactions = Interactions(list("uuuv"), list("iiii"), [5.0, 3.0, 2.0, 7.0], timestamps=times, weights=weights)
     user_side, item_side, _ = build_blocks(interactions, duplicates=policy)
     assert user_side.in_blocks[0].weights.tolist() == [expected, 3.0]
     assert item_side.in_blocks[0].weights.tolist() == [expected, 3.0]
+
+
+def test_merged_means_have_the_objective_of_their_rows():
+    """But for a constant; in several blocks, some with repeated pairs and some without."""
+    rng = np.random.default_rng(3)
+    users, items, ratings = rng.integers(0, 6, 60), rng.integers(0, 40, 60), rng.normal(3.0, 1.0, 60)
+    sides = build_blocks(Interactions(users, items, ratings), user_blocks=5, item_blocks=3, duplicates="mean")[:2]
+    x, y = rng.normal(size=(6, 3)), rng.normal(size=(40, 3))
+    of_rows = ((ratings - np.einsum("nf,nf->n", x[users], y[items])) ** 2).sum()
+    pairs: dict = {}
+    for pair, rating in zip(zip(users.tolist(), items.tolist(), strict=True), ratings, strict=True):
+        pairs.setdefault(pair, []).append(rating)
+    constant = sum(np.var(of_pair) * len(of_pair) for of_pair in pairs.values())
+    for (solved, fixed), (rows, columns) in ((sides, (x, y)), (sides[::-1], (y, x))):
+        means, weights = reconstruct(solved, fixed), reconstruct(solved, fixed, weights_of)
+        merged = sum(weights[r, c] * (mean - rows[r] @ columns[c]) ** 2 for (r, c), mean in means.items())
+        assert merged + constant == pytest.approx(of_rows)
+
+
+def weights_of(in_block):
+    return in_block.weights if len(in_block.weights) else np.ones(len(in_block.positions))
 
 
 @given(ids, st.integers(1, 20))

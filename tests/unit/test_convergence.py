@@ -29,6 +29,16 @@ def test_steps_in_float32_may_be_off_by_its_rounding_and_no_more():
         refuse_rising_loss(falling_to(10.0, 10.1), "cg")
 
 
+def test_rounding_is_of_the_size_of_what_is_summed_and_no_more():
+    """The loss of a good fit is a small difference of large sums."""
+    refuse_rising_loss(falling_to(0.14, 0.14 + 4e-4), "cg", constant=2048.0)
+    for constant in (0.0, 100.0):
+        with pytest.raises(TrainingError, match="raised the loss by"):
+            refuse_rising_loss(falling_to(0.14, 0.14 + 4e-4), "cg", constant=constant)
+    with pytest.raises(TrainingError, match="raised the loss by"):
+        refuse_rising_loss(falling_to(0.14, 0.14 + 4e-4), "cholesky", constant=2048.0)
+
+
 @pytest.mark.parametrize("loss", [10.001, math.nan, math.inf])
 def test_a_rising_loss_is_refused_by_side_and_half_iteration(loss):
     with pytest.raises(TrainingError, match=r"half-iteration 3/8: solving items raised the loss by"):

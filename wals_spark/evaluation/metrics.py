@@ -38,7 +38,9 @@ RANK_METRICS = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate", "percen
 LIST_METRICS = ("coverage", "novelty", "tail_share")
 NEED_POPULARITY = ("novelty", "tail_share")
 METRICS = (*RANK_METRICS, *LIST_METRICS)
-LOWER_IS_BETTER = ("percentile_rank",)
+RATING_METRICS = ("rmse", "mae")
+"""Of predicted ratings, for models of ratings: the others are of ranks."""
+LOWER_IS_BETTER = ("percentile_rank", *RATING_METRICS)
 
 UNRANKED = np.iinfo(np.int64).max
 """The rank of a held-out item that the model does not know: behind every candidate."""

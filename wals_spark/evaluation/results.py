@@ -19,6 +19,7 @@ _CAVEATS = {
     "test_users_unknown": "{:,} of the users in test.path are not in the model: they are not evaluated",
     "test_pairs_in_training": "{:,} pairs of test.path are in input.path, too: they are left out of the test",
     "test_pairs_of_unknown_items": "{:,} test pairs are of items that the model does not have: they count as misses",
+    "rated_rows_unknown": "{:,} rows of test.path have a user or an item that the model does not have: no rating error",
     "candidates_unknown": "{:,} candidates are items that the model does not have: they are left out",
 }
 
@@ -95,7 +96,8 @@ def metric_entries(
     Parameters
     ----------
     best_ranks
-        For each model, the number of items by their best rank in any list: coverage is computed from it.
+        For each model, the number of items by their best rank in any list: coverage is computed from it. The second
+        is popularity's, if there is one.
     n_items
         The size of the catalogue.
     """
@@ -105,7 +107,7 @@ def metric_entries(
     if len(estimates) > n_columns:
         models.append(dict(zip(measures.columns, estimates[n_columns:], strict=True)))
     if "coverage" in measures.names:
-        for model, items_by_rank in zip(models, best_ranks, strict=True):
+        for model, items_by_rank in zip(models, best_ranks, strict=False):
             for k in measures.ks:
                 n_recommended = sum(n for rank, n in items_by_rank.items() if rank < k)
                 model[Column("coverage", k)] = Estimate(n_recommended / n_items, math.nan, math.nan)

@@ -12,10 +12,15 @@ from wals_spark.solvers.half_iteration import Method
 # minimum. What remains is the rounding of sums, relative to the size of the loss's parts: in float64 (cholesky), or in
 # float32 with each row's residual verified (exact) or not (cg, where weights far above λ make it worst).
 _RISE_TOLERANCE: dict[Method, float] = {"cholesky": 1e-9, "exact": 1e-6, "cg": 1e-3}
+# The loss of a good fit is what is left of sums that cancel, w ŷ² − 2 s ŷ + k, and the rounding is of their size: some
+# ulps of float64, or of float32 (6e-8).
+_ROUNDING: dict[Method, float] = {"cholesky": 1e-13, "exact": 1e-6, "cg": 1e-6}
 
 
-def refuse_rising_loss(events: Sequence[HalfIteration], solver: Method) -> None:
+def refuse_rising_loss(events: Sequence[HalfIteration], solver: Method, *, constant: float = 0.0) -> None:
     """Compare the loss of the last half-iteration, solved with ``solver``, with that of the one before.
+
+    ``constant`` is ``Σ k``, the observed loss where all scores are 0: the scale of what is summed.
 
     Raises
     ------
@@ -27,7 +32,8 @@ def refuse_rising_loss(events: Sequence[HalfIteration], solver: Method) -> None:
     before, now = events[-2].loss, events[-1].loss
     rise = now.total - before.total
     size = abs(before.observed) + abs(before.unobserved) + abs(before.penalty)
-    if not rise <= _RISE_TOLERANCE[solver] * size:  # true of nan as well
+    tolerance = _RISE_TOLERANCE[solver] * size + _ROUNDING[solver] * constant
+    if not rise <= tolerance:  # true of nan as well
         event = events[-1]
         raise TrainingError(
             f"half-iteration {event.number}/{event.planned}: solving {event.side} raised the loss by {rise:.6g} to "

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, Denominator, Measures
+from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, RATING_METRICS, Denominator, Measures
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
@@ -36,8 +36,8 @@ class Evaluate(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description=(
-                f"Any of {', '.join(METRICS)}; an empty list: all (without input.path, all but "
-                f"{' and '.join(NEED_POPULARITY)})."
+                f"Any of {', '.join(METRICS)}; and, of a model of ratings, {' and '.join(RATING_METRICS)}. An empty "
+                f"list: all (without input.path, all but {' and '.join(NEED_POPULARITY)})."
             )
         ),
     ] = ()
@@ -76,9 +76,10 @@ class Evaluate(Section, frozen=True, kw_only=True):
         if min(self.k) < 1:
             raise ConfigError(f"evaluate.k = {min(self.k)}: a list has at least one item")
         for name in self.metrics:
-            if name not in METRICS:
-                near = difflib.get_close_matches(name, METRICS, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(METRICS)}"
+            known = (*METRICS, *RATING_METRICS)
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
                 raise ConfigError(f"evaluate.metrics: there is no metric {name}; {hint}")
 
     def protocol(self, *, has_training: bool, sampled: bool) -> Protocol:
@@ -102,9 +103,30 @@ class Evaluate(Section, frozen=True, kw_only=True):
                 raise ConfigError(
                     f"evaluate.metrics: {name} needs the training interactions (input.path), to count popularity in"
                 )
-        names = self.metrics or tuple(name for name in METRICS if name not in impossible)
+        names = self.rank_metrics or tuple(name for name in METRICS if name not in impossible)
         measures = Measures(names, tuple(sorted(set(self.k))), self.recall, self.average_precision)
         return Protocol(measures, self.tie_rule(sampled=sampled), self.bootstrap, sampled=sampled)
+
+    @property
+    def rank_metrics(self) -> tuple[str, ...]:
+        """The metrics of ranks that are asked for."""
+        return tuple(name for name in self.metrics if name not in RATING_METRICS)
+
+    def rating_metrics(self, *, predicts_ratings: bool) -> tuple[str, ...]:
+        """The metrics of predicted ratings that are asked for.
+
+        Raises
+        ------
+        ConfigError
+            If the model does not predict ratings.
+        """
+        names = tuple(name for name in self.metrics if name in RATING_METRICS)
+        if names and not predicts_ratings:
+            raise ConfigError(
+                f"evaluate.metrics: {', '.join(names)} is of predicted ratings, and the model predicts preferences "
+                "(train.implicit = true): ask for metrics of ranks"
+            )
+        return RATING_METRICS if predicts_ratings and not self.metrics else names
 
     def tie_rule(self, *, sampled: bool) -> Ties:
         """Which of two items with equal scores ranks first."""

@@ -46,7 +46,8 @@ class BlockSummary:
 
     ``observed`` and ``penalty`` are the block's parts of the loss, ``gramian`` (width, width) its part of the
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
-    ``weights`` are the confidences of the block's observations, and ``blas_threads`` the threads of the worker's BLAS.
+    ``weights`` are the confidences of the block's observations, ``constant`` the part of the loss that is theirs
+    where all scores are 0, ``Σ k``, and ``blas_threads`` the threads of the worker's BLAS.
     ``seconds`` is the time that solving took, if it was measured; ``location`` is where the block is cached.
     """
 
@@ -57,6 +58,7 @@ class BlockSummary:
     failed_row: int = -1
     failure: str = ""
     weights: Histogram | None = None
+    constant: float = 0.0
     blas_threads: int = 0
     seconds: float = 0.0
     location: tuple[str, str] | None = None
@@ -269,8 +271,10 @@ def summarize_start(
     times = count_indices(block.indices, len(block.excess_weight))
     if times_of_heavy is not None:
         times += times_of_heavy
-    weights = Histogram.of(block.excess_weight + objective.unobserved_weight_in_confidence, times)
-    return BlockSummary(len(factors), 0.0, penalty, gramian(factors), weights=weights)
+    confidence = block.excess_weight + objective.unobserved_weight_in_confidence
+    constant = float((confidence.astype(np.float64) * block.target.astype(np.float64) ** 2) @ times)
+    weights = Histogram.of(confidence, times)
+    return BlockSummary(len(factors), 0.0, penalty, gramian(factors), weights=weights, constant=constant)
 
 
 def _penalty(regularization: Float64Array, free_factors: Float32Array) -> float:

@@ -15,12 +15,14 @@ from wals_spark.ranking.modes import MODES, Entity, ModeName
 from wals_spark.run.events import read_jsonl
 from wals_spark.settings.evaluate import EvaluateSettings
 from wals_spark.settings.fold_in import FoldInSettings
+from wals_spark.settings.predict import Pairs, Unknown
 from wals_spark.settings.recommend import Recommend, RecommendSettings
 from wals_spark.settings.train import Config
 from wals_spark.spark.evaluate import Tables, evaluate_version
 from wals_spark.spark.fold_in import FoldInTarget, fold_in_config, fold_in_version
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import copy_version
+from wals_spark.spark.predict import predict
 from wals_spark.spark.reading import ids_of
 from wals_spark.spark.recommend import Request, known_interactions, recommend
 from wals_spark.spark.scratch import Scratch
@@ -171,6 +173,25 @@ class Model:
     ) -> DataFrame:
         """The ``k`` most similar items (or users) of each, by the cosine of their factors."""
         return self.recommend(k, queries=queries, options={"mode": mode})
+
+    def predict(self, pairs: DataFrame, *, unknown: Unknown = "nan") -> DataFrame:
+        """The pairs with a column ``prediction``: of a model of ratings, the rating; of others, the score.
+
+        Parameters
+        ----------
+        pairs
+            The columns of users and items that the model was trained on, and any others.
+        unknown
+            A pair whose user or item the model does not have gets NaN (``nan``), or is left out (``drop``).
+
+        Raises
+        ------
+        InputError
+            If a column of ids is missing, or of another type than the model's.
+        """
+        names = Pairs(user=self.config.input.user, item=self.config.input.item)
+        with session_of(self._stored.spark):
+            return self._holding(predict(self._stored, pairs, names, unknown=unknown))
 
     def evaluate(
         self,

@@ -25,6 +25,7 @@ from wals_spark.spark.histories import partitions, refuse_other_type
 from wals_spark.spark.item_table import item_table
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.report import write_report
+from wals_spark.spark.predict import rating_errors
 from wals_spark.spark.reading import read
 from wals_spark.spark.session import arrow_batch_rows
 from wals_spark.spark.storage import Storage
@@ -67,6 +68,25 @@ def evaluate_version(model: ModelVersion, tables: Tables, settings: EvaluateSett
     ConfigError, InputError
         As `evaluate` and `check`.
     """
+    options = settings.evaluate
+    names = options.rating_metrics(predicts_ratings=model.user_objective.target == "rating")
+    errors = None
+    if names:
+        rated = _clean(tables.test, settings.test, "test", implicit=False)
+        errors = rating_errors(model, rated)
+        if not options.rank_metrics and options.metrics:
+            users = rated.join(model.user_factors, rated["user"] == model.user_factors["id"], "left_semi")
+            n_users = users.select("user").distinct().count()
+            counts = {"users": n_users, "items": model.manifest["counts"]["items"], **errors.counts}
+            return Evaluation(errors.entries(names), counts)
+    evaluation = _evaluate_ranks(model, tables, settings)
+    if errors is None:
+        return evaluation
+    counts = {**evaluation.counts, **errors.counts}
+    return Evaluation([*errors.entries(names), *evaluation.metrics], counts)
+
+
+def _evaluate_ranks(model: ModelVersion, tables: Tables, settings: EvaluateSettings) -> Evaluation:
     spark, counts = model.spark, model.manifest["counts"]
     implicit = model.manifest["settings"]["train"]["implicit"]
     with gathered(

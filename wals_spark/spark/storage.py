@@ -157,7 +157,7 @@ def new_folder(spark: SparkSession, path: str, *, setting: str = "output.path") 
     """
     target = Storage(spark, path)
     unfinished = Storage(spark, f"{target.path()}.unfinished")
-    _refuse_to_replace(target, unfinished, setting)
+    _refuse_to_replace(target, unfinished, f"{setting} = {quoted(path)}")
     with written_or_nothing(unfinished):
         folder = Storage(spark, unfinished.path("new"))
         yield folder
@@ -165,18 +165,16 @@ def new_folder(spark: SparkSession, path: str, *, setting: str = "output.path") 
     unfinished.delete()
 
 
-def _refuse_to_replace(target: Storage, unfinished: Storage, setting: str) -> None:
+def _refuse_to_replace(target: Storage, unfinished: Storage, named: str) -> None:
     try:
         if target.exists():
-            raise ConfigError(
-                f"{setting} = {quoted(target.root)} exists and stays: name another folder, or remove this one"
-            )
+            raise ConfigError(f"{named} exists and stays: name another folder, or remove this one")
         if unfinished.exists():
             if not unfinished.exists(MARK):
                 raise ConfigError(
-                    f"{quoted(unfinished.root)} is in the way and stays: it is not of wals_spark; move it, or set "
-                    f"another {setting}"
+                    f"{named}: {quoted(unfinished.root)} is in the way and stays: it is not of wals_spark; move it, "
+                    "or name another folder"
                 )
             unfinished.delete()  # what a run that died has left
     except JAVA_ERRORS as error:
-        raise ConfigError(f"{setting} = {quoted(target.root)} cannot be opened: {Causes(error)}") from error
+        raise ConfigError(f"{named} cannot be opened: {Causes(error)}") from error

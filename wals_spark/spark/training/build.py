@@ -126,9 +126,10 @@ def _refuse_changed_input(interactions: Interactions, summaries: list[dict[str, 
     """Refuse rows that nobody has checked: the source was written to, or its query gives other rows each time."""
     rows, hashed = (sum(summary[name] for summary in summaries) for name in ("interactions", "fingerprint"))
     if interactions.fingerprint is not None and (rows, hashed) != (interactions.rows, interactions.fingerprint):
+        others = ", but not the same ones" if rows == interactions.rows else ""
         raise InputError(
             f"the input changed while it was read: {interactions.rows} rows when it was checked, {rows} when blocks "
-            f"were built{' of them, others' if rows == interactions.rows else ''}. Run again when nothing writes to "
+            f"were built{others}. Run again when nothing writes to "
             "it; a DataFrame that is computed anew each time (rand, sample without a seed) has to be written first"
         )
 

@@ -113,6 +113,7 @@ class _Training:
         self.listeners = listeners
         self.sc = blocks.users.spark.sparkContext
         self.solver = BlockSolver(self.sc)
+        self.constant = 0.0  # of the loss: Σ k, the observed loss where all scores are 0
         self.step = 0  # counts solves, of which the last half-iteration may take two
         self.planned = 2 * settings.max_iter
         self.sides: dict[str, Side] = {}
@@ -131,7 +132,7 @@ class _Training:
             solved, fixed = (first, second) if number % 2 else (second, first)
             solver = solver_of(settings, number)
             events.append(self._half_iteration(number, solved, fixed, solver))
-            refuse_rising_loss(events, settings.solver)
+            refuse_rising_loss(events, settings.solver, constant=self.constant)
             if has_converged(events, settings.tol):
                 stopped_by = "tol"
                 if solver != last_solver(settings):
@@ -161,6 +162,7 @@ class _Training:
         self.sides[name], parts = side.with_factors(solved, 0)
         self._warn_of_threads(max(part.blas_threads for part in parts.values()))
         weights = (part.weights for _, part in sorted(parts.items()) if part.weights is not None)
+        self.constant = sum(part.constant for part in parts.values())
         self.listeners.on_weights(Histogram.merged(weights))
 
     def _warn_of_threads(self, n_threads: int) -> None:

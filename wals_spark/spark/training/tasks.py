@@ -30,6 +30,7 @@ from wals_spark.blocks.encoding import (
 )
 from wals_spark.blocks.in_out import InBlock, OutBlock, received_rows
 from wals_spark.blocks.weighted import WeightedBlock, item_weights, item_weights_of_observed, weight_observations
+from wals_spark.errors import TrainingError
 from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.solvers.heavy_rows import (
@@ -222,8 +223,7 @@ class _Inputs(NamedTuple):
 def _from_records(block: int, grouped: GroupedRecords, task: HalfIterationTask, width: int) -> _Inputs:
     arrays = RecordArrays(grouped)
     weighted, heavy = WeightedBlock.read(arrays), HeavyRows.read(arrays)
-    factors = records_of(grouped, "factors")
-    current = join(factors, np.float32).reshape(-1, width) if factors else None
+    current = _current_factors(block, grouped, task, (weighted.n_rows, width))
     cache = BlockCache.of(task.training, task.side, block) if task.training else None
     if cache is not None:
         out_block, parts = OutBlock.read(arrays), read_heavy_parts(arrays)
@@ -231,6 +231,22 @@ def _from_records(block: int, grouped: GroupedRecords, task: HalfIterationTask, 
     received = received_rows(grouped, weighted.offsets, width)
     heavy_sums = add_partial_sums(heavy, grouped.get("partial_sums", {}), width)
     return _Inputs(cache, weighted, received, current, heavy_sums)
+
+
+def _current_factors(
+    block: int, grouped: GroupedRecords, task: HalfIterationTask, shape: tuple[int, int]
+) -> Float32Array | None:
+    """The factors that iterative solvers start from; None for other solvers, and in the first half-iteration."""
+    records = records_of(grouped, "factors")
+    if not task.solver.needs_current_factors or (not records and task.number == 1):
+        return None
+    factors = join(records, np.float32).reshape(-1, shape[1]) if records else np.empty((0, shape[1]), np.float32)
+    if factors.shape != shape:
+        raise TrainingError(
+            f"half-iteration {task.number}: block {block} of {task.side} has {len(factors)} rows of current factors "
+            f"where it has {shape[0]} rows: a part of them was lost. Run the training again, and please report it"
+        )
+    return factors
 
 
 def _from_cache(block: int, grouped: GroupedRecords, task: HalfIterationTask, width: int) -> _Inputs:
