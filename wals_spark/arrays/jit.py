@@ -1,11 +1,14 @@
-"""How kernels are compiled by Numba: once for all processes where its cache can be written, else once per process."""
+"""How kernels are compiled by Numba: once for all processes of a user that can write a cache, else once per process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import numba
+
+from wals_spark.arrays.kernel_cache import KernelCache
 
 # Sums may be reordered, which lets them vectorize; nan and inf keep their meaning, so that failed rows are detected.
 _FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
@@ -13,12 +16,11 @@ _OPTIONS: dict[str, Any] = {"fastmath": _FAST_MATH, "nogil": True, "error_model"
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel when it is first called."""
-    try:
-        kernel: Callable[..., Any] = numba.njit(**_OPTIONS, cache=True)(function)
-    except RuntimeError:  # neither the folder of the function's file nor the user's cache is writable
-        kernel = numba.njit(**_OPTIONS)(function)
-    return kernel
+    """Compile a kernel when it is first called, or read it from the cache."""
+    kernel: Any = numba.njit(**_OPTIONS)(function)
+    with suppress(RuntimeError):  # no folder is this user's alone: each process compiles
+        kernel._cache = KernelCache(function)  # type: ignore[no-untyped-call]  # as Numba's enable_caching, which chooses the folder itself
+    return cast("Callable[..., Any]", kernel)
 
 
 def inlined_by_llvm(function: Callable[..., Any]) -> Callable[..., Any]:

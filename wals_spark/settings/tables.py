@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from wals_spark.errors import ConfigError
 from wals_spark.messages import quoted
-from wals_spark.settings.loader import Section
+from wals_spark.settings.loader import Section, Settings
 
 ReaderOptions = Annotated[
     dict[str, str],
@@ -194,6 +194,14 @@ class StoredModel(Section, frozen=True, kw_only=True):
     def require_path(self) -> None:
         """Refuse a model without a path."""
         require_path(self.path, "model.path", "folder that output.path named in training")
+
+
+def names_catalog_tables(settings: Settings | Section) -> bool:
+    """Whether a table of these settings is one of the session's catalog."""
+    if isinstance(settings, Table) and settings.format == "table":
+        return True
+    values = (getattr(settings, field) for field in settings.__struct_fields__)
+    return any(names_catalog_tables(value) for value in values if isinstance(value, Section))
 
 
 def require_path(path: str | tuple[str, ...], setting: str, purpose: str) -> None:

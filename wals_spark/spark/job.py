@@ -13,6 +13,7 @@ from wals_spark.errors import WalsError
 from wals_spark.messages import printable, redacted
 from wals_spark.settings.command_line import parse_settings
 from wals_spark.settings.loader import SomeSettings
+from wals_spark.settings.tables import names_catalog_tables
 from wals_spark.spark.session import open_session
 
 logger = logging.getLogger("wals_spark")
@@ -35,7 +36,7 @@ def run_job(
     try:
         settings = parse_settings(kind, description)
         before(settings)
-        with open_session(f"wals_spark {name}") as spark:
+        with open_session(f"wals_spark {name}", hive=names_catalog_tables(settings)) as spark:
             job(spark, settings)
     except WalsError as error:
         print(f"error: {error}", file=sys.stderr)

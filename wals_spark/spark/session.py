@@ -9,12 +9,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
-from pyspark import SparkContext
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 import wals_spark
 from wals_spark.spark.archive import write_archive
+from wals_spark.spark.local_machine import close_local_folders, local_conf, set_by_user
 
 _BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
 _RUNTIME_CONF = {
@@ -34,25 +37,28 @@ _ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
+_CATALOG = "spark.sql.catalogImplementation"
+
 _archives: weakref.WeakKeyDictionary[SparkContext, tempfile.TemporaryDirectory[str]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
-def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[SparkSession]:
+def open_session(app_name: str, *, local_master: str = "local[*]", hive: bool = False) -> Iterator[SparkSession]:
     """Start Spark, yield the session, stop Spark.
 
     Under ``spark-submit`` the cluster's settings stand. Under plain ``python`` the job runs on ``local_master``
     with workers of the Python that runs it. Executors are sent this package, so it need not be installed on them.
+    With ``hive``, the catalog is Hive's unless Spark's settings name one: Spark's own is empty when a job starts.
     """
     builder = SparkSession.builder.appName(app_name)
     if not started_by_spark_submit():
         os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
         builder = builder.master(local_master)
-        builder = builder.config("spark.driver.memory", f"{_local_memory_mib()}m")
-        builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
-        builder = builder.config("spark.ui.showConsoleProgress", "false")
-        # Else each task waits for TCP's delayed acknowledgements, 40 ms. Spark 3.5 has no such setting and ignores it.
-        builder = builder.config("spark.python.unix.domain.socket.enabled", "true")
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # for Spark's UI, which has no setting for this
+        for name, value in local_conf().items():
+            builder = builder.config(name, value)
+    if hive and _may_use_hive():
+        builder = builder.config(_CATALOG, "hive")
     for name, value in _ONE_THREAD.items():
         builder = builder.config(f"spark.executorEnv.{name}", os.environ.get(name, value))
     builder = builder.config("spark.files.maxPartitionBytes", "1")  # one file of blocks per task, however small
@@ -61,6 +67,8 @@ def open_session(app_name: str, *, local_master: str = "local[*]") -> Iterator[S
     builder = builder.config("spark.shuffle.reduceLocality.enabled", "false")
     spark = builder.getOrCreate()
     try:
+        if is_local(spark):
+            close_local_folders(spark)
         with session_of(spark):
             yield spark
     finally:
@@ -107,10 +115,16 @@ def started_by_spark_submit() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def _local_memory_mib() -> int:
-    """Half of the machine: in local mode the driver's JVM is the whole cluster, and Spark's default is 1 GiB."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1024, total // 2 // 2**20)
+def _may_use_hive() -> bool:
+    """Whether the user has chosen no catalog, and Spark has Hive's classes."""
+    if not started_by_spark_submit():
+        return _CATALOG not in set_by_user()  # PySpark comes with Hive
+    SparkContext._ensure_initialized()
+    try:
+        cast("Any", SparkContext._jvm).java.lang.Class.forName("org.apache.hadoop.hive.conf.HiveConf")
+    except Py4JJavaError:
+        return False
+    return not SparkConf().contains(_CATALOG)
 
 
 def is_local(spark: SparkSession) -> bool:

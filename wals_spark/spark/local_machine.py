@@ -1,0 +1,90 @@
+"""What a local run needs to know of its machine: what the user has set for Spark, how much memory there is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from pyspark.find_spark_home import _find_spark_home
+from pyspark.sql import SparkSession
+
+_MIB = 2**20
+_LEAST_HEAP_MIB = 512  # Spark refuses to start with less than 450 MiB
+
+
+def local_conf() -> dict[str, str]:
+    """Spark's settings for a local run, without those that the user has set."""
+    conf = {
+        # In local mode the driver's JVM is the whole cluster, and Spark's default is 1 GiB. The rest is for workers.
+        "spark.driver.memory": f"{max(_LEAST_HEAP_MIB, memory_bytes() // 2 // _MIB)}m",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.showConsoleProgress": "false",
+        # Else each task waits for TCP's delayed acknowledgements, 40 ms. Spark 3.5 has no such setting and ignores it.
+        "spark.python.unix.domain.socket.enabled": "true",
+    }
+    given = set_by_user()
+    return {name: value for name, value in conf.items() if name not in given}
+
+
+def set_by_user() -> set[str]:
+    """The names that are set in ``spark-defaults.conf`` or PYSPARK_SUBMIT_ARGS; memory also by SPARK_DRIVER_MEMORY."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--conf", "-c", action="append", default=[])
+    parser.add_argument("--driver-memory")
+    parser.add_argument("--properties-file")
+    arguments, _ = parser.parse_known_args(shlex.split(os.environ.get("PYSPARK_SUBMIT_ARGS", "")))
+    folder = os.environ.get("SPARK_CONF_DIR") or Path(os.environ.get("SPARK_HOME") or _find_spark_home(), "conf")
+    lines = [*arguments.conf, *_lines(Path(arguments.properties_file or Path(folder, "spark-defaults.conf")))]
+    names = {re.split(r"[\s=:]", line.strip(), maxsplit=1)[0] for line in lines}
+    if arguments.driver_memory or os.environ.get("SPARK_DRIVER_MEMORY"):
+        names.add("spark.driver.memory")
+    return names
+
+
+def memory_bytes(root: Path = Path("/")) -> int:
+    """The memory of this machine, or of the container that this process is in if that is less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *_limits_of_control_groups(root)])
+
+
+def _limits_of_control_groups(root: Path) -> Iterator[int]:
+    """The limits in bytes of the process's control groups of memory and of the groups above, of versions 1 and 2."""
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, group = line.split(":", maxsplit=2)
+        if controllers == "":
+            mount, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            mount, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # In a container the path may be the host's, of which only the mount itself is there.
+        folder = mount / group.lstrip("/")
+        for place in (folder, *folder.parents):
+            if place.is_relative_to(mount):
+                yield from (int(limit) for limit in _lines(place / name) if limit.isdigit())  # else max: no limit
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def close_local_folders(spark: SparkSession) -> None:
+    """Take other users' access from the folders that Spark keeps rows of this run in: it makes them for all to read."""
+    context, jvm = spark.sparkContext, cast("Any", spark.sparkContext._jvm)
+    started = context.startTime / 1000 - 1
+    for parent in jvm.org.apache.spark.util.Utils.getConfiguredLocalDirs(context._jsc.sc().conf()):
+        for folder in (*Path(parent).glob("blockmgr-*"), *Path(parent).glob("spark-*")):
+            with suppress(OSError):  # of another run, which has ended now
+                status = folder.stat()
+                if status.st_ctime >= started and status.st_uid == os.geteuid():
+                    folder.chmod(0o700)
