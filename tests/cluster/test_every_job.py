@@ -37,6 +37,7 @@ RUNS = {
         "model.path=heavy", "input.path=plays", "input.weight=trust", "fold_in.keep_users=true",
         "output.version=folded",
     ],
+    "predict": ["model.path=model", "pairs.path=parts/test", "output.path=predicted"],
     "export": ["model.path=model", "export.sample=20", "output.path=exported"],
 }  # fmt: skip
 
@@ -135,6 +136,12 @@ def test_recommendations_have_explanations_or_are_popular(folder):
 def test_a_folded_in_version_has_every_user(folder):
     assert (folder / "heavy/CURRENT").read_text() == "folded\n"
     assert len(read(folder / "heavy/versions/folded/user_factors")) == 200
+
+
+def test_every_pair_is_predicted(folder):
+    rows, pairs = read(folder / "predicted"), read(folder / "parts/test")
+    assert sorted((row["user"], row["item"]) for row in rows) == sorted((row["user"], row["item"]) for row in pairs)
+    assert sum(row["prediction"] == row["prediction"] for row in rows) > len(rows) / 2  # not NaN
 
 
 def test_an_export_has_every_item(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from wals_spark.local.blocks import Interactions
@@ -53,10 +54,31 @@ def test_with_the_global_mean_too_it_is_lower_where_lambda_fits(data):
     assert mean_rmse(data, settings, mean=True) < mean_rmse(data, {"train.reg_param": 0.12})
 
 
+SOURCE = {"format": "csv", "options.sep": r"\t", "user": "_c0", "item": "_c1", "rating": "_c2"}
+
+
+def as_settings(section, path):
+    return [f"{section}.{name}={value}" for name, value in {**SOURCE, "path": path}.items()]
+
+
 @pytest.mark.slow
-def test_the_job_has_the_rmse_of_training_without_spark(data, train):
-    source = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2")
-    preset = (f"{name}={value}" for name, value in PRESET.items())
-    _, users, items = train(*source, *preset, f"input.path={data}/ml-100k/u1.base")
-    local = rmse(fold(data, 1, "test"), *train_without_spark(fold(data, 1, "base")))
-    assert rmse(fold(data, 1, "test"), users, items) == pytest.approx(local, abs=1e-3)
+def test_the_jobs_alone_have_the_known_mean_rmse(data, train, evaluate, run_job, tmp_path):
+    """Training, RMSE and predictions of each fold; NumPy on the written tables, and training without Spark, agree."""
+    found = []
+    for number in range(1, 6):
+        base, test = (f"{data}/ml-100k/u{number}.{part}" for part in ("base", "test"))
+        preset = (f"{name}={value}" for name, value in PRESET.items())
+        _, users, items = train(*as_settings("input", base), *preset)
+        errors = evaluate(*as_settings("test", test), "evaluate.metrics=rmse,mae")
+        found.append(errors["rmse@None"]["model"])
+        by_numpy = rmse(fold(data, number, "test"), users, items)
+        assert found[-1] == pytest.approx(by_numpy, rel=1e-6)
+    pairs = [setting for setting in as_settings("pairs", test) if not setting.startswith("pairs.rating=")]
+    run_job("predict", *pairs, "predict.unknown=drop", "model.path=model", "output.path=predicted")
+    table = pq.read_table(tmp_path / "predicted")
+    difference = table["prediction"].to_numpy() - table["_c2"].to_numpy(zero_copy_only=False).astype(float)
+    assert np.sqrt(np.mean(difference**2)) == pytest.approx(by_numpy, rel=1e-6)
+    assert errors["mae@None"]["model"] == pytest.approx(np.abs(difference).mean(), rel=1e-6)
+    assert by_numpy == pytest.approx(rmse(fold(data, 5, "test"), *train_without_spark(fold(data, 5, "base"))), abs=1e-3)
+    print(f"RMSE of the jobs {np.mean(found):.4f}, by fold {[round(value, 4) for value in found]}")
+    assert np.mean(found) == pytest.approx(0.9224, abs=0.004)

@@ -6,8 +6,6 @@ import re
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 INPUT = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=")
@@ -55,7 +53,7 @@ class Published(NamedTuple):
     ],
     ids=lambda published: f"rank-{published.rank}",
 )
-def test_the_published_loss_and_ranking_are_reached(data, train, evaluate, tmp_path, published):
+def test_the_published_loss_and_ranking_are_reached(data, train, evaluate, published):
     path = data / "ncf-ml-1m/ml-1m.train.rating"
     size = (f"train.rank={published.rank}", f"train.max_iter={published.max_iter}")
     _, users, items = train(*SETTINGS, f"input.path={path}", *size)
@@ -71,13 +69,9 @@ def test_the_published_loss_and_ranking_are_reached(data, train, evaluate, tmp_p
     )
     assert loss == pytest.approx(published.loss, rel=1e-3)
 
-    candidates = [(user, negative) for user, _, negatives in held_out(data) for negative in negatives]
-    columns = dict(zip(("user", "item"), zip(*candidates, strict=True), strict=True))
-    pq.write_table(pa.table(columns), tmp_path / "candidates.parquet")
     metrics = evaluate(
         *INPUT, f"input.path={path}", f"test.path={data}/ncf-ml-1m/ml-1m.test.rating",
-        "candidates.path=candidates.parquet", "candidates.format=parquet", "candidates.user=user",
-        "candidates.item=item", "evaluate.k=10",
+        f"candidates.path={data}/ncf-ml-1m/ml-1m.test.negative", "candidates.format=ncf", "evaluate.k=10",
     )  # fmt: skip
     of_model, of_popularity = (
         [metrics[name][system] for name in ("hit_rate@10", "ndcg@10")] for system in ("model", "popularity")

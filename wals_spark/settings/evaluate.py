@@ -14,6 +14,7 @@ from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
 from wals_spark.settings.tables import Input, StoredModel, check_columns, require_path
 
+NCF = "ncf"
 _OF_PAIRS = (
     "format",
     "options",
@@ -153,6 +154,16 @@ class HeldOutInput(Input, frozen=True, kw_only=True):
 class CandidatesInput(Input, frozen=True, kw_only=True):
     """Pairs of a user and a sampled item, to rank held-out items among; without a path, all items of the model."""
 
+    format: Annotated[
+        str,
+        Meta(
+            description=(
+                f"As input.format; or {NCF}: lines of (user,held-out item), a tab, and items with tabs between, as "
+                "test.negative of neural collaborative filtering has them."
+            ),
+            min_length=1,
+        ),
+    ] = "parquet"
     rating: Annotated[str, Meta(description="Not used.")] = ""
 
 

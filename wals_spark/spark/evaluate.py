@@ -25,6 +25,7 @@ from wals_spark.spark.histories import partitions, refuse_other_type
 from wals_spark.spark.item_table import item_table
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.report import write_report
+from wals_spark.spark.negatives import read_candidates
 from wals_spark.spark.predict import rating_errors
 from wals_spark.spark.reading import read
 from wals_spark.spark.session import arrow_batch_rows
@@ -44,8 +45,11 @@ class Tables(NamedTuple):
 def run_evaluate(spark: SparkSession, settings: EvaluateSettings) -> None:
     """Evaluate a stored model, print the metrics and write metrics.json and the report."""
     model = open_version(spark, settings.model.path, settings.model.version)
-    sections = {"test": settings.test, "input": settings.input, "candidates": settings.candidates}
-    tables = Tables(*(read(spark, s, section=name) if s.path else None for name, s in sections.items()))  # type: ignore[arg-type]
+    tables = Tables(
+        read(spark, settings.test, section="test"),
+        read(spark, settings.input) if settings.input.path else None,
+        read_candidates(spark, settings.candidates) if settings.candidates.path else None,
+    )
     evaluation = evaluate_version(model, tables, settings)
     for sentence in evaluation.caveats:
         logger.warning("%s", sentence)
@@ -146,7 +150,7 @@ def evaluate(
 def _clean(raw: DataFrame, settings: Input, section: str, *, implicit: bool = True) -> DataFrame:
     """The interactions of a section, checked."""
     interactions = check(raw, settings, implicit=implicit, section=section)
-    logger.info("read %s rows of %s%s", f"{interactions.rows:,}", section, settings.path and f".path = {settings.path}")
+    logger.info("read %s rows of %s", f"{interactions.rows:,}", settings.named(section))
     return interactions.table
 
 

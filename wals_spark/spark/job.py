@@ -33,15 +33,25 @@ def run_job(
     """
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     logger.setLevel(logging.INFO)
-    try:
+
+    def run() -> None:
         settings = parse_settings(kind, description)
         before(settings)
         with open_session(f"wals_spark {name}", hive=names_catalog_tables(settings)) as spark:
             job(spark, settings)
+
+    sys.exit(exit_code_of(run))
+
+
+def exit_code_of(run: Callable[[], None]) -> int:
+    """Run it, and return the exit code: 0, that of a `WalsError`, which is printed as one line, or 1."""
+    try:
+        run()
     except WalsError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Exception as error:  # a traceback's last line has the message of the exception, and with it a secret
         text = "".join(traceback.format_exception(error))
         print("\n".join(printable(line) for line in redacted(text).splitlines()), file=sys.stderr)
-        sys.exit(WalsError.exit_code)
+        return WalsError.exit_code
+    return 0
