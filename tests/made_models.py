@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -46,3 +48,10 @@ def write_model(folder, *, users, items, settings=()):
     files = [VersionFile(path, size, digest) for path, (size, digest) in found.items()]
     (folder / "manifest.json").write_text(sealed(document, files))
     return objectives
+
+
+def factors_of(path: Path) -> dict:
+    """A factor table as {id: row}, rows in float64."""
+    table = pq.read_table(path)
+    rows = np.array(table["features"].to_pylist(), dtype=np.float64)
+    return dict(zip(table["id"].to_pylist(), rows, strict=True))

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
+from made_models import factors_of
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
@@ -54,12 +53,6 @@ def train(run_job, tmp_path):
         run_job("train", *settings, "output.path=model")
         version = (tmp_path / "model/CURRENT").read_text().strip()
         model = tmp_path / "model/versions" / version
-        return model, *(factors(model / side) for side in ("user_factors", "item_factors"))
+        return model, *(factors_of(model / side) for side in ("user_factors", "item_factors"))
 
     return run
-
-
-def factors(path: Path) -> dict:
-    table = pq.read_table(path)
-    rows = np.array(table["features"].to_pylist(), dtype=np.float64)
-    return dict(zip(table["id"].to_pylist(), rows, strict=True))

@@ -78,7 +78,9 @@ def check(
         counts = _counted(shaped, hashed)
     _log_schema(shaped, counts, rules)
     unobserved = _refuse_or_drop(shaped, counts, rules)
-    clean = shaped.where(F.col("reason").isNull()).drop("reason", "written")
+    # Where all rows are good, the next pass need not judge them again: `fingerprint` tells whether they are the same.
+    good = shaped.where(F.col("reason").isNull()) if counts.bad + unobserved else shaped.dropna(subset=["user", "item"])
+    clean = good.drop("reason", "written")
     if decay is not None:
         reference = counts.newest if decay.reference is None else decay.reference
         clean = clean.withColumn("rating", F.col("rating") * _decayed(decay, reference))

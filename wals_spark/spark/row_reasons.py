@@ -91,7 +91,9 @@ def is_suspect(schema: T.StructType) -> Column | None:
 
 
 def _is_suspect(role: str) -> Column:
-    return F.col(role).isin(*_SPELLINGS_OF_NULL) | F.col(role).contains(_REPLACEMENT)
+    longest = max(map(len, _SPELLINGS_OF_NULL))  # the number of bytes is there, comparisons take time
+    spells_null = (F.octet_length(role) <= longest) & F.col(role).isin(*_SPELLINGS_OF_NULL)
+    return spells_null | F.col(role).contains(_REPLACEMENT)
 
 
 def _as_double(found: Found) -> Column:
