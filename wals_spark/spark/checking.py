@@ -78,15 +78,19 @@ def check(
         counts = _counted(shaped, hashed)
     _log_schema(shaped, counts, rules)
     unobserved = _refuse_or_drop(shaped, counts, rules)
-    # Where all rows are good, the next pass need not judge them again: `fingerprint` tells whether they are the same.
-    good = shaped.where(F.col("reason").isNull()) if counts.bad + unobserved else shaped.dropna(subset=["user", "item"])
-    clean = good.drop("reason", "written")
+    clean = _good_rows(shaped, all_good=not counts.by_reason)
     if decay is not None:
         reference = counts.newest if decay.reference is None else decay.reference
         clean = clean.withColumn("rating", F.col("rating") * _decayed(decay, reference))
     if not keep_time:
         clean = clean.drop("timestamp")
     return Interactions(clean, counts.good, counts.bad + unobserved, counts.item_costs, counts.fingerprint, hashed)
+
+
+def _good_rows(shaped: DataFrame, *, all_good: bool) -> DataFrame:
+    """The rows to use. If all are, the next pass need not judge them again: by `fingerprint` they are the same."""
+    good = shaped.dropna(subset=["user", "item"]) if all_good else shaped.where(F.col("reason").isNull())
+    return good.drop("reason", "written")
 
 
 class _Counts(NamedTuple):
