@@ -95,7 +95,7 @@ _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 def _comparable(line: str) -> str:
     line = re.sub(r"^\d\d:\d\d:\d\d INFO ", "", line)
     line = re.sub(r"\d+\.\d\d s$", "TIME", re.sub(r"\d{8}T\d{6}Z", "VERSION", line))
-    return re.sub(r"[\s-]+", " ", line).strip()
+    return re.sub(r" ?([|+]) ?", r"\1", re.sub(r"[\s-]+", " ", line)).strip()  # a table's columns may be wider
 
 
 def _agree(shown: str, printed: str) -> bool:

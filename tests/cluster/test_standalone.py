@@ -72,7 +72,7 @@ def test_two_executors_train_the_model_of_local_mode(cluster, interactions, loca
 def test_the_exit_code_of_a_job_is_that_of_spark_submit(cluster, interactions):
     code, log = cluster.finish(cluster.submit(TRAIN, *interactions, "--set=input.path=nowhere.parquet"))
     assert code == 3
-    assert "error: input.path = nowhere.parquet" in log
+    assert "error: input.path = 'nowhere.parquet'" in log
     code, log = cluster.finish(cluster.submit(TRAIN, *interactions, "--set=train.ranks=3"))
     assert code == 2
     assert "did you mean rank?" in log

@@ -26,7 +26,7 @@ def run(page: str, **names: object) -> None:
             with redirect_stdout(io.StringIO()) as output:
                 exec(code, namespace)
             if after is not None and after.language == "text":
-                assert disagreement(after.text, output.getvalue()) == "", after
+                assert disagreement(after.text, output.getvalue()) == "", (after, output.getvalue())
 
 
 @pytest.mark.parametrize("page", WITH_OWN_SESSION)

@@ -36,4 +36,4 @@ def test_an_export_is_searched_without_this_package(run_job, tmp_path):
 
     again = run_job("export", *settings)
     assert again.returncode == 2
-    assert "items exists and stays" in again.stderr
+    assert "'items' exists and stays" in again.stderr

@@ -81,7 +81,7 @@ def _lines(path: Path) -> list[str]:
 def close_local_folders(spark: SparkSession) -> None:
     """Take other users' access from the folders that Spark keeps rows of this run in: it makes them for all to read."""
     context, jvm = spark.sparkContext, cast("Any", spark.sparkContext._jvm)
-    started = context.startTime / 1000 - 1
+    started = jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getStartTime() / 1000
     for parent in jvm.org.apache.spark.util.Utils.getConfiguredLocalDirs(context._jsc.sc().conf()):
         for folder in (*Path(parent).glob("blockmgr-*"), *Path(parent).glob("spark-*")):
             with suppress(OSError):  # of another run, which has ended now
