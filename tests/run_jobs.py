@@ -21,8 +21,8 @@ JOBS = Path(__file__).resolve().parents[1] / "jobs"
 def run_job(folder: Path, job: str, *settings: str, config: str = "") -> CompletedProcess:
     """Run a job's file in a folder; return its exit code and what it printed.
 
-    In this process, so that its JVM, which takes half a minute to warm up, serves all jobs. The lanes ``data`` and
-    ``cluster`` and the tests that kill jobs start them as users do.
+    In this process, so that its JVM, which takes half a minute to warm up, serves all jobs. The lane ``cluster`` and
+    the tests that kill jobs start them as users do.
     """
     file = [f"--config={config}"] if config else []
     command = [str(JOBS / f"{job}.py"), *file, *(f"--set={setting}" for setting in settings)]

@@ -54,6 +54,7 @@ class Cluster:
             "spark.driver.bindAddress=127.0.0.1",
             "spark.driver.memory=512m",
             "spark.executor.memory=1g",
+            f"spark.executor.extraJavaOptions={os.environ['SPARK_SUBMIT_OPTS']}",  # those of tests, as the driver's
             f"spark.pyspark.python={self.executor_python}",
             f"spark.pyspark.driver.python={sys.executable}",
             "spark.ui.enabled=false",

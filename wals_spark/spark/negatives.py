@@ -27,9 +27,12 @@ def read_candidates(spark: SparkSession, settings: CandidatesInput) -> DataFrame
         return read(spark, settings, section="candidates")
     lines = read(spark, replace(settings, format="text"), section="candidates")
     line, is_list = F.col("value"), F.col("value").rlike(_LINE)
-    items = F.when(is_list, F.split(F.regexp_extract(line, _LINE, 2), "\t"))
-    return lines.select(
-        F.when(is_list, F.regexp_extract(line, _LINE, 1)).alias(settings.user),
-        F.explode_outer(items).alias(settings.item),
+    # In two steps: in one, Spark would match the pattern again for each of a line's items.
+    lists = lines.select(
+        F.when(is_list, F.regexp_extract(line, _LINE, 1)).alias("of_user"),
+        F.when(is_list, F.split(F.regexp_extract(line, _LINE, 2), "\t")).alias("of_items"),
         F.when(~is_list, line).alias(MALFORMED),
+    )
+    return lists.select(
+        F.col("of_user").alias(settings.user), F.explode_outer("of_items").alias(settings.item), F.col(MALFORMED)
     )
