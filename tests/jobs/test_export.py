@@ -8,6 +8,7 @@ import pytest
 from made_models import write_model
 
 
+@pytest.mark.slow
 def test_an_export_is_searched_without_this_package(run_job, tmp_path):
     faiss = pytest.importorskip("faiss", reason="the extra index is not installed")
     rng = np.random.default_rng(0)

@@ -84,6 +84,7 @@ def test_a_published_model_is_read_by_pyarrow_alone(run_train, interactions, tmp
     assert read_factors(model / "user_factors") == users
 
 
+@pytest.mark.slow
 def test_biases_and_the_mean_are_in_the_model_and_in_its_log(run_train, interactions, tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.endswith("_NUM_THREADS")]:
         monkeypatch.delenv(name)

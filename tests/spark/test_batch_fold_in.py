@@ -23,6 +23,7 @@ def factors(spark, ids, kind="int"):
     return spark.createDataFrame([(i, [1.0, float(n)]) for n, i in enumerate(ids)], f"id {kind}, features array<float>")
 
 
+@pytest.mark.slow
 def test_unknown_items_go_and_ids_of_another_width_are_the_same(spark):
     rows = [(1, 7, 1.0), (2**40, 7, 2.0), (1, 8, 3.0)]
     interactions = spark.createDataFrame(rows, "user bigint, item int, rating double")

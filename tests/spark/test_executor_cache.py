@@ -54,7 +54,9 @@ def undisturbed():
     return {}
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "loss", [pytest.param(LOSSES[0]), *(pytest.param(loss, marks=pytest.mark.slow) for loss in LOSSES[1:])]
+)
 def test_blocks_missing_from_the_cache_are_sent(spark, tmp_path, local_dir, caplog, undisturbed, loss):
     def on_half_iteration(events):
         if len(events) in loss.after:

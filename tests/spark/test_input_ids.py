@@ -63,7 +63,10 @@ def test_other_numbers_are_refused_as_ids_and_counted(spark, tmp_path, ids):
     assert "4 x user id is no whole number of 64 bits, such as" in message
 
 
-@pytest.mark.parametrize("spelling", ["\\N", "NULL", "null", "None", "NaN", "nan"])
+@pytest.mark.parametrize(
+    "spelling",
+    ["\\N", *(pytest.param(text, marks=pytest.mark.slow) for text in ("NULL", "null", "None", "NaN", "nan"))],
+)
 def test_ids_that_spell_null_are_refused_in_text(spark, tmp_path, caplog, spelling):
     path = written(tmp_path, "plays.csv", f"user,item,rating\n{spelling},i,1\nu,i,1\n")
     assert "1 x user id that spells null or has the sign of a wrong" in refusal(spark, Input(path=path, **CSV))
@@ -90,6 +93,7 @@ def test_ids_that_are_not_utf_8_are_refused_in_the_check(spark, tmp_path):
     assert "1 x user id is not UTF-8" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "unit"), [(1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds"), (-1.0, None), (2.6, None)]
 )

@@ -43,7 +43,9 @@ def model(_session):
     return wals_spark.fit(plays_on(_session, 0), WITH_BIASES)
 
 
-@pytest.mark.parametrize("settings", [EXPLICIT, WITH_BIASES, IMPLICIT])
+@pytest.mark.parametrize(
+    "settings", [EXPLICIT, *(pytest.param(settings, marks=pytest.mark.slow) for settings in (WITH_BIASES, IMPLICIT))]
+)
 def test_a_prediction_is_the_product_of_the_written_rows(spark, settings):
     model = wals_spark.fit(plays_on(spark, 0), settings)
     expected = by_formula(model)
@@ -92,6 +94,7 @@ def test_rmse_and_mae_are_those_of_the_predictions(spark, model):
     assert str(both).splitlines()[2].startswith("rmse")
 
 
+@pytest.mark.slow
 def test_rating_errors_of_a_model_of_preferences_are_refused(spark):
     plays = plays_on(spark, 0)
     implicit = wals_spark.fit(plays, IMPLICIT)
@@ -101,6 +104,7 @@ def test_rating_errors_of_a_model_of_preferences_are_refused(spark):
         implicit.evaluate(plays, options={"metrics": ["rmsee"]})
 
 
+@pytest.mark.slow
 def test_the_jobs_predict_and_evaluate(spark, model, tmp_path, capsys):
     model.publish(str(tmp_path / "model"))
     plays_on(spark, 1).withColumn("note", F.lit("kept")).write.csv(str(tmp_path / "pairs"), header=True)
@@ -124,6 +128,7 @@ def test_the_jobs_predict_and_evaluate(spark, model, tmp_path, capsys):
     assert json.loads(metrics.read_text())["metrics"][0]["model"] == pytest.approx(rmse)
 
 
+@pytest.mark.slow
 def test_several_ratings_of_a_pair_are_their_mean_by_default(spark):
     """A fit of 64 pairs to their means, whose loss is a small difference of large sums, is not taken for a rise."""
     rows = [(u, i, rating) for u in range(8) for i in range(8) for rating in (3.0, 5.0)]
