@@ -9,6 +9,7 @@ import pytest
 from wals_spark.local.synthetic import synthetic_listening
 
 
+@pytest.mark.slow
 def test_a_table_is_split_trained_on_and_evaluated(run_job, tmp_path):
     history = synthetic_listening(n_users=300)
     table = pa.table({"who": history.users, "what": history.items, "plays": history.plays})

@@ -83,6 +83,7 @@ def test_queries_and_candidates_are_tables_of_ids(model, spark):
     assert [row["item"] for row in rows] == [2] != [row["similar_item"] for row in rows]
 
 
+@pytest.mark.slow
 def test_a_model_in_a_named_folder_is_the_temporary_one(model, spark, plays, tmp_path):
     config = wals_spark.Config.of({**SETTINGS, "output.path": str(tmp_path), "output.version": "v"})
     stored = wals_spark.fit(plays, config)

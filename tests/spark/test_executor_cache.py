@@ -13,7 +13,7 @@ from spark_training import interactions, matrix, trained_on
 from wals_spark.settings.training import Train
 
 
-@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+@pytest.mark.parametrize("solver", ["cg", pytest.param("cholesky", marks=pytest.mark.slow)])
 def test_one_machine_shuffles_nothing_from_the_second_iteration(spark, tmp_path, solver):
     context = spark.sparkContext._jsc.sc()
     seen = []

@@ -66,7 +66,10 @@ def matrix(solved, fixed):
     return entries
 
 
-@pytest.mark.parametrize(("user_blocks", "item_blocks"), [(1, 1), (3, 7), (15, 4)])  # 15: more than users
+@pytest.mark.parametrize(
+    ("user_blocks", "item_blocks"),
+    [(1, 1), pytest.param(3, 7, marks=pytest.mark.slow), (15, 4)],  # 15: more than users
+)
 def test_both_sides_hold_the_interactions_in_any_blocks(spark, tmp_path, user_blocks, item_blocks):
     table = ratings_of(spark, PAIRS)
     blocks = built(tmp_path, table, user_blocks=user_blocks, item_blocks=item_blocks)

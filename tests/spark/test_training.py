@@ -70,8 +70,9 @@ def in_one_block(_session, tmp_path_factory):
     return trained_on(tmp_path_factory.mktemp("one-block"), interactions(_session), settings)[:2]
 
 
-@pytest.mark.parametrize(  # 26: more blocks than there are items
-    ("user_blocks", "item_blocks"), [(3, 3), (2, 26), pytest.param(7, 7, marks=pytest.mark.slow)]
+@pytest.mark.parametrize(
+    ("user_blocks", "item_blocks"),
+    [(2, 26), *(pytest.param(n, n, marks=pytest.mark.slow) for n in (3, 7))],  # 26: more blocks than there are items
 )
 def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path, in_one_block, user_blocks, item_blocks):
     settings = Train(rank=6, max_iter=2, user_blocks=user_blocks, item_blocks=item_blocks)

@@ -39,6 +39,7 @@ def run_from_zip(folder, home):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_runs_of_a_user_share_kernels_wherever_the_package_is(tmp_path):
     home = tmp_path / "home"
     assert run_from_zip(tmp_path / "executor 0", home) == ["0", "1"]
