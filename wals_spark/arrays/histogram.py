@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from wals_spark.arrays.types import FloatArray, Indices
+from wals_spark.arrays.types import Float64Array, FloatArray, Indices
 
 _BINS_PER_OCTAVE = 36  # a bin is 2 % wide, so its middle is within 1 %
 _SMALLEST = np.finfo(np.float32).tiny
@@ -92,6 +92,14 @@ class Histogram:
             middle = float(2.0 ** ((bins[index] + 0.5) / _BINS_PER_OCTAVE))
             quantiles.append(exact.get(level, min(max(middle, self.minimum), self.maximum)))
         return quantiles
+
+    def mean_of(self, function: Callable[[Float64Array], Float64Array]) -> float:
+        """The mean of a function of all values, each taken as the middle of its bin; nan if there are none."""
+        bins = sorted(self.counts)
+        middles = 2.0 ** ((np.array(bins, dtype=np.float64) + 0.5) / _BINS_PER_OCTAVE)
+        counts = np.array([self.counts[bin_number] for bin_number in bins])
+        total = function(middles.clip(self.minimum, self.maximum)) @ counts
+        return float(total / self.size) if self.size else float("nan")
 
     def octaves(self) -> dict[int, int]:
         """How many whole numbers lie in [1, 2), [2, 4), [4, 8), ..., by the lower end of each; empty ones have 0."""

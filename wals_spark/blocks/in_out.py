@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wals_spark.arrays.dictionary import count_indices, dictionary_encode, narrow_integers
+from wals_spark.arrays.distribution import Distribution
 from wals_spark.arrays.types import AnyArray, Float32Array, FloatArray, Indices, Int32Array, Int64Array
 from wals_spark.blocks.encoding import ArrayBlock, GroupedRecords
 
@@ -81,10 +82,14 @@ class InBlock(ArrayBlock):
         return self.dictionary[self.indices]
 
     @property
-    def sum_of_ratings(self) -> float:
-        """The sum over all observations, in float64."""
-        times = count_indices(self.indices, len(self.dictionary))
-        return float(times @ self.dictionary.astype(np.float64))
+    def rating_distribution(self) -> Distribution:
+        """The ratings of all observations."""
+        return Distribution.of(self.dictionary, count_indices(self.indices, len(self.dictionary)))
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the user's own weights; without any, each is 1."""
+        return float(self.weights.sum(dtype=np.float64)) if self.weights.size else float(len(self.positions))
 
     @property
     def counts(self) -> Int64Array:

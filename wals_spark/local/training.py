@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wals_spark.arrays.distribution import Distribution
 from wals_spark.arrays.types import Float32Array
 from wals_spark.blocks.encoding import Record, RecordArrays, cut, group_records, to_records
 from wals_spark.blocks.in_out import OutBlock, received_rows
@@ -22,8 +23,10 @@ from wals_spark.blocks.weighted import (
     weight_observations,
 )
 from wals_spark.local.blocks import Interactions, LocalSide, build_blocks, sent_rows
+from wals_spark.objective.automatic import DataCounts
 from wals_spark.objective.objective import ItemWeight, Loss, Objective
 from wals_spark.run.schedule import solver_of
+from wals_spark.settings.resolved import resolved
 from wals_spark.settings.train import Config
 from wals_spark.solvers.half_iteration import CHOLESKY, Solver, solve_rows, summarize_start
 from wals_spark.solvers.heavy_rows import (
@@ -61,12 +64,12 @@ def fit(interactions: Interactions, config: Config, *, user_blocks: int = 1, ite
     ArithmeticError
         If a row has no finite solution.
     """
-    settings = config.train
     users, items, _ = build_blocks(
         interactions, user_blocks=user_blocks, item_blocks=item_blocks, duplicates=config.input.duplicates
     )
-    sides = {"users": users, "items": items}
-    objectives = _objectives(config, users, items)
+    sides, counts = {"users": users, "items": items}, count(users, items)
+    chosen = resolved(config, counts)
+    settings, objectives = chosen.train, chosen.objectives(counts)
     first, second = ("users", "items") if settings.first_side == "users" else ("items", "users")
     start_side(sides[second], objectives[second], settings.start_options)
     losses = []
@@ -77,13 +80,16 @@ def fit(interactions: Interactions, config: Config, *, user_blocks: int = 1, ite
     return LocalModel(users.by_id(), items.by_id(), losses)
 
 
-def _objectives(config: Config, users: LocalSide, items: LocalSide) -> dict[str, Objective]:
+def count(users: LocalSide, items: LocalSide) -> DataCounts:
+    """What automatic settings, and objectives, need to know of the data."""
     observations = sum(len(block.positions) for block in users.in_blocks)
-    return config.objectives(
+    return DataCounts(
         users=users.rows,
         items=items.rows,
-        mean_rating=sum(block.sum_of_ratings for block in users.in_blocks) / observations,
+        observations=observations,
+        ratings=Distribution.merged(block.rating_distribution for block in users.in_blocks),
         largest_item_count=max(int(positive_counts(block).max(initial=0)) for block in items.in_blocks),
+        mean_weight=sum(block.total_weight for block in users.in_blocks) / max(observations, 1),
     )
 
 

@@ -54,7 +54,7 @@ def training_report(manifest: Record, events: Sequence[Record], metrics: Record 
         time_section(manifest.get("seconds", {}), events) if events else None,
         degrees_section(manifest["degrees"], manifest["counts"]) if manifest.get("degrees") else None,
         _objective(manifest.get("explanation", [])),
-        _settings(settings),
+        _settings(settings, manifest.get("automatic", ())),
         el("p", "Written by ", ", ".join(f"{name} {v}" for name, v in manifest["written_by"].items()), class_="note"),
     )
 
@@ -78,14 +78,14 @@ def _objective(summary: Sequence[str]) -> Element | None:
     return section("Objective", el("pre", "\n".join(summary))) if summary else None
 
 
-def _settings(settings: dict[str, Record]) -> Element:
+def _settings(settings: dict[str, Record], automatic: Sequence[str]) -> Element:
     defaults = Config().as_dict()
     rows: list[list[Child]] = []
     highlighted = []
     for name, values in settings.items():
         for key, value in values.items():
             default = defaults.get(name, {}).get(key)
-            if value != default:
+            if value != default and f"{name}.{key}" not in automatic:
                 highlighted.append(len(rows))
             rows.append([f"{name}.{key}", _as_text(value), _as_text(default)])
     return section(

@@ -19,6 +19,7 @@ from wals_spark.objective.objective import Objective
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.version_files import VersionFile
 from wals_spark.settings.loader import with_new_names
+from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.train import Config
 
 FORMAT_VERSION = 2
@@ -36,6 +37,8 @@ class TrainingRun:
 
     Attributes
     ----------
+    automatic : sequence of str
+        The settings of ``config`` that were ``auto``, by their full names.
     counts : dict of str to int
         ``users``, ``items``, ``observations``, ``duplicates_merged`` and ``rows_dropped``.
     objectives : dict of str to Objective
@@ -52,7 +55,8 @@ class TrainingRun:
 
     version: str
     created: datetime
-    config: Config
+    config: ResolvedConfig
+    automatic: Sequence[str]
     counts: Mapping[str, int]
     objectives: Mapping[str, Objective]
     objective_summary: Sequence[str]
@@ -105,6 +109,7 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
         "explanation": list(run.objective_summary),
         "seconds": {phase: round(seconds, 3) for phase, seconds in run.seconds.items()},
         "settings": run.config.shown(),
+        "automatic": list(run.automatic),
         "written_by": _written_by(run.spark_version),
     }
 

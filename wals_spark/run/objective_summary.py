@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from wals_spark.arrays.histogram import Histogram
+from wals_spark.objective.automatic import DataCounts
 from wals_spark.objective.objective import Objective
+from wals_spark.settings.resolved import ResolvedConfig, automatic_settings
 from wals_spark.settings.train import Config
+from wals_spark.settings.values import to_text
 
 _SIDES = ("users", "items")
 _QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
@@ -53,9 +56,28 @@ class Equivalent:
         ]
 
 
-def describe_objective(config: Config) -> list[str]:
+def describe_automatic(config: Config, chosen: ResolvedConfig, counts: DataCounts) -> list[str]:
+    """The values that automatic settings have, and what they are chosen by; a line, or none."""
+    names = automatic_settings(config)
+    if not names:
+        return []
+    values = ", ".join(f"{name} {_value(chosen, name)}" for name in names)
+    return [f"automatic: {values} (by {counts.density:.3g} of all pairs observed; docs/choosing.md)"]
+
+
+def _value(config: ResolvedConfig, name: str) -> str:
+    section, _, key = name.partition(".")
+    value = getattr(getattr(config, section), key)
+    text = to_text(value) if isinstance(value, bool) else f"{value:.4g}"
+    of_items = f"{config.train.lambda_of('items'):.4g}"
+    if name == "train.reg_param" and of_items != text:
+        text += f" (items: {of_items})"
+    return text
+
+
+def describe_objective(config: ResolvedConfig, counts: DataCounts) -> list[str]:
     """What a preset and the settings on top of it resolve to, a few lines."""
-    objectives = config.objectives(users=0, items=0)
+    objectives = config.objectives(counts)
     common, train = objectives["users"], config.train
     target = {"preference": "1", "rating": "r"}[common.target] + (" - mean" if train.global_mean else "")
     name = f"objective (preset {train.preset})" if train.preset else "objective"

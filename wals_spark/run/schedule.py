@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from wals_spark.settings.training import Train
+from wals_spark.settings.training import ResolvedTrain
 from wals_spark.solvers.half_iteration import Solver
 
 
-def solver_of(settings: Train, number: int) -> Solver:
+def solver_of(settings: ResolvedTrain, number: int) -> Solver:
     """The solver of half-iteration ``number`` of ``2 * max_iter``, counted from 1.
 
     The first iteration is not relaxed: the way from random factors to their solution is no direction to go further in.
@@ -18,6 +18,6 @@ def solver_of(settings: Train, number: int) -> Solver:
     return Solver(settings.solver, settings.cg_steps, relaxation=settings.relaxation if relaxed else 1.0)
 
 
-def last_solver(settings: Train) -> Solver:
+def last_solver(settings: ResolvedTrain) -> Solver:
     """The solver of the half-iteration that ends training: published factors are exactly those of a fold-in."""
     return Solver("exact" if settings.solver == "cg" else settings.solver, settings.cg_steps)

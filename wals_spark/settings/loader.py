@@ -6,10 +6,8 @@ section) fills in what it implies, each value is checked by its type and limits,
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,8 @@ import msgspec
 from wals_spark.errors import ConfigError
 from wals_spark.messages import quoted, redacted
 from wals_spark.settings.reader_options import keep_hidden, shown_options
-from wals_spark.settings.values import choices_of, conform, from_text, is_table_of_text, type_at
+from wals_spark.settings.refused import explained
+from wals_spark.settings.values import conform, from_text, is_table_of_text, section_at, type_at
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -120,7 +119,7 @@ def checked(kind: type[SomeSettings], values: Mapping[str, Any], source: str | P
     try:
         settings = msgspec.convert(conformed, kind, strict=False)  # not strict: an override is text
     except msgspec.ValidationError as error:
-        raise ConfigError(_explained(error, kind, conformed, source)) from error
+        raise ConfigError(explained(error, kind, conformed, source)) from error
     _refuse_unusable(settings.as_dict(), ())
     return settings
 
@@ -135,11 +134,11 @@ def with_new_names(values: dict[str, Any], renamed: Mapping[str, str], *, warn: 
     """
     for old, new in renamed.items():
         *sections, key = old.split(".")
-        section = _section(values, sections)
+        section = section_at(values, sections)
         if key not in section:
             continue
         *new_sections, new_key = new.split(".")
-        if new_key in _section(values, new_sections):
+        if new_key in section_at(values, new_sections):
             raise ConfigError(f"{old} is now called {new}, and both are given: keep {new}")
         if warn:
             logger.warning("%s is now called %s: the old name works in this release and not in the next", old, new)
@@ -152,7 +151,7 @@ def _settings(kind: type[SomeSettings], values: dict[str, Any], source: str | Pa
     values = with_new_names(values, kind.renamed)
     for name, reason in kind.unused.items():
         *sections, key = name.split(".")
-        if key in _section(values, sections):
+        if key in section_at(values, sections):
             raise ConfigError(f"{name}: {reason}")
     values = kind.completed(values)
     for table in _tables_of_options(values):
@@ -225,14 +224,6 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
     values[key] = value
 
 
-def _section(values: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
-    """The nested values at a path; empty where there are none."""
-    for name in path:
-        inner = values.get(name)
-        values = inner if isinstance(inner, Mapping) else {}
-    return values
-
-
 def _without(values: Mapping[str, Any], sections: Sequence[str], key: str) -> dict[str, Any]:
     """A copy of nested values without one of them; the sections on the way are copies too."""
     if not sections:
@@ -262,39 +253,3 @@ def _shown(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [_shown(value) for value in values]
     return redacted(values) if isinstance(values, str) else values
-
-
-def _at_fault(values: Any, path: Sequence[str], kind: type[Settings]) -> list[str]:
-    """The path of a value that its type refuses, with the key of the table in place of ``*``."""
-    before = list(path[: path.index("*")]) if "*" in path else []
-    if not before or not is_table_of_text(type_at(kind, before)):
-        return list(path)
-    entry_type = type_at(kind, [*before, "any key"])
-    for key, entry in _section(values, before).items():
-        try:
-            msgspec.convert(entry, entry_type, strict=False)
-        except msgspec.ValidationError:
-            return [*before, key]
-    return before
-
-
-def _explained(error: msgspec.ValidationError, kind: type[Settings], values: Any, source: str | Path | None) -> str:
-    """Msgspec's message in the words of the settings' names, with the nearest known name or the choices."""
-    message = re.match(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", str(error), re.DOTALL)
-    what, where = (message["what"], message["where"] or "") if message else (str(error), "")
-    origin = f"configuration {quoted(source)}" if source is not None else "configuration"
-    path = [name for name in where.replace("[...]", ".*").split(".") if name]  # [...]: any key of a table
-    path = _at_fault(values, path, kind)
-    where = ".".join(path)
-    unknown = re.search(r"unknown field `(.*)`", what)
-    if unknown:
-        section = type_at(kind, path) or kind
-        known = [field.name for field in msgspec.structs.fields(section)]
-        near = difflib.get_close_matches(unknown[1], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{origin}: unknown setting {where + '.' * bool(where)}{unknown[1]}; {hint}"
-    if what.startswith("Invalid enum value"):
-        what += f"; one of {', '.join(filter(None, choices_of(type_at(kind, path))))}"
-    if "matching regex" in what:  # of a version, the only text with a pattern
-        what = "a name of at most 200 letters, digits, '.', '_' and '-' is needed, and no '.', '_' or '-' at its start"
-    return f"{origin}: {where or 'top level'}: {what[:1].lower()}{what[1:]}"

@@ -1,9 +1,8 @@
-"""Every setting of a training run, with its default, its meaning and its limits; the objective that they make."""
+"""Every setting of a training run, with its default, its meaning and its limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -11,11 +10,12 @@ import msgspec
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.objective.objective import Confidence, Decay, ItemWeight, Objective
+from wals_spark.objective.objective import Decay
 from wals_spark.objective.presets import PRESETS
+from wals_spark.settings.confidence import ConfidenceSettings
 from wals_spark.settings.loader import Section, Settings, load_settings
 from wals_spark.settings.tables import Input, NewVersion, Publish, check_columns, moment_in_seconds, require_path
-from wals_spark.settings.training import RENAMED_TRAINING, ConfidenceSettings, Train
+from wals_spark.settings.training import RENAMED_TRAINING, Train
 
 _OF_POPULARITY = ("item_weight", "item_exponent", "propensity_floor")  # settings that explicit feedback has, too
 
@@ -37,54 +37,6 @@ class Config(Settings, frozen=True, kw_only=True):
     confidence: ConfidenceSettings = ConfidenceSettings()
     train: Train = Train()
     output: Output = Output()
-
-    def objectives(
-        self, *, users: int, items: int, mean_rating: float = 0.0, largest_item_count: int = 1
-    ) -> dict[str, Objective]:
-        """What is minimised, per side, as executors receive it.
-
-        Parameters
-        ----------
-        users, items : int
-            Rows of each side.
-        largest_item_count : int
-            Positive ratings of the most popular item.
-        """
-        train, confidence = self.train, self.confidence
-        common = Objective(
-            confidence=self._confidence(),
-            item_weight=ItemWeight(confidence.item_weight, confidence.item_exponent, confidence.propensity_floor),
-            unobserved_weight=train.unobserved_weight if train.implicit else 0.0,
-            unobserved_on=train.unobserved_on,
-            target=train.target if train.implicit else "rating",
-            offset=mean_rating if train.global_mean else 0.0,
-            reg_param=train.reg_param,
-            reg_scaling=train.reg_scaling,
-            reg_exponent=train.reg_exponent,
-            nonnegative=train.nonnegative,
-            held=None,
-            n_fixed=0,
-            largest_item_count=largest_item_count,
-        )
-        # A user's row ends in (bias, 1), an item's in (1, bias); the coordinate that is 1 is held there.
-        of_users, of_items = (train.rank + 1, train.rank) if train.biases else (None, None)
-        return {
-            "users": replace(common, reg_param=train.lambda_of("users"), n_fixed=items, held=of_users),
-            "items": replace(common, reg_param=train.lambda_of("items"), n_fixed=users, held=of_items),
-        }
-
-    def _confidence(self) -> Confidence:
-        train, confidence = self.train, self.confidence
-        if not train.implicit:
-            return Confidence("constant", alpha=1.0, epsilon=1.0, base=0.0, impression=None)
-        replaced = train.unobserved_weight if train.unobserved_on == "missing" else 0.0
-        return Confidence(
-            confidence.function,
-            alpha=confidence.alpha,
-            epsilon=confidence.epsilon,
-            base=replaced if confidence.base is None else confidence.base,
-            impression=confidence.impression_weight if self.input.nonpositive == "impression" else None,
-        )
 
     def as_trained(self, table: Input) -> Input:
         """Another table of interactions, its rows read with the meaning that they had in this training.
@@ -199,12 +151,14 @@ def _check_training(config: Config) -> None:
             f"input.nonpositive = {config.input.nonpositive}: no meaning where the rating itself is the target "
             "(train.implicit = false or train.target = rating)"
         )
-    if train.global_mean and train.implicit:
+    mean = train.global_mean is True  # and not auto
+    if mean and train.implicit:
         raise ConfigError("train.global_mean: implicit feedback has no mean rating; it needs train.implicit = false")
-    if train.nonnegative and (train.global_mean or train.start == "normal"):
-        cause = "train.global_mean leaves ratings below 0" if train.global_mean else "train.start = normal is not"
+    if train.nonnegative and (mean or train.start == "normal"):
+        cause = "train.global_mean leaves ratings below 0" if mean else "train.start = normal is not"
         raise ConfigError(f"train.nonnegative: factors are to be non-negative, and {cause}")
-    lambdas = (train.lambda_of("users"), train.lambda_of("items"))
+    of_sides = (train.user_reg_param, train.item_reg_param)
+    lambdas = [train.reg_param if value is None else value for value in of_sides]
     if 0 in lambdas and (not train.implicit or train.unobserved_weight == 0):
         raise ConfigError(
             "train.reg_param = 0 without unobserved weight: a row with fewer observations than factors has no single "

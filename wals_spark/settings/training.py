@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from wals_spark.objective.objective import ConfidenceFunction, ItemWeightFunction, RegScaling, Target, UnobservedOn
+from wals_spark.objective.automatic import AUTO, Auto
+from wals_spark.objective.objective import RegScaling, Target, UnobservedOn
 from wals_spark.objective.presets import PresetName
 from wals_spark.settings.loader import Section
 from wals_spark.solvers.half_iteration import Method
@@ -16,79 +17,6 @@ Side = Literal["users", "items"]
 
 RENAMED_TRAINING = {"train.spread_above": "train.heavy_row_threshold"}
 """Old names of settings and the new ones."""
-
-
-class ConfidenceSettings(Section, frozen=True, kw_only=True):
-    """The weight of an observed pair, by its rating r."""
-
-    function: Annotated[
-        ConfidenceFunction,
-        Meta(
-            description=(
-                "c(r) = base + alpha (constant), base + alpha r (linear), base + alpha ln(1 + r/epsilon) (log), base + "
-                "alpha sqrt(r) (sqrt)."
-            )
-        ),
-    ] = "log"
-    alpha: Annotated[float, Meta(description="Weight of the rating in the confidence.", ge=0)] = 10.0
-    epsilon: Annotated[
-        float, Meta(description="Scale of the logarithm: ratings far below it count linearly.", gt=0)
-    ] = 1.0
-    base: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
-        Meta(
-            description=(
-                "Confidence of a rating of 0; none: train.unobserved_weight where confidence replaces it "
-                "(train.unobserved_on = missing), 0 where confidence is added to it (all)."
-            )
-        ),
-    ] = None
-    impression_weight: Annotated[
-        float,
-        Meta(
-            description="With input.nonpositive = impression: the confidence of a row with r <= 0 is base + this.", ge=0
-        ),
-    ] = 1.0
-    item_weight: Annotated[
-        ItemWeightFunction,
-        Meta(
-            description=(
-                "What the confidence above the base is multiplied by, where c is the number of positive rows of the "
-                "item: 1 (none), c (count), 1/c (inverse), (1/c)^item_exponent (power), or "
-                "1/max(propensity_floor, (c/c_max)^item_exponent) (propensity)."
-            )
-        ),
-    ] = "none"
-    item_exponent: Annotated[
-        float, Meta(description="Exponent of item_weight = power and of propensity.", ge=0, le=10)
-    ] = 0.5
-    propensity_floor: Annotated[
-        float,
-        Meta(
-            description="The least propensity: item_weight = propensity multiplies by at most 1/propensity_floor.",
-            gt=0,
-            le=1,
-        ),
-    ] = 0.01
-    half_life_days: Annotated[
-        float,
-        Meta(
-            description=(
-                "A rating loses half of its size per half_life_days of age, the time from input.timestamp to "
-                "reference_time; this comes before duplicates are merged. 0: no decay."
-            ),
-            ge=0,
-        ),
-    ] = 0.0
-    decay_floor: Annotated[
-        float, Meta(description="The smallest share of a rating that decay leaves, whatever its age.", ge=0, le=1)
-    ] = 0.0
-    reference_time: Annotated[
-        str,
-        Meta(
-            description="The time at which ages are taken, as 2026-01-31T00:00:00Z; empty: the newest row of the input."
-        ),
-    ] = ""
 
 
 class Train(Section, frozen=True, kw_only=True):
@@ -119,13 +47,32 @@ class Train(Section, frozen=True, kw_only=True):
         ),
     ] = "preference"
     biases: Annotated[
-        bool,
-        Meta(description="A bias per user and per item: two more coordinates, one of them 1, in each row of factors."),
-    ] = False
+        bool | Auto,
+        Meta(
+            description=(
+                "A bias per user and per item: two more coordinates, one of them 1, in each row of factors; auto: with "
+                "explicit feedback, unless factors are nonnegative."
+            )
+        ),
+    ] = AUTO
     global_mean: Annotated[
-        bool, Meta(description="Explicit feedback: subtract the mean rating first; the manifest has it.")
-    ] = False
-    unobserved_weight: Annotated[float, Meta(description="Weight of every unobserved pair, alpha_0.", ge=0)] = 1.0
+        bool | Auto,
+        Meta(
+            description=(
+                "Explicit feedback: subtract the mean rating first; the manifest has it; auto: true, unless factors "
+                "are nonnegative."
+            )
+        ),
+    ] = AUTO
+    unobserved_weight: Annotated[
+        Annotated[float, Meta(ge=0)] | Auto,
+        Meta(
+            description=(
+                "Weight of every unobserved pair, alpha_0; auto: so much that all of them together weigh ten times as "
+                "much as the observed ones."
+            )
+        ),
+    ] = AUTO
     unobserved_on: Annotated[
         UnobservedOn,
         Meta(
@@ -134,9 +81,14 @@ class Train(Section, frozen=True, kw_only=True):
                 "is added to it (all: Rendle et al.)."
             )
         ),
-    ] = "missing"
-    rank: Annotated[int, Meta(description="Number of factors.", ge=1, le=4096)] = 64
-    max_iter: Annotated[int, Meta(description="Iterations; each solves both sides once.", ge=1)] = 10
+    ] = "all"
+    rank: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)] | Auto,
+        Meta(description="Number of factors; auto: 128, but not more than there are users or items."),
+    ] = AUTO
+    max_iter: Annotated[
+        Annotated[int, Meta(ge=1)] | Auto, Meta(description="Iterations; each solves both sides once; auto: 10.")
+    ] = AUTO
     tol: Annotated[
         float,
         Meta(
@@ -168,7 +120,15 @@ class Train(Section, frozen=True, kw_only=True):
             lt=2,
         ),
     ] = 1.5
-    reg_param: Annotated[float, Meta(description="Regularisation, lambda.", ge=0)] = 1.0
+    reg_param: Annotated[
+        Annotated[float, Meta(ge=0)] | Auto,
+        Meta(
+            description=(
+                "Regularisation, lambda; auto: the less, the more observations a user and an item have, about 0.007 to "
+                "0.02; in explicit feedback 0.1 times the ratings' standard deviation."
+            )
+        ),
+    ] = AUTO
     reg_scaling: Annotated[
         RegScaling,
         Meta(
@@ -178,7 +138,7 @@ class Train(Section, frozen=True, kw_only=True):
                 "(frequency)."
             )
         ),
-    ] = "count"
+    ] = "frequency"
     reg_exponent: Annotated[float, Meta(description="Exponent of frequency scaling, nu.", ge=0, le=2)] = 1.0
     user_reg_param: Annotated[
         Annotated[float, Meta(ge=0)] | None, Meta(description="lambda of users; none: reg_param.")
@@ -219,6 +179,17 @@ class Train(Section, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 0
+
+
+class ResolvedTrain(Train, frozen=True, kw_only=True):
+    """The model and how it is trained, with a number in place of each ``auto``."""
+
+    biases: bool
+    global_mean: bool
+    unobserved_weight: float
+    rank: int
+    max_iter: int
+    reg_param: float
 
     @property
     def width(self) -> int:

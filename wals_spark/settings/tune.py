@@ -13,11 +13,13 @@ from msgspec import Meta
 from wals_spark.errors import ConfigError
 from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Protocol
+from wals_spark.settings.confidence import ConfidenceSettings
 from wals_spark.settings.evaluate import Evaluate, EvaluateSettings, HeldOutInput
 from wals_spark.settings.loader import Section, Settings, checked
 from wals_spark.settings.tables import Input, require_path
 from wals_spark.settings.train import Config
-from wals_spark.settings.training import RENAMED_TRAINING, ConfidenceSettings, Train
+from wals_spark.settings.training import RENAMED_TRAINING, Train
+from wals_spark.settings.values import number_type, type_at
 
 _SPACE = "tune.space"
 _SECTIONS: dict[str, type[Section]] = {"confidence": ConfidenceSettings, "train": Train}
@@ -227,7 +229,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
 def is_whole(setting: str) -> bool:
     """Whether a setting takes whole numbers."""
     section, _, key = setting.partition(".")
-    return type(getattr(_SECTIONS[section](), key)) is int
+    return number_type(type_at(_SECTIONS[section], [key]))[0] is int
 
 
 def _check_parameter(setting: str, parameter: Parameter) -> None:
@@ -251,7 +253,7 @@ def _check_parameter(setting: str, parameter: Parameter) -> None:
         raise ConfigError(f"tune.space: {setting} from {low} to {high} is no range: low < high is needed")
     if parameter.log and low <= 0:
         raise ConfigError(f"tune.space: {setting} from {low}: a logarithmic scale begins above 0")
-    if isinstance(getattr(_SECTIONS[section](), key), str | bool):
+    if number_type(type_at(_SECTIONS[section], [key]))[0] is None:
         raise ConfigError(f"tune.space: {setting} is no number: list its choices")
     if is_whole(setting) and (low % 1 or high % 1):
         raise ConfigError(f"tune.space: {setting} takes whole numbers, not {low} to {high}")

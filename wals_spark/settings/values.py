@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
+import numpy as np
 
 from wals_spark.errors import ConfigError
 from wals_spark.messages import quoted
@@ -40,6 +41,15 @@ def choices_of(annotation: Any) -> tuple[str, ...]:
     return get_args(inner) if get_origin(inner) is Literal else ()
 
 
+def number_type(annotation: Any) -> tuple[type | None, tuple[str, ...]]:
+    """``int`` or ``float`` for a setting that is a number, and the words it may be instead, such as ``auto``."""
+    inner, _ = without_none(annotation)
+    members = get_args(inner) if get_origin(inner) in (Union, types.UnionType) else (inner,)
+    plain = [without_none(member)[0] for member in members]
+    words = tuple(word for member in plain for word in choices_of(member))
+    return next((member for member in plain if member in (int, float)), None), words
+
+
 def type_at(kind: Any, path: Sequence[str]) -> Any:
     """The type of the setting that ``path`` leads to from the type ``kind``; None if there is no such setting."""
     for name in path:
@@ -49,6 +59,14 @@ def type_at(kind: Any, path: Sequence[str]) -> Any:
         else:
             kind = get_args(kind)[1] if get_origin(kind) is dict else None
     return kind
+
+
+def section_at(values: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    """The nested values at a path; empty where there are none."""
+    for name in path:
+        inner = values.get(name)
+        values = inner if isinstance(inner, Mapping) else {}
+    return values
 
 
 def is_table_of_text(annotation: Any) -> bool:
@@ -99,11 +117,13 @@ def from_text(text: str, annotation: Any, setting: str) -> Any:
 def conform(value: Any, annotation: Any) -> Any:
     """A value in the form that msgspec converts to a setting of this type.
 
-    ``none`` is None where None is possible, text such as ``10, 20`` a list where a list is needed, and a path, or an
-    option of a reader that is true or a number, the text of it. What does not fit the type stays as it is, for msgspec
-    to refuse.
+    ``none`` is None where None is possible, text such as ``10, 20`` a list where a list is needed, a NumPy scalar the
+    number that it is, and a path, or an option of a reader that is true or a number, the text of it. What does not fit
+    the type stays as it is, for msgspec to refuse.
     """
     inner, optional = without_none(annotation)
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, str) and inner is not str and not _may_be_a_list(inner):
         value = value.strip()  # around a number or a list, blanks mean nothing
     if optional and isinstance(value, str) and value.lower() == NONE:

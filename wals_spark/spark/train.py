@@ -12,9 +12,10 @@ from wals_spark.arrays.histogram import Histogram
 from wals_spark.objective.objective import Objective
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.manifest import TrainingRun, new_version_name, training_manifest
-from wals_spark.run.objective_summary import describe_objective, describe_weights
+from wals_spark.run.objective_summary import describe_automatic, describe_objective, describe_weights
 from wals_spark.run.phases import Phases
 from wals_spark.run.progress import progress
+from wals_spark.settings.resolved import ResolvedConfig, automatic_settings, resolved
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
 from wals_spark.spark.checking import Interactions, check
@@ -36,15 +37,13 @@ class Prepared(NamedTuple):
     interactions: Interactions
     blocks: Blocks
 
-    def objectives(self, config: Config) -> dict[str, Objective]:
+    def resolved(self, config: Config) -> ResolvedConfig:
+        """The settings with a number, for this data, in place of each ``auto``."""
+        return resolved(config, self.blocks.counts)
+
+    def objectives(self, config: ResolvedConfig) -> dict[str, Objective]:
         """What is minimised for the rows of each side, with all that only the data can tell."""
-        blocks = self.blocks
-        return config.objectives(
-            users=blocks.users.rows,
-            items=blocks.items.rows,
-            mean_rating=blocks.mean_rating,
-            largest_item_count=blocks.largest_item_count,
-        )
+        return config.objectives(self.blocks.counts)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -53,7 +52,7 @@ class Prepared(NamedTuple):
         return {
             "users": blocks.users.rows,
             "items": blocks.items.rows,
-            "observations": blocks.observations,
+            "observations": blocks.counts.observations,
             "duplicates_merged": blocks.merged,
             "rows_dropped": self.interactions.dropped,
         }
@@ -113,23 +112,24 @@ class _Target(NamedTuple):
 
 def _train_into(target: _Target, raw: DataFrame, config: Config) -> TrainingRun:
     """Everything of a version but its manifest and report."""
-    phases, summary = Phases(), describe_objective(config)
-    for line in summary:
-        logger.info("%s", line)
+    phases = Phases()
     interactions = check_input(raw, config)
     phases.end("read and check")
     prepared = build(interactions, config, target.storage.path(target.folder, WORK))
     phases.end("build blocks")
-    blocks, objectives = prepared.blocks, prepared.objectives(config)
+    blocks, chosen = prepared.blocks, prepared.resolved(config)
+    objectives = prepared.objectives(chosen)
+    summary = [*describe_automatic(config, chosen, blocks.counts), *describe_objective(chosen, blocks.counts)]
     weights_summary: list[str] = []
-    trained = _train(target, prepared, config, weights_summary)
+    trained = _train(target, prepared, chosen, summary, weights_summary)
     phases.end("train")
     _write_tables(target, prepared, trained, objectives["items"])
     phases.end("write")
     return TrainingRun(
         version=target.version,
         created=target.created,
-        config=config,
+        config=chosen,
+        automatic=automatic_settings(config),
         counts=prepared.counts,
         objectives=objectives,
         objective_summary=[*summary, *weights_summary],
@@ -141,14 +141,18 @@ def _train_into(target: _Target, raw: DataFrame, config: Config) -> TrainingRun:
     )
 
 
-def _train(target: _Target, prepared: Prepared, config: Config, weights_summary: list[str]) -> Trained:
+def _train(
+    target: _Target, prepared: Prepared, config: ResolvedConfig, summary: list[str], weights_summary: list[str]
+) -> Trained:
     """Train with events logged and shown; ``weights_summary`` is filled with what the observations weigh."""
     blocks, objectives = prepared.blocks, prepared.objectives(config)
     logger.info(
         "built %d blocks of %s users and %d blocks of %s items from %s observations",
         blocks.users.n_blocks, f"{blocks.users.rows:,}", blocks.items.n_blocks, f"{blocks.items.rows:,}",
-        f"{blocks.observations:,}",
+        f"{blocks.counts.observations:,}",
     )  # fmt: skip
+    for line in summary:
+        logger.info("%s", line)
     with event_log(target.storage, target.folder) as log, progress(2 * config.train.max_iter) as show:
 
         def on_half_iteration(events: list[HalfIteration]) -> None:
@@ -156,7 +160,7 @@ def _train(target: _Target, prepared: Prepared, config: Config, weights_summary:
             show(events[-1])
 
         def on_weights(weights: Histogram) -> None:
-            weights_summary[:] = describe_weights(weights, objectives, blocks.mean_rating)
+            weights_summary[:] = describe_weights(weights, objectives, blocks.counts.ratings.mean)
             for line in weights_summary:
                 logger.info("%s", line)
 

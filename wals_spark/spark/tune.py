@@ -97,7 +97,7 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
         data = {
             "users": blocks.users.rows,
             "items": blocks.items.rows,
-            "observations": blocks.observations,
+            "observations": blocks.counts.observations,
             "test_rows": tested.rows,
         }
         logger.info("built blocks of %s", ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in data.items()))
@@ -163,7 +163,7 @@ def run_trial(search: Search, candidate: Candidate) -> Trial:
 def _train_and_evaluate(search: Search, candidate: Candidate, intermediate_values: dict[int, float]) -> float:
     """The metric of a candidate; ``intermediate_values`` is filled on the way, and may get it pruned."""
     tune = search.settings.tune
-    config = search.settings.of_trial(candidate.values)
+    config = search.prepared.resolved(search.settings.of_trial(candidate.values))
     width = config.train.width
 
     def on_iteration(iteration: int, user_factors: KeyedRecords, item_factors: KeyedRecords) -> None:

@@ -8,7 +8,7 @@ rows, whatever has happened to the source since.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy
 from wals_spark.arrays.dictionary import as_float32_if_exact
+from wals_spark.arrays.distribution import Distribution
 from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.histogram import Histogram
 from wals_spark.blocks.assignment import Assignment, assign_by_cost
@@ -28,6 +29,7 @@ from wals_spark.blocks.build import ColumnBlock, SentColumns, build_column_block
 from wals_spark.blocks.encoding import Record, cut_ids, to_records
 from wals_spark.blocks.weighted import positive_counts
 from wals_spark.errors import InputError
+from wals_spark.objective.automatic import DataCounts
 from wals_spark.solvers.heavy_rows import row_limit
 from wals_spark.spark.fingerprint import fingerprint
 from wals_spark.spark.training.rdd import by_block
@@ -45,17 +47,13 @@ _ROWS_PER_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of
 class Blocks:
     """The blocks of both sides.
 
-    ``observations`` counts distinct pairs, ``merged`` the rows beyond the first of their pair; ``mean_rating`` is the
-    mean over distinct pairs, ``largest_item_count`` the number of pairs with a positive rating that the most popular
-    item has. ``items_to_blocks`` maps items to their blocks.
+    ``merged`` counts the rows beyond the first of their pair. ``items_to_blocks`` maps items to their blocks.
     """
 
     users: BlockedSide
     items: BlockedSide
-    observations: int
+    counts: DataCounts
     merged: int
-    mean_rating: float
-    largest_item_count: int
     items_to_blocks: Assignment
 
 
@@ -85,15 +83,26 @@ def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blo
     built = by_block(columns, n_items).mapPartitionsWithIndex(partial(_build_item_block, n_user_blocks=n_users))
     _write(spark.createDataFrame(built, SCHEMA, verifySchema=False), f"{folder}/items")
     item_summaries = _summaries(spark, f"{folder}/items")
+    users = _side(table, "users", n_users, folder, user_summaries)
+    items = _side(table, "items", n_items, folder, item_summaries)
+    counts = _counts(users, items, user_summaries, item_summaries)
+    return Blocks(users=users, items=items, counts=counts, merged=merged, items_to_blocks=items_to_blocks)
+
+
+def _counts(
+    users: BlockedSide,
+    items: BlockedSide,
+    user_summaries: Sequence[Mapping[str, Any]],
+    item_summaries: Sequence[Mapping[str, Any]],
+) -> DataCounts:
     observations = sum(summary["observations"] for summary in user_summaries)
-    return Blocks(
-        users=_side(table, "users", n_users, folder, user_summaries),
-        items=_side(table, "items", n_items, folder, item_summaries),
+    return DataCounts(
+        users=users.rows,
+        items=items.rows,
         observations=observations,
-        merged=merged,
-        mean_rating=sum(summary["ratings"] for summary in user_summaries) / observations,
+        ratings=Distribution.merged(Distribution.from_record(summary["ratings"]) for summary in user_summaries),
         largest_item_count=max(summary["largest_count"] for summary in item_summaries),
-        items_to_blocks=items_to_blocks,
+        mean_weight=sum(summary["weight"] for summary in user_summaries) / max(observations, 1),
     )
 
 
@@ -181,7 +190,8 @@ def _build_user_block(
         "interactions": sum(map(len, hashes)),
         "fingerprint": sum(int(part.sum(dtype=np.int64)) for part in hashes),
         "observations": len(block.in_block.positions),
-        "ratings": block.in_block.sum_of_ratings,
+        "ratings": block.in_block.rating_distribution.as_record(),
+        "weight": block.in_block.total_weight,
         "duplicates": block.duplicates.rows,
         "examples": block.duplicates.examples,
         "degrees": Histogram.of_counts(block.in_block.counts).as_record(),

@@ -16,7 +16,7 @@ from wals_spark.objective.objective import Loss, Objective
 from wals_spark.run.convergence import has_converged, refuse_rising_loss
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.schedule import last_solver, solver_of
-from wals_spark.settings.training import Train
+from wals_spark.settings.training import ResolvedTrain
 from wals_spark.solvers.half_iteration import BlockSummary, Solver
 from wals_spark.spark.training.build import Blocks
 from wals_spark.spark.training.half_iteration import BlockSolver, LostSummaryError, Side
@@ -65,7 +65,7 @@ class Trained:
 
 
 def train(
-    blocks: Blocks, objectives: Mapping[str, Objective], settings: Train, listeners: Listeners | None = None
+    blocks: Blocks, objectives: Mapping[str, Objective], settings: ResolvedTrain, listeners: Listeners | None = None
 ) -> Trained:
     """Train from the start until ``max_iter`` or ``tol``.
 
@@ -105,7 +105,7 @@ class _Training:
     """One attempt, from the start to the end."""
 
     def __init__(
-        self, blocks: Blocks, objectives: Mapping[str, Objective], settings: Train, listeners: Listeners
+        self, blocks: Blocks, objectives: Mapping[str, Objective], settings: ResolvedTrain, listeners: Listeners
     ) -> None:
         self.blocks = blocks
         self.objectives = objectives

@@ -1,0 +1,1 @@
+"""How the automatic values of settings were chosen: the data sets, the models compared, and the rule fitted on them."""
