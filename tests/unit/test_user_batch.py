@@ -72,7 +72,7 @@ def reference_sums(batch, user_factors, item_factors, counts, protocol):
 def test_batch_sums_equal_those_of_plain_loops(batch, sampled, ties):
     items = np.random.default_rng(0).integers(-1, 2, size=(N_ITEMS, 2)).astype(np.float32)
     counts = np.bincount(batch.seen.items, minlength=N_ITEMS)
-    catalogue = Catalogue(items, counts[:, None].astype(np.float32), Popularity(N_USERS, 2))
+    catalogue = Catalogue(items, counts[:, None].astype(np.float32), Popularity(N_USERS, 2, n_pairs=int(counts.sum())))
     protocol = make_protocol(MEASURES, ties=ties, replicates=3, sampled=sampled)
     result = evaluate_batch(batch, catalogue, protocol)
     expected = np.hstack(

@@ -49,6 +49,12 @@ class MetricSums:
         first, *others = partial_sums
         return sum(others, first)
 
+    @property
+    def ratios(self) -> Float64Array:
+        """The metrics, shape (1 + replicates, n_columns); nan where the denominator is 0."""
+        defined = self.denominators > 0
+        return np.where(defined, self.numerators / np.where(defined, self.denominators, 1.0), np.nan)
+
     def __add__(self, other: MetricSums) -> MetricSums:
         return MetricSums(self.numerators + other.numerators, self.denominators + other.denominators)
 
@@ -70,10 +76,8 @@ def estimate_metrics(sums: MetricSums, *, level: float = 0.95) -> list[Estimate]
     A replicate whose denominator is 0 in a column is left out of this column's interval; a column whose denominator is
     0 in the data has the value nan.
     """
-    defined = sums.denominators > 0
-    ratios = np.where(defined, sums.numerators / np.where(defined, sums.denominators, 1.0), np.nan)
     estimates = []
-    for value, *replicates in ratios.T:
+    for value, *replicates in sums.ratios.T:
         sample = [ratio for ratio in replicates if not np.isnan(ratio)]
         bounds = np.quantile(sample, [(1.0 - level) / 2.0, (1.0 + level) / 2.0]) if sample else (np.nan, np.nan)
         estimates.append(Estimate(float(value), *map(float, bounds)))

@@ -110,11 +110,13 @@ class Popularity:
     """How the training interactions are distributed over items.
 
     A tail item has fewer users than ``head_count``: the largest count for which the items with at least that many
-    users hold the requested share of all interactions. ``n_users`` is the number of training users.
+    users hold the requested share of all interactions. ``n_users`` is the number of training users, ``n_pairs`` that of
+    interactions, each (user, item) pair once.
     """
 
     n_users: int
     head_count: int
+    n_pairs: int
 
     @classmethod
     def of(cls, n_users: int, counts: Int64Array, items: Int64Array, head_share: float) -> Popularity:
@@ -122,7 +124,7 @@ class Popularity:
         order = np.argsort(-counts)
         cumulative = np.cumsum((counts * items)[order])  # (n_counts,)
         last = int(np.searchsorted(cumulative, head_share * cumulative[-1]))
-        return cls(n_users, int(counts[order][last]))
+        return cls(n_users, int(counts[order][last]), int(cumulative[-1]))
 
     def self_information(self, counts: FloatArray) -> Float64Array:
         """-log2 of the fraction of users who have an item (Zhou et al. 2010); items without users count as with one."""

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from wals_spark.arrays.types import Float64Array
 from wals_spark.evaluation.bootstrap import Estimate, MetricSums, estimate_metrics
+from wals_spark.evaluation.comparison import difference, verdict
 from wals_spark.evaluation.metrics import LOWER_IS_BETTER, Column, Measures
 
 METRICS_FILE = "metrics.json"
+_HEADER = ("model", "95 % interval", "popularity", "95 % interval")
+_COMPARED_HEADER = ("model", "95 % interval", "against", "difference", "95 % interval", "")
 _MODEL_FIELDS = ("model", "low", "high")
 _POPULARITY_FIELDS = ("popularity", "popularity_low", "popularity_high")
+_AGAINST_FIELDS = ("against", "difference", "difference_low", "difference_high")
 
 _CAVEATS = {
+    "test_users_not_in_both": "{:,} of the users in test.path are not in both models: they are left out",
     "test_users_unknown": "{:,} of the users in test.path are not in the model: they are not evaluated",
+    "input_pairs_not_trained_on": "popularity, and what users have seen, is from the {:,} pairs of input.path: these "
+    "are not the pairs that the model was trained on",
     "test_pairs_in_training": "{:,} pairs of test.path are in input.path, too: they are left out of the test",
     "test_pairs_of_unknown_items": "{:,} test pairs are of items that the model does not have: they count as misses",
     "rated_rows_unknown": "{:,} rows of test.path have a user or an item that the model does not have: no rating error",
@@ -34,6 +42,8 @@ class Evaluation:
         One entry per metric and list length: see `metric_entries`.
     counts
         How many users and items were evaluated, and how many pairs were left out and why.
+    replicates
+        The model's value over all users, and in each replicate, by metric; shape (1 + replicates,).
 
     Examples
     --------
@@ -49,6 +59,26 @@ class Evaluation:
 
     metrics: list[dict[str, Any]]
     counts: dict[str, int]
+    replicates: Mapping[str, Float64Array] = field(default_factory=dict, repr=False, compare=False)
+
+    def compared_with(self, other: Evaluation) -> Evaluation:
+        """The same with that of another model on the same users: ``against``, ``difference`` and its interval.
+
+        A metric that is no mean over users, such as coverage, has a difference and no interval.
+        """
+        theirs = {_title(entry): entry["model"] for entry in other.metrics}
+        return replace(self, metrics=[{**entry, **self._difference(entry, theirs, other)} for entry in self.metrics])
+
+    def _difference(
+        self, entry: Mapping[str, Any], theirs: Mapping[str, float | None], other: Evaluation
+    ) -> dict[str, float | None]:
+        title = _title(entry)
+        if title in self.replicates and title in other.replicates:
+            estimate = difference(self.replicates[title], other.replicates[title])
+        else:
+            values = [math.nan if value is None else value for value in (entry["model"], theirs.get(title))]
+            estimate = Estimate(values[0] - values[1], math.nan, math.nan)
+        return dict(zip(_AGAINST_FIELDS, (theirs.get(title), *map(_none_if_nan, estimate)), strict=True))
 
     def value(self, metric: str) -> float:
         """The model's value of a metric such as ``ndcg@20`` or ``percentile_rank``; nan if it is undefined.
@@ -71,13 +101,24 @@ class Evaluation:
     def __str__(self) -> str:
         return as_table(self.metrics)
 
-    def document(self, *, created: datetime, model: Mapping[str, str], protocol: Mapping[str, Any]) -> dict[str, Any]:
-        """The content of metrics.json; ``model`` says which model, ``protocol`` how its users were evaluated."""
+    def document(
+        self,
+        *,
+        created: datetime,
+        model: Mapping[str, str],
+        protocol: Mapping[str, Any],
+        against: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The content of metrics.json; ``model`` says which model, ``protocol`` how its users were evaluated.
+
+        ``against`` says which model it is compared with.
+        """
         return {
             "format": "wals_spark metrics",
             "format_version": 1,
             "created": created.astimezone(timezone.utc).isoformat(timespec="seconds"),
             "model": dict(model),
+            **({} if against is None else {"against": dict(against)}),
             "protocol": dict(protocol),
             "counts": dict(self.counts),
             "metrics": list(self.metrics),
@@ -116,15 +157,19 @@ def metric_entries(
 
 
 def as_table(metrics: Sequence[Mapping[str, Any]]) -> str:
-    """The metrics as lines of text, one line per metric and k."""
-    rows: list[tuple[str, ...]] = [("", "model", "95 % interval", "popularity", "95 % interval")]
+    """The metrics as lines of text, one line per metric and k; a comparison has the difference, not popularity."""
+    compared = any("difference" in entry for entry in metrics)
+    rows: list[tuple[str, ...]] = [("", *(_COMPARED_HEADER if compared else _HEADER))]
     for entry in metrics:
         cells = [_number(entry["model"]), _interval(entry["low"], entry["high"])]
-        if "popularity" in entry:
+        if compared:
+            against, value, low, high = (entry[field] for field in _AGAINST_FIELDS)
+            cells += [_number(against), _number(value, "+"), _interval(low, high, "+"), verdict(entry)]
+        elif "popularity" in entry:
             value, low, high = (entry[field] for field in _POPULARITY_FIELDS)
             cells += [_number(value), _interval(low, high)]
         rows.append((_title(entry), *cells))
-    n_columns = len(rows[-1])
+    n_columns = max(map(len, rows[1:]), default=1)
     widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(n_columns)]
     lines = []
     for title, *cells in rows:
@@ -154,9 +199,9 @@ def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+def _number(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.4f}"
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None else f"{_number(low)} to {_number(high)}"
+def _interval(low: float | None, high: float | None, sign: str = "") -> str:
+    return "" if low is None else f"{_number(low, sign)} to {_number(high, sign)}"

@@ -17,8 +17,9 @@ settings and their defaults; in the file of --config they are
     key = value
 
 and on the command line, which wins over the file, --set section.key=value. Values are written as below; on
-the command line text needs no quotes and keeps its blanks, and a list may be 10,20. A file with a blank between
-columns and no header is read by
+the command line text needs no quotes and keeps its blanks. A list is [10, 20] in both, on the command line also 10,20,
+and its names have quotes or not: 'k=["recall", "ndcg"]' is k=recall,ndcg. A file with a blank between columns and no
+header is read by
 
     --set input.format=csv --set 'input.options.sep= ' --set input.user=_c0 --set input.item=_c1
 

@@ -199,6 +199,8 @@ class Model:
         training: DataFrame | None = None,
         candidates: DataFrame | None = None,
         options: Mapping[str, Any] | None = None,
+        *,
+        against: Model | None = None,
     ) -> Evaluation:
         """Evaluate the model by the ranks of users' held-out items, with ``training`` beside popularity.
 
@@ -212,6 +214,8 @@ class Model:
             Items per user to rank the held-out ones among, instead of the whole catalogue.
         options
             Settings of ``[evaluate]``, such as ``{"k": [20], "metrics": ["ndcg", "recall"]}``.
+        against
+            Another model to compare with, on the users that both have: each metric has the difference and its interval.
 
         Raises
         ------
@@ -224,7 +228,8 @@ class Model:
         values = {"input": source, "test": {"nonpositive": nonpositive}, "evaluate": dict(options or {})}
         settings = EvaluateSettings.of(values)
         with session_of(self._stored.spark):
-            return evaluate_version(self._stored, Tables(test, training, candidates), settings)
+            other = None if against is None else against._stored
+            return evaluate_version(self._stored, Tables(test, training, candidates), settings, other)
 
     def fold_in(self, interactions: DataFrame, *, keep_users: bool = False) -> Model:
         """Solve the users of new interactions against the items of this model; a model with both.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import NamedTuple
@@ -44,57 +46,109 @@ class Tables(NamedTuple):
 
 def run_evaluate(spark: SparkSession, settings: EvaluateSettings) -> None:
     """Evaluate a stored model, print the metrics and write metrics.json and the report."""
-    model = open_version(spark, settings.model.path, settings.model.version)
+    model, against = open_version(spark, settings.model.path, settings.model.version), _opened_against(spark, settings)
     tables = Tables(
         read(spark, settings.test, section="test"),
         read(spark, settings.input) if settings.input.path else None,
         read_candidates(spark, settings.candidates) if settings.candidates.path else None,
     )
-    evaluation = evaluate_version(model, tables, settings)
+    evaluation = evaluate_version(model, tables, settings, against)
     for sentence in evaluation.caveats:
         logger.warning("%s", sentence)
-    identity = {"path": model.storage.root, "version": model.version}
     created = datetime.now(timezone.utc)
-    document = evaluation.document(created=created, model=identity, protocol=settings.facts)
+    document = evaluation.document(
+        created=created,
+        model=_identity(model),
+        protocol=settings.facts,
+        against=None if against is None else _identity(against),
+    )
     output = Storage(spark, settings.output.path or model.storage.path(model.folder))
     output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", METRICS_FILE)
     write_report(model.storage, model.folder, model.manifest, document)
     users, items = (f"{evaluation.counts[name]:,}" for name in ("users", "items"))
-    print(f"\nModel {model.version}, {users} users evaluated on {items} items\n\n{evaluation}\n")
+    compared = "" if against is None else f" against {against.version}"
+    print(f"\nModel {model.version}{compared}, {users} users evaluated on {items} items\n\n{evaluation}\n")
     logger.info("wrote %s", output.path(METRICS_FILE))
 
 
-def evaluate_version(model: ModelVersion, tables: Tables, settings: EvaluateSettings) -> Evaluation:
-    """Check the interactions, gather them by user, and evaluate a model on them.
+def evaluate_version(
+    model: ModelVersion, tables: Tables, settings: EvaluateSettings, against: ModelVersion | None = None
+) -> Evaluation:
+    """Check the interactions, gather them by user, and evaluate a model on them; with ``against``, compare it.
+
+    A comparison is on the users that both models know.
 
     Raises
     ------
     ConfigError, InputError
         As `evaluate` and `check`.
     """
+    models = [model] if against is None else [model, against]
+    shared = None if against is None else _shared_users(model, against)
     options = settings.evaluate
-    names = options.rating_metrics(predicts_ratings=model.user_objective.target == "rating")
-    errors = None
+    names = options.rating_metrics(predicts_ratings=all(m.user_objective.target == "rating" for m in models))
+    found = [Evaluation([], {}) for _ in models]
     if names:
-        rated = _clean(tables.test, settings.test, "test", implicit=False)
-        errors = rating_errors(model, rated)
-        if not options.rank_metrics and options.metrics:
-            users = rated.join(model.user_factors, rated["user"] == model.user_factors["id"], "left_semi")
-            n_users = users.select("user").distinct().count()
-            counts = {"users": n_users, "items": model.manifest["counts"]["items"], **errors.counts}
-            return Evaluation(errors.entries(names), counts)
-    evaluation = _evaluate_ranks(model, tables, settings)
-    if errors is None:
-        return evaluation
-    counts = {**evaluation.counts, **errors.counts}
-    return Evaluation([*errors.entries(names), *evaluation.metrics], counts)
+        rated = _of_users(_clean(tables.test, settings.test, "test", implicit=False), shared)
+        found = [_rating_evaluation(one, rated, names) for one in models]
+    if not names or options.rank_metrics or not options.metrics:
+        ranked = _evaluate_ranks(models, tables, settings, shared)
+        found = [
+            replace(
+                ranks,
+                metrics=[*ratings.metrics, *ranks.metrics],
+                counts={**ratings.counts, **ranks.counts},
+            )
+            for ratings, ranks in zip(found, ranked, strict=True)
+        ]
+    return found[0] if against is None else found[0].compared_with(found[1])
 
 
-def _evaluate_ranks(model: ModelVersion, tables: Tables, settings: EvaluateSettings) -> Evaluation:
-    spark, counts = model.spark, model.manifest["counts"]
-    implicit = model.manifest["settings"]["train"]["implicit"]
+def _opened_against(spark: SparkSession, settings: EvaluateSettings) -> ModelVersion | None:
+    against = settings.against
+    if not against.path and not against.version:
+        return None
+    return open_version(spark, against.path or settings.model.path, against.version, setting="against")
+
+
+def _identity(model: ModelVersion) -> dict[str, str]:
+    return {"path": model.storage.root, "version": model.version}
+
+
+def _shared_users(model: ModelVersion, against: ModelVersion) -> DataFrame:
+    """The ids of the users of both models: one column, ``user``."""
+    ours, theirs = (with_plain_ids(one.user_factors.select("id"), "id") for one in (model, against))
+    refuse_other_type(theirs.schema["id"].dataType, ours.schema["id"].dataType, setting="against: user ids")
+    return ours.join(theirs, "id", "left_semi").withColumnRenamed("id", "user")
+
+
+def _of_users(test: DataFrame, users: DataFrame | None) -> DataFrame:
+    """The rows of some users; None: of all."""
+    return test if users is None else with_plain_ids(test, "user").join(users, "user", "left_semi")
+
+
+def _users_not_among(test: DataFrame, users: DataFrame) -> int:
+    return with_plain_ids(test, "user").join(users, "user", "left_anti").select("user").distinct().count()
+
+
+def _rating_evaluation(model: ModelVersion, rated: DataFrame, names: tuple[str, ...]) -> Evaluation:
+    errors = rating_errors(model, rated)
+    known = rated.join(model.user_factors, rated["user"] == model.user_factors["id"], "left_semi")
+    counts = {"users": known.select("user").distinct().count(), "items": model.manifest["counts"]["items"]}
+    return Evaluation(errors.entries(names), {**counts, **errors.counts})
+
+
+def _evaluate_ranks(
+    models: Sequence[ModelVersion], tables: Tables, settings: EvaluateSettings, shared: DataFrame | None
+) -> list[Evaluation]:
+    """Each model on the same users, gathered once."""
+    first = models[0]
+    spark, counts = first.spark, first.manifest["counts"]
+    implicit = first.manifest["settings"]["train"]["implicit"]
+    test = _clean(tables.test, settings.test, "test")
+    left_out = 0 if shared is None else _users_not_among(test, shared)
     with gathered(
-        _clean(tables.test, settings.test, "test"),
+        _of_users(test, shared),
         _clean(tables.training, settings.input, "input", implicit=implicit) if tables.training else None,
         _clean(tables.candidates, settings.candidates, "candidates") if tables.candidates else None,
         n_partitions=partitions(counts["users"], counts["items"], spark.sparkContext.defaultParallelism),
@@ -103,7 +157,18 @@ def _evaluate_ranks(model: ModelVersion, tables: Tables, settings: EvaluateSetti
     ) as held_out:
         has_training, sampled = tables.training is not None, tables.candidates is not None
         protocol = settings.evaluate.protocol(has_training=has_training, sampled=sampled)
-        return evaluate(held_out, model.user_factors, model.item_factors, width=model.width, protocol=protocol)
+        evaluations = [
+            evaluate(held_out, one.user_factors, one.item_factors, width=one.width, protocol=protocol) for one in models
+        ]
+        more = {"test_users_not_in_both": left_out, "input_pairs_not_trained_on": _other_pairs(first, held_out)}
+    return [replace(one, counts={**one.counts, **{k: n for k, n in more.items() if n}}) for one in evaluations]
+
+
+def _other_pairs(model: ModelVersion, held_out: HeldOut) -> int:
+    """The pairs of the training interactions, if they are not as many as the model was trained on; else 0."""
+    pairs = 0 if held_out.popularity is None else held_out.popularity.n_pairs
+    was_trained = "folded_in_from" not in model.manifest  # a fold-in counts its own interactions
+    return pairs if was_trained and pairs != model.manifest["counts"]["observations"] else 0
 
 
 def evaluate(
@@ -144,7 +209,8 @@ def evaluate(
     _refuse_no_users(totals)
     sums = MetricSums.merged(unpacked(row["sums"], protocol.replicates) for row in summaries if row["sums"])
     metrics = metric_entries(protocol.measures, sums, best_ranks, items.rows)
-    return Evaluation(metrics, {**totals, "items": items.rows})
+    replicates = dict(zip(map(str, protocol.measures.columns), sums.ratios.T, strict=False))  # of the model alone
+    return Evaluation(metrics, {**totals, "items": items.rows}, replicates)
 
 
 def _clean(raw: DataFrame, settings: Input, section: str, *, implicit: bool = True) -> DataFrame:

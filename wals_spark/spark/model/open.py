@@ -76,10 +76,13 @@ class ModelVersion:
         return self.spark.read.parquet(self.storage.path(self.folder, "item_weights"))
 
 
-def open_version(spark: SparkSession, root: str, version: str = "", *, verified: bool = False) -> ModelVersion:
+def open_version(
+    spark: SparkSession, root: str, version: str = "", *, verified: bool = False, setting: str = "model"
+) -> ModelVersion:
     """Open a version of the model below ``root``; none named: the served one.
 
     Its files are compared with the manifest, byte for byte, unless the caller has just written them (``verified``).
+    Messages name the section ``setting``.
 
     Raises
     ------
@@ -89,33 +92,34 @@ def open_version(spark: SparkSession, root: str, version: str = "", *, verified:
     """
     try:
         storage = Storage(spark, root)
-        return _open(storage, version or _served(storage), verified=verified)
+        return _open(storage, version or _served(storage, setting), verified=verified, setting=setting)
     except ConfigError as error:
-        raise InputError(f"model.path = {quoted(root)} cannot be opened: {error}") from error
+        raise InputError(f"{setting}.path = {quoted(root)} cannot be opened: {error}") from error
     except JAVA_ERRORS as error:
         causes = Causes(error)
         if causes.is_transient:
             raise
-        raise InputError(f"model.path = {quoted(root)} cannot be opened: {causes}") from error
+        raise InputError(f"{setting}.path = {quoted(root)} cannot be opened: {causes}") from error
 
 
-def _served(storage: Storage) -> str:
+def _served(storage: Storage, setting: str) -> str:
     if not storage.exists(CURRENT):
         raise InputError(
-            f"model.path = {quoted(storage.root)}: there is no {CURRENT} in it, so no version is served; name one with "
-            "model.version, or give the folder that output.path named in training"
+            f"{setting}.path = {quoted(storage.root)}: there is no {CURRENT} in it, so no version is served; name one "
+            f"with {setting}.version, or give the folder that output.path named in training"
         )
     return storage.read_text(CURRENT).strip()
 
 
-def _open(storage: Storage, version: str, *, verified: bool) -> ModelVersion:
+def _open(storage: Storage, version: str, *, verified: bool, setting: str) -> ModelVersion:
     if not re.match(VERSION_NAME, version):
-        raise InputError(f"{quoted(version)} is no name of a version: {quoted(storage.path(CURRENT))} or model.version")
+        where = f"{quoted(storage.path(CURRENT))} or {setting}.version"
+        raise InputError(f"{quoted(version)} is no name of a version: {where}")
     folder = version_folder(version)
     if not storage.exists(folder, MANIFEST):
         raise InputError(
             f"{storage.path(folder)} holds no {MANIFEST}, so it is no complete model: its training has not ended, or "
-            "model.path or model.version names another folder"
+            f"{setting}.path or {setting}.version names another folder"
         )
     manifest = read_manifest(storage.read_text(folder, MANIFEST), storage.path(folder, MANIFEST))
     listed = files_of_manifest(manifest)
