@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+from wals_spark.objective.automatic import DataCounts
+from wals_spark.settings.resolved import resolved
+
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # read when NumPy is imported
 
 import argparse
@@ -31,7 +34,8 @@ def main() -> None:
 
     rng = np.random.default_rng(0)
     factors = rng.normal(0.0, 0.1, (options.items, options.rank)).astype(np.float32)
-    objective = Config.of().objectives(users=0, items=options.items)["users"]
+    counts = DataCounts(users=options.users, items=options.items, observations=options.users * options.history)
+    objective = resolved(Config.of(), counts).objectives(counts)["users"]
     model = FoldIn(pa.array(np.arange(options.items) * 7), factors, gramian(factors), objective)
     indptr = np.arange(options.users + 1) * options.history
     first = rng.integers(options.items, size=(options.users, 1))

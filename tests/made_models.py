@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from objectives import objectives_of, resolved_of
 
 from wals_spark.arrays.features import feature_column
 from wals_spark.objective.objective import Loss
@@ -28,12 +29,13 @@ def write_model(folder, *, users, items, settings=()):
     (folder / "gramians.json").write_text(as_json(gramians))
     config = load_config(None, ["input.path=-", "output.path=-", f"train.rank={items[1].shape[1]}", *settings])
     counts = {"users": len(users[0]), "items": len(items[0]), "observations": 1, "duplicates_merged": 0}
-    objectives = config.objectives(users=counts["users"], items=counts["items"], largest_item_count=4)
+    objectives = objectives_of(config, users=counts["users"], items=counts["items"], largest_item_count=4)
     document = training_manifest(
         TrainingRun(
             version=folder.name,
             created=datetime.now(timezone.utc),
-            config=config,
+            config=resolved_of(config),
+            automatic=[],
             counts={**counts, "rows_dropped": 0},
             objectives=objectives,
             last=HalfIteration(2, 2, "users", counts["users"], 0.1, Loss(1.0, 1.0, 1.0)),

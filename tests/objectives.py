@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from wals_spark.arrays.distribution import Distribution
+from wals_spark.objective.automatic import DataCounts
 from wals_spark.objective.objective import Confidence, Decay, ItemWeight, Objective
+from wals_spark.settings.resolved import resolved
+from wals_spark.settings.training import ResolvedTrain
 
 
 def make_confidence(function="linear", alpha=1.0, epsilon=1.0, base=1.0, impression=None):
@@ -35,3 +41,32 @@ def make_objective(confidence=None, **parts):
         "largest_item_count": 1,
     }
     return Objective(**{**usual, **parts})
+
+
+def counts_of_data(users=1, items=1, observations=1, mean_rating=1.0, largest_item_count=1):
+    """What automatic settings and objectives know of data whose ratings are all the same."""
+    ratings = Distribution.of(np.array([mean_rating]), np.array([observations]))
+    return DataCounts(users, items, observations, ratings, largest_item_count)
+
+
+def resolved_of(config, **counts):
+    """A configuration for data with these counts (`counts_of_data`)."""
+    return resolved(config, counts_of_data(**counts))
+
+
+def objectives_of(config, **counts):
+    """The objectives of a configuration, by side, for data with these counts (`counts_of_data`)."""
+    return resolved_of(config, **counts).objectives(counts_of_data(**counts))
+
+
+def train_settings(**values):
+    """Settings of a training, with numbers where the defaults are automatic."""
+    usual = {
+        "biases": False,
+        "global_mean": False,
+        "rank": 6,
+        "max_iter": 3,
+        "unobserved_weight": 1.0,
+        "reg_param": 1.0,
+    }
+    return ResolvedTrain(**{**usual, **values})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from objectives import make_confidence, make_objective
+from objectives import make_confidence, make_objective, train_settings
 from spark_blocks import blocks_of
 
 from wals_spark.blocks.encoding import group_records, join, join_ids
-from wals_spark.settings.training import Train
 from wals_spark.spark.training.loop import Listeners, train
 from wals_spark.spark.training.rdd import zip_partitions
 
@@ -19,7 +18,7 @@ OBSERVED[:, 3] = True  # and one item everyone has
 USERS, ITEMS = np.nonzero(OBSERVED)
 RATINGS = RNG.integers(1, 20, size=len(USERS)).astype(np.float64)
 OBJECTIVE = make_objective(make_confidence("log", 10.0, 1.0), reg_param=2.0)
-SETTINGS = Train(rank=6, max_iter=3, user_blocks=3, item_blocks=2, solver="cholesky")
+SETTINGS = train_settings(rank=6, max_iter=3, user_blocks=3, item_blocks=2, solver="cholesky")
 
 
 def interactions(spark):

@@ -29,7 +29,9 @@ def train_ours(workload: Workload, settings: Mapping[str, Any]) -> Outcome:
     """Train on local Spark, from the table of interactions with its ids; ``settings`` differ from the defaults."""
     common = {
         "input.path": str(workload.path), "confidence.alpha": ALPHA, "train.reg_param": REG_PARAM,
-        "train.rank": workload.rank, "train.user_blocks": workload.blocks, "train.item_blocks": workload.blocks,
+        "confidence.function": "log", "train.unobserved_weight": 1.0, "train.unobserved_on": "missing",
+        "train.reg_scaling": "count", "train.rank": workload.rank, "train.user_blocks": workload.blocks,
+        "train.item_blocks": workload.blocks,
     }  # fmt: skip
     with open_session("bench", local_master=f"local[{n_cores()}]") as spark:
         for _ in range(WARM_UPS):
@@ -56,11 +58,12 @@ def _run(spark: SparkSession, config: Config) -> _Run:
     worker_memory_mib("VmHWM", reset_peak=True)
     began = time.perf_counter()
     prepared = prepare(read(spark, config.input), config, str(_WORK / "blocks"))
-    objectives = prepared.objectives(config)
+    chosen = prepared.resolved(config)
+    objectives = prepared.objectives(chosen)
     seconds = [time.perf_counter() - began]
     peak_mib = worker_memory_mib("VmHWM", reset_peak=True)
     listeners = Listeners(on_half_iteration=lambda _: seconds.append(time.perf_counter() - began))
-    trained = train(prepared.blocks, objectives, config.train, listeners)
+    trained = train(prepared.blocks, objectives, chosen.train, listeners)
     return _Run(prepared, trained, seconds, peak_mib)
 
 
@@ -89,7 +92,7 @@ def _task_data_mib(blocks: Blocks, rank: int) -> float:
     """What the larger task of a half-iteration holds at least: its in-block, and the rows it receives and solves."""
     bytes_per_row, sides = 4 * rank, (blocks.users, blocks.items)
     of_sides = [
-        blocks.observations / solved.n_blocks * 4 + bytes_per_row * (fixed.rows + solved.rows / solved.n_blocks)
+        blocks.counts.observations / solved.n_blocks * 4 + bytes_per_row * (fixed.rows + solved.rows / solved.n_blocks)
         for solved, fixed in (sides, sides[::-1])
     ]
     return float(max(of_sides)) / 2**20

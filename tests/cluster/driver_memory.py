@@ -31,7 +31,8 @@ def main(n_users: int, work: str) -> None:
         prepared = prepare(interactions, config, f"{work}/blocks")
         measure()
         listeners = Listeners(on_half_iteration=measure)
-        trained = train(prepared.blocks, prepared.objectives(config), config.train, listeners)
+        chosen = prepared.resolved(config)
+        trained = train(prepared.blocks, prepared.objectives(chosen), chosen.train, listeners)
         users = prepared.blocks.users
         write_factors(users, trained.user_factors, f"{work}/user_factors")
         measure()

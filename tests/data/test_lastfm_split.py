@@ -9,8 +9,8 @@ import numpy as np
 import oracle
 import pyarrow as pa
 import pytest
+from objectives import train_settings
 
-from wals_spark.settings.training import Train
 from wals_spark.solvers.start import start_factors
 
 INPUT = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2")
@@ -82,7 +82,7 @@ def test_linear_confidence_equals_the_oracle_from_the_same_start(data, plays, tr
         "confidence.alpha=1", "train.first_side=users", "train.solver=cholesky", f"train.max_iter={iterations}",
     )  # fmt: skip
     c, p, _ = dense(plays, list(users), list(items), "linear", 1.0)
-    y = start_factors(pa.array(list(items)), Train(rank=64).start_options, side="items").astype(np.float64)
+    y = start_factors(pa.array(list(items)), train_settings(rank=64).start_options, side="items").astype(np.float64)
     for _ in range(iterations):
         x = oracle.solve(c, p, np.full(len(users), 10.0), y)
         y = oracle.solve(c.T, p.T, np.full(len(items), 10.0), x)

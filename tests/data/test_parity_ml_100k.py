@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from objectives import objectives_of
 from pyspark.ml.recommendation import ALS
 from scipy.sparse import csr_matrix
 
@@ -100,7 +101,7 @@ def test_the_loss_after_15_iterations_is_the_peers_or_lower(peer, ratings, tmp_p
 def test_lenskits_items_are_the_exact_solve_of_its_users(ratings, tmp_path):
     x, y = of_lenskit(ratings, PEERS["lenskit"][1], tmp_path)
     user_side, item_side, _ = build_blocks(Interactions(*ratings))
-    objectives = config_of("lenskit").objectives(users=len(x), items=len(y))
+    objectives = objectives_of(config_of("lenskit"), users=len(x), items=len(y))
     set_factors(user_side, [x[user_side.ids[0].to_pylist()].astype(np.float32)], objectives["users"])
     half_iteration(item_side, user_side, objectives["items"])
     ours = np.stack([item_side.by_id()[i] for i in range(len(y))])

@@ -11,9 +11,9 @@ import numpy as np
 import oracle
 import pyarrow as pa
 import pytest
+from objectives import train_settings
 from run_jobs import environment_without_java
 
-from wals_spark.settings.training import Train
 from wals_spark.solvers.start import start_factors
 
 pytest.importorskip("optuna", reason="the extra tune")
@@ -66,7 +66,7 @@ def recall(reg_param, alpha):
     """Recall@3 of the factors of one iteration, by dense arithmetic and plain loops."""
     c, p, _ = oracle.dense((N_USERS, N_ITEMS), *np.nonzero(SEEN), np.ones(SEEN.sum()), "log", alpha, 1.0)
     ids = pa.array([f"i{i:02d}" for i in range(N_ITEMS)])
-    y = start_factors(ids, Train(rank=2).start_options, side="items").astype(np.float64)
+    y = start_factors(ids, train_settings(rank=2).start_options, side="items").astype(np.float64)
     x = oracle.solve(c, p, oracle.diagonal(SEEN, reg_param, "count"), y)
     y = oracle.solve(c.T, p.T, oracle.diagonal(SEEN.T, reg_param, "count"), x)
     recalls = []

@@ -75,6 +75,33 @@ def test_a_model_recommends_and_is_evaluated(model, plays, held_out):
     assert "popularity" in str(evaluation)
 
 
+def test_models_are_compared_on_the_users_that_both_have(model, plays, held_out, spark):
+    users = [row["listener"] for row in plays.select("listener").distinct().orderBy("listener").collect()]
+    absent = users[:3]
+    other = wals_spark.fit(plays.where(~plays["listener"].isin(absent)), {**SETTINGS, "train.seed": 9})
+    options = {"k": [5], "metrics": ["ndcg", "coverage"], "bootstrap": 50}
+    compared = model.evaluate(held_out, plays, options=options, against=other)
+    shared = held_out.where(~held_out["listener"].isin(absent))
+    ours, theirs = (one.evaluate(shared, plays, options=options) for one in (model, other))
+    ndcg, coverage = compared.metrics
+    assert (ndcg["model"], ndcg["against"]) == (ours.value("ndcg@5"), theirs.value("ndcg@5"))
+    assert ndcg["difference"] == pytest.approx(ours.value("ndcg@5") - theirs.value("ndcg@5"))
+    assert ndcg["difference_low"] < ndcg["difference"] < ndcg["difference_high"]
+    assert (coverage["difference_low"], coverage["against"]) == (None, theirs.value("coverage@5"))
+    tested = {row["listener"] for row in held_out.select("listener").distinct().collect()}
+    assert compared.counts["test_users_not_in_both"] == len(tested & set(absent)) > 0
+    itself = model.evaluate(held_out, plays, options=options, against=model).metrics[0]
+    assert (itself["difference_low"], itself["difference_high"]) == (0.0, 0.0)
+
+
+def test_popularity_of_other_interactions_is_said_to_be(model, plays, held_out):
+    options = {"k": [5], "metrics": ["ndcg"], "bootstrap": 0}
+    assert model.evaluate(held_out, plays, options=options).caveats == []
+    pairs = plays.where("album <> 3")
+    (caveat,) = model.evaluate(held_out, pairs, options=options).caveats
+    assert f"from the {pairs.select('listener', 'album').distinct().count():,} pairs of input.path" in caveat
+
+
 def test_queries_and_candidates_are_tables_of_ids(model, spark):
     users, items = spark.createDataFrame([("u1",)], "listener string"), spark.createDataFrame([(2,), (5,)], "id long")
     rows = model.recommend(2, queries=users, candidates=items).collect()

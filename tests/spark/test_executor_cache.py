@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from log_lines import CACHE_MISS
+from objectives import train_settings
 from spark_training import interactions, matrix, trained_on
-
-from wals_spark.settings.training import Train
 
 
 @pytest.mark.parametrize("solver", ["cg", pytest.param("cholesky", marks=pytest.mark.slow)])
@@ -23,7 +22,7 @@ def test_one_machine_shuffles_nothing_from_the_second_iteration(spark, tmp_path,
         executor = context.statusStore().executorSummary("driver")
         seen.append((executor.totalShuffleWrite(), executor.completedTasks()))
 
-    settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, solver=solver)
+    settings = train_settings(rank=6, max_iter=4, user_blocks=3, item_blocks=2, solver=solver)
     trained_on(tmp_path, interactions(spark), settings, report=look)
     written, tasks = np.array(seen).T
     assert written[0] < written[1]
@@ -63,7 +62,7 @@ def test_blocks_missing_from_the_cache_are_sent(spark, tmp_path, local_dir, capl
             lose(loss.of, local_dir)
 
     threshold = loss.heavy_row_threshold
-    settings = Train(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=threshold)
+    settings = train_settings(rank=6, max_iter=5, user_blocks=3, item_blocks=2, heavy_row_threshold=threshold)
     caplog.set_level("INFO", "wals_spark")
     sides = trained_on(tmp_path / "lost", interactions(spark), settings, report=on_half_iteration)[:2]
     assert caplog.text.count(CACHE_MISS) == loss.messages
@@ -114,7 +113,7 @@ def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_pa
     trained_on(
         tmp_path,
         interactions(spark),
-        Train(rank=6, max_iter=iterations, user_blocks=2, item_blocks=2),
+        train_settings(rank=6, max_iter=iterations, user_blocks=2, item_blocks=2),
         report=look,
     )
     assert len(seen) >= 10

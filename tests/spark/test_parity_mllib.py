@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from objectives import objectives_of
 from pyspark.ml.recommendation import ALS
 
 from wals_spark.local.blocks import Interactions, build_blocks
@@ -31,7 +32,7 @@ def test_one_half_iteration_equals_mllibs(spark, implicit):
 
     preset = ["train.preset=mllib", "confidence.alpha=2"] if implicit else ["train.preset=mllib-explicit"]
     config = load_config(None, ["input.path=a", "output.path=b", "train.reg_param=0.3", *preset])
-    objective = config.objectives(users=len(their_users), items=len(their_items))["users"]
+    objective = objectives_of(config, users=len(their_users), items=len(their_items))["users"]
     user_side, item_side, _ = build_blocks(Interactions(users, items, ratings))
     set_factors(item_side, [np.stack([their_items[i] for i in item_side.ids[0].to_pylist()])], objective)
     half_iteration(user_side, item_side, objective)

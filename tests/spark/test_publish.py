@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from objectives import objectives_of, resolved_of
 from spark_blocks import blocks_of
 
 from wals_spark.arrays.histogram import Histogram
@@ -128,9 +129,10 @@ def test_the_manifest_says_what_a_reader_needs():
         TrainingRun(
             version="v1",
             created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
-            config=config,
+            config=resolved_of(config, users=3, items=2),
+            automatic=[],
             counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
-            objectives=config.objectives(users=3, items=2),
+            objectives=objectives_of(config, users=3, items=2),
             last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
             stopped_by="max_iter",
             spark_version="4.0",

@@ -79,7 +79,7 @@ def test_both_sides_hold_the_interactions_in_any_blocks(spark, tmp_path, user_bl
     assert {(u, i): r for (i, u), r in matrix(items, users).items()} == expected
     assert blocks.users.rows == len({u for u, _ in PAIRS})
     assert blocks.items.rows == len({i for _, i in PAIRS})
-    assert (blocks.observations, blocks.merged) == (len(PAIRS), 0)
+    assert (blocks.counts.observations, blocks.merged) == (len(PAIRS), 0)
 
 
 def test_blocks_are_chosen_from_the_cores_and_the_rows(spark, tmp_path):
@@ -103,7 +103,7 @@ def test_repeated_pairs_are_merged_by_policy_and_counted(spark, tmp_path, policy
     table = spark.createDataFrame(rows, "user string, item long, rating double, timestamp double")
     blocks = merged(tmp_path, table, policy)
     assert matrix(collected(blocks.users), collected(blocks.items)) == {("u", 1): expected, ("u", 2): 1.0}
-    assert (blocks.observations, blocks.merged) == (2, 1)
+    assert (blocks.counts.observations, blocks.merged) == (2, 1)
 
 
 def test_an_input_that_changes_between_two_passes_is_refused(spark, tmp_path):
@@ -119,7 +119,7 @@ def test_an_input_that_changes_between_two_passes_is_refused(spark, tmp_path):
     ):
         build_blocks(checked, Config(), str(tmp_path))
     steady = check(rows.withColumn("rating", F.lit(1.0)), Input())
-    assert build_blocks(steady, Config(), str(tmp_path)).observations == 100
+    assert build_blocks(steady, Config(), str(tmp_path)).counts.observations == 100
 
 
 def test_a_file_that_is_gone_before_the_second_pass_is_refused(spark, tmp_path):

@@ -5,7 +5,7 @@ import oracle
 import pyarrow as pa
 import pytest
 from log_lines import HEAVY_ROWS_OF_ITEMS, HEAVY_ROWS_OF_USERS
-from objectives import make_confidence, make_objective
+from objectives import make_confidence, make_objective, train_settings
 from problems import assert_same_rows
 from pyspark.sql import functions as F
 from spark_blocks import blocks_of
@@ -26,15 +26,15 @@ from spark_training import (
 from wals_spark.errors import TrainingError
 from wals_spark.local import blocks as local_blocks
 from wals_spark.local import training as local_training
+from wals_spark.settings.resolved import resolved
 from wals_spark.settings.train import load_config
-from wals_spark.settings.training import Train
 from wals_spark.solvers.start import Start, start_factors
 from wals_spark.spark.training.loop import Listeners, train
 
 
 @pytest.mark.parametrize(("first_side", "heavy_row_threshold"), [("users", 0), ("items", 0), ("items", 7)])
 def test_training_equals_the_dense_oracle_in_factors_and_loss(spark, tmp_path, first_side, heavy_row_threshold):
-    settings = Train(
+    settings = train_settings(
         rank=6, max_iter=3, user_blocks=3, item_blocks=2, first_side=first_side, seed=5, solver="cholesky",
         relaxation=1.7, heavy_row_threshold=heavy_row_threshold,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def test_training_equals_the_dense_oracle_in_factors_and_loss(spark, tmp_path, f
 @pytest.fixture(scope="module")
 def in_one_block(_session, tmp_path_factory):
     """Both sides trained with one block per side."""
-    settings = Train(rank=6, max_iter=2, user_blocks=1, item_blocks=1)
+    settings = train_settings(rank=6, max_iter=2, user_blocks=1, item_blocks=1)
     return trained_on(tmp_path_factory.mktemp("one-block"), interactions(_session), settings)[:2]
 
 
@@ -75,7 +75,7 @@ def in_one_block(_session, tmp_path_factory):
     [(2, 26), *(pytest.param(n, n, marks=pytest.mark.slow) for n in (3, 7))],  # 26: more blocks than there are items
 )
 def test_the_factors_are_the_same_for_any_number_of_blocks(spark, tmp_path, in_one_block, user_blocks, item_blocks):
-    settings = Train(rank=6, max_iter=2, user_blocks=user_blocks, item_blocks=item_blocks)
+    settings = train_settings(rank=6, max_iter=2, user_blocks=user_blocks, item_blocks=item_blocks)
     sides = trained_on(tmp_path, interactions(spark), settings)[:2]
     for factors, reference in zip(sides, in_one_block, strict=True):
         scale = np.abs(matrix(reference)).max()
@@ -88,7 +88,7 @@ def test_heavy_rows_give_the_same_model(spark, tmp_path, caplog):
     weights = []
     results = []
     for limit in (1000, 10):
-        settings = Train(rank=6, max_iter=4, user_blocks=3, item_blocks=2, heavy_row_threshold=limit)
+        settings = train_settings(rank=6, max_iter=4, user_blocks=3, item_blocks=2, heavy_row_threshold=limit)
         blocks = blocks_of(interactions(spark), tmp_path / f"{limit}", counts_of(settings))
         objectives = {"users": OBJECTIVE, "items": OBJECTIVE}
         trained = train(blocks, objectives, settings, Listeners(on_weights=weights.append))
@@ -117,7 +117,7 @@ def test_training_stops_at_tol(spark, tmp_path):
     _, _, trained = trained_on(
         tmp_path,
         interactions(spark),
-        Train(rank=6, max_iter=50, user_blocks=2, item_blocks=2, tol=0.05),
+        train_settings(rank=6, max_iter=50, user_blocks=2, item_blocks=2, tol=0.05),
     )
     losses = [e.loss.total for e in trained.events]
     assert trained.stopped_by == "tol"
@@ -128,7 +128,7 @@ def test_training_stops_at_tol(spark, tmp_path):
 
 def test_more_factors_than_items_are_solved(spark, tmp_path):
     """Users, solved last, are the exact solution for the items; and the reported loss is that of the tables."""
-    settings = Train(rank=40, max_iter=2, user_blocks=2, item_blocks=2)
+    settings = train_settings(rank=40, max_iter=2, user_blocks=2, item_blocks=2)
     users, items, trained = trained_on(tmp_path, interactions(spark), settings)
     assert matrix(items).shape == (N_ITEMS, 40)
     c, p, _ = oracle.dense((N_USERS, N_ITEMS), USERS, ITEMS, RATINGS, "log", 10.0, 1.0)
@@ -141,7 +141,7 @@ def test_more_factors_than_items_are_solved(spark, tmp_path):
 def test_a_row_without_a_solution_is_named(spark, tmp_path):
     table = spark.createDataFrame([("u", "zoë", 1.0)], "user string, item string, rating double")
     singular = make_objective(make_confidence("linear", 1.0), reg_param=0.0)
-    settings = Train(rank=2, max_iter=1, user_blocks=1, item_blocks=1, solver="cholesky")
+    settings = train_settings(rank=2, max_iter=1, user_blocks=1, item_blocks=1, solver="cholesky")
     with pytest.raises(TrainingError, match=r"half-iteration 1/2: item 'zoë' cannot be solved: .*singular.*reg_param"):
         trained_on(tmp_path, table, settings, singular)
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
@@ -171,13 +171,12 @@ def test_weights_popularity_biases_and_mean_equal_the_local_loop(spark, tmp_path
     rows = zip(USERS.tolist(), ITEMS.tolist(), RATINGS.tolist(), weights.tolist(), strict=True)
     table = spark.createDataFrame(list(rows), "user long, item int, rating double, weight double")
     blocks = blocks_of(table, tmp_path, counts_of(config.train))
-    objectives = config.objectives(
-        users=N_USERS, items=N_ITEMS, mean_rating=blocks.mean_rating, largest_item_count=blocks.largest_item_count
-    )
-    assert blocks.largest_item_count == N_USERS
-    assert blocks.mean_rating == pytest.approx(RATINGS.mean())
+    chosen = resolved(config, blocks.counts)
+    objectives = chosen.objectives(blocks.counts)
+    assert blocks.counts.largest_item_count == N_USERS
+    assert blocks.counts.ratings.mean == pytest.approx(RATINGS.mean())
     described = []
-    trained = train(blocks, objectives, config.train, Listeners(on_weights=described.append))
+    trained = train(blocks, objectives, chosen.train, Listeners(on_weights=described.append))
     assert [histogram.size for histogram in described] == [len(USERS)]
     pairs = local_blocks.Interactions(USERS, ITEMS, RATINGS, weights=weights)
     expected = local_training.fit(pairs, config, user_blocks=2, item_blocks=2)
@@ -185,7 +184,7 @@ def test_weights_popularity_biases_and_mean_equal_the_local_loop(spark, tmp_path
         (blocks.users, blocks.items), (trained.user_factors, trained.item_factors), expected[:2], strict=True
     ):
         size = np.abs(matrix(rows_of)).max()  # blocks differ, and three steps amplify the rounding of that
-        actual = matrix(by_id(side, factors, config.train.width))
+        actual = matrix(by_id(side, factors, chosen.train.width))
         np.testing.assert_allclose(actual, matrix(rows_of), rtol=1e-3, atol=1e-3 * size)
     trained.unpersist()
 
@@ -202,11 +201,11 @@ def test_a_listener_sees_factors_and_can_end_training(spark, tmp_path):
         if iteration == 2:
             raise ZeroDivisionError
 
-    longer = Train(rank=6, max_iter=9, solver="cholesky", relaxation=1.0)
+    longer = train_settings(rank=6, max_iter=9, solver="cholesky", relaxation=1.0)
     with pytest.raises(ZeroDivisionError):
         train(blocks, objectives, longer, Listeners(on_iteration=look))
     assert not spark.sparkContext._jsc.getPersistentRDDs()
-    short = Train(rank=6, max_iter=2, solver="cholesky", relaxation=1.0)
+    short = train_settings(rank=6, max_iter=2, solver="cholesky", relaxation=1.0)
     done = train(blocks, objectives, short)
     for side, factors, looked in zip(
         (blocks.users, blocks.items), (done.user_factors, done.item_factors), seen[2], strict=True

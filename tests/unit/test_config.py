@@ -26,7 +26,7 @@ def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
     [
         ("train.rnak=3", r"unknown setting train\.rnak; did you mean rank\?"),
         ("trian.rank=3", r"unknown setting trian; did you mean train\?"),
-        ("train.rank=ten", r"train\.rank: expected `int`"),
+        ("train.rank=ten", r"train\.rank: a number, or auto, is needed"),
         ("train.rank=0", r"train\.rank: expected `int` >= 1"),
         ("train.reg_param=-1", r"train\.reg_param: expected `float` >= 0"),
         ("train.reg_param=nan", r"train\.reg_param"),

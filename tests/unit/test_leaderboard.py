@@ -16,8 +16,18 @@ OLD_SEARCH = """
 input.path = "plays"
 test.path = "plays-test"
 output.path = "search"
+[confidence]
+alpha = 10.0
+epsilon = 1.0
 [train]
 max_iter = 3
+unobserved_weight = 1.0
+biases = false
+global_mean = false
+unobserved_on = "missing"
+reg_scaling = "count"
+rank = 64
+reg_param = 1.0
 spread_above = 50000
 [tune]
 trials = 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from objectives import objectives_of
 from scipy.sparse import csr_matrix
 
 from wals_spark.local.blocks import Interactions, build_blocks
@@ -23,7 +24,7 @@ def test_one_half_iteration_equals_implicits():
         None,
         ["input.path=a", "output.path=b", "train.preset=implicit", "confidence.alpha=3", "train.reg_param=0.5"],
     )
-    objective = config.objectives(users=50, items=30)["users"]
+    objective = objectives_of(config, users=50, items=30)["users"]
     user_side, item_side, _ = build_blocks(Interactions(users, items, ratings))
     start_side(item_side, objective, Start(8, seed=0, scale=1.0, positive=False))
     half_iteration(user_side, item_side, objective)

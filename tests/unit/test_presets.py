@@ -5,13 +5,15 @@ from typing import get_args
 import msgspec
 import numpy as np
 import pytest
+from objectives import objectives_of
 
 from wals_spark.errors import ConfigError
 from wals_spark.local.blocks import Interactions
 from wals_spark.local.training import fit
 from wals_spark.objective.presets import PRESETS
 from wals_spark.run.objective_summary import equivalents
-from wals_spark.settings.train import load_config
+from wals_spark.settings.loader import checked
+from wals_spark.settings.train import Config, load_config
 from wals_spark.settings.training import Train
 
 PATHS = ["input.path=in", "output.path=out"]
@@ -21,7 +23,7 @@ N, N_FIXED = np.array([3, 40]), 100
 
 
 def objective_of(*settings):
-    return load_config(None, [*PATHS, *settings]).objectives(users=7, items=N_FIXED)["users"]
+    return objectives_of(load_config(None, [*PATHS, *settings]), users=7, items=N_FIXED)["users"]
 
 
 # Each system's own (w, s), α₀ and Λ, from its source: for ratings R, counts N and N_FIXED rows on the other side.
@@ -75,7 +77,7 @@ def test_any_setting_wins_over_the_preset(tmp_path):
 
 def test_each_side_may_have_its_own_lambda():
     config = load_config(None, [*PATHS, "train.reg_scaling=plain", "train.reg_param=2", "train.item_reg_param=5"])
-    objectives = config.objectives(users=1, items=1)
+    objectives = objectives_of(config, users=1, items=1)
     assert [objectives[side].regularization(N)[0] for side in ("users", "items")] == [2.0, 5.0]
 
 
@@ -117,8 +119,9 @@ def config_of(*settings):
 
 def trained(config, users, items, ratings, *, iterations, **settings):
     """x·y of all pairs after training; ids are 0 to n − 1."""
-    training = msgspec.structs.replace(config.train, max_iter=iterations, **settings)
-    config = msgspec.structs.replace(config, train=training)
+    values = config.as_dict()
+    values["train"].update(max_iter=iterations, **settings)
+    config = checked(Config, values)
     model = fit(Interactions(users, items, ratings), config, user_blocks=2, item_blocks=2)
     x, y = (np.stack([side[i] for i in sorted(side)]).astype(np.float64) for side in (model.users, model.items))
     return x @ y.T
@@ -167,7 +170,7 @@ def test_equivalents_of_other_systems_rank_the_same(settings):
     users, items = regular_pairs(12, 8, 4)
     ratings = np.full(len(users), 2.0)
     config = config_of(*settings)
-    objectives = config.objectives(users=12, items=8, mean_rating=2.0, largest_item_count=6)
+    objectives = objectives_of(config, users=12, items=8, mean_rating=2.0, largest_item_count=6)
     o = objectives["users"]
     weight = float(
         o.observed_terms(ratings[:1], o.item_weight.of(np.array([6]), 6)).excess_weight[0]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from objectives import objectives_of, resolved_of
 
 from wals_spark.arrays.histogram import Histogram
 from wals_spark.objective.objective import Loss
@@ -77,9 +78,10 @@ def document():
         TrainingRun(
             version="v1",
             created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
-            config=config,
+            config=resolved_of(config, users=3, items=2),
+            automatic=["train.max_iter"],
             counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
-            objectives=config.objectives(users=3, items=2),
+            objectives=objectives_of(config, users=3, items=2),
             last=EVENTS[-1],
             stopped_by="tol",
             spark_version="4.0",
@@ -114,9 +116,9 @@ def test_a_report_loads_nothing_and_escapes_hostile_text(metrics):
 
 def test_a_report_shows_settings_losses_times_and_metrics():
     page = Page(training_report(document(), events(), METRICS))
-    assert page.row("train.rank") == ("highlighted", ["8", "64"])
+    assert page.row("train.rank") == ("highlighted", ["8", "auto"])
     assert page.row("input.options") == ("highlighted", ["header = true, dbPassword = (not shown)", ""])
-    assert page.row("train.max_iter") == ("", ["10", "10"])
+    assert page.row("train.max_iter") == ("", ["10", "auto"])
     assert page.row("3") == ("", ["items", "61.33", "33.33", "20.00", "8.00", "0.75"])
     assert page.row("train")[1][:2] == ["4.5 s", "75%"]
     assert page.row("NDCG@10")[1] == ["0.2000", "0.1500 – 0.2500", "0.1000", "0.0800 – 0.1200", "higher"]

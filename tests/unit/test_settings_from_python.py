@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from objectives import resolved_of
 
 from wals_spark.errors import ConfigError
 from wals_spark.settings.evaluate import EvaluateSettings
@@ -69,7 +70,7 @@ def test_what_is_given_is_not_changed():
 
 def test_start_factors_have_the_settings_of_training():
     config = Config.of({"train.rank": 3, "train.seed": 5, "train.start_scale": 0.5})
-    assert config.train.start_options == Start(rank=3, seed=5, scale=0.5, positive=False)
+    assert resolved_of(config).train.start_options == Start(rank=3, seed=5, scale=0.5, positive=False)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +79,14 @@ def test_start_factors_have_the_settings_of_training():
         ({}, False),
         ({"start": "positive"}, True),
         ({"nonnegative": True}, True),
-        ({"implicit": False}, True),
+        ({"implicit": False}, False),
+        ({"implicit": False, "global_mean": False}, True),
         ({"implicit": False, "global_mean": True}, False),
         ({"implicit": False, "start": "normal"}, False),
     ],
 )
 def test_uncentred_and_nonnegative_factors_start_positive(values, positive):
-    assert Config.of({"train": values}).train.start_options.positive is positive
+    assert resolved_of(Config.of({"train": values})).train.start_options.positive is positive
 
 
 def test_popularity_metrics_need_training_interactions():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from objectives import objectives_of
 
 from wals_spark.errors import ConfigError
 from wals_spark.run.manifest import read_manifest, read_objectives, read_training_settings
@@ -106,17 +107,31 @@ def test_old_names_in_a_search_space_are_the_new_ones(caplog):
     assert caplog.messages[0].startswith("tune.space.train.spread_above is now called tune.space.train.heavy_row")
 
 
+DEFAULTS_OF_0_1 = {
+    "max_iter": 10,
+    "reg_param": 1.0,
+    "reg_scaling": "count",
+    "unobserved_weight": 1.0,
+    "unobserved_on": "missing",
+    "biases": False,
+    "global_mean": False,
+}
+
+
 def test_a_manifest_of_before_the_new_names_opens(caplog):
     document = read_manifest(OLD_MANIFEST, "manifest.json")
     config = read_training_settings(document, "manifest.json")
     assert config == Config.of(
         {
             "input": {"path": "plays.csv", "format": "csv", "options": {"header": "true"}},
-            "train": {"rank": 16, "heavy_row_threshold": 5000},
+            "train": {"rank": 16, "heavy_row_threshold": 5000, **DEFAULTS_OF_0_1},
+            "confidence": {"alpha": 10.0, "epsilon": 1.0},
             "output.path": "model",
         }
     )
-    assert read_objectives(document, "manifest.json") == config.objectives(users=200, items=30, largest_item_count=7)
+    assert read_objectives(document, "manifest.json") == objectives_of(
+        config, users=200, items=30, largest_item_count=7
+    )
     assert not caplog.messages  # nobody can change what was written
 
 

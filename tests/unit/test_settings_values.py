@@ -76,7 +76,7 @@ def test_an_optional_setting_can_be_set_back_to_none(tmp_path):
 
 def test_none_stays_a_name_where_it_is_a_choice():
     assert load_config(None, [*PATHS, "confidence.item_weight=none"]).confidence.item_weight == "none"
-    with pytest.raises(ConfigError, match=r"train\.rank: expected `int`, got `str`"):
+    with pytest.raises(ConfigError, match=r"train\.rank: a number, or auto, is needed"):
         load_config(None, [*PATHS, "train.rank=none"])
 
 
