@@ -40,6 +40,9 @@ solver = "cholesky"
 first_side = "users"
 user_blocks = 1
 item_blocks = 1
+unobserved_weight = 1.0
+unobserved_on = "missing"
+reg_scaling = "count"
 [tune]
 metric = "recall@3"
 pruner = "none"

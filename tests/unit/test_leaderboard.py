@@ -31,6 +31,7 @@ reg_param = 1.0
 spread_above = 50000
 [tune]
 trials = 20
+pruner = "median"
 startup = 4
 prune_every = 1
 [tune.space.train]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ from wals_spark.settings.confidence import ConfidenceSettings, ResolvedConfidenc
 from wals_spark.settings.train import Config
 from wals_spark.settings.training import ResolvedTrain
 
+_ONCE: Mapping[str, float] = MappingProxyType({})
 _OF_IMPLICIT = frozenset({"confidence.alpha", "confidence.epsilon", "train.unobserved_weight"})
 _OF_EXPLICIT = frozenset({"train.biases", "train.global_mean"})
 
@@ -50,15 +53,18 @@ class ResolvedConfig(Config, frozen=True, kw_only=True):
         }
 
 
-def resolved(config: Config, counts: DataCounts, rules: Rules = RULES) -> ResolvedConfig:
+def resolved(
+    config: Config, counts: DataCounts, rules: Rules = RULES, times: Mapping[str, float] = _ONCE
+) -> ResolvedConfig:
     """The settings with a number in place of each ``auto``, by what the data has (`objective/automatic.py` has how).
 
     An automatic λ is such that the row with the mean number of observations has the same penalty under every
-    ``reg_scaling``, and of the side's own if those of users and of items differ.
+    ``reg_scaling``, and of the side's own if those of users and of items differ. ``times`` has factors for automatic
+    values, by the settings' full names; α₀ is multiplied before λ follows from it.
     """
     values = config.as_dict()
     train: dict[str, Any] = values["train"]
-    confidence = values["confidence"] = _with_numbers(config.confidence, counts)
+    confidence = values["confidence"] = _with_numbers(config.confidence, counts, times)
     centred = not (config.train.implicit or config.train.nonnegative)
     usual = {
         "biases": centred,
@@ -69,9 +75,11 @@ def resolved(config: Config, counts: DataCounts, rules: Rules = RULES) -> Resolv
     train.update({name: value for name, value in usual.items() if train[name] == AUTO})
     mean_weight = _mean_weight(config, confidence, counts)
     if train["unobserved_weight"] == AUTO:
-        train["unobserved_weight"] = rules.unobserved_weight(counts, mean_weight) if train["implicit"] else 0.0
+        automatic = rules.unobserved_weight(counts, mean_weight) if train["implicit"] else 0.0
+        train["unobserved_weight"] = automatic * times.get("train.unobserved_weight", 1.0)
     if train["reg_param"] == AUTO:
-        of_users, of_items = _lambdas(train, counts, mean_weight, rules)
+        lambdas, factor = _lambdas(train, counts, mean_weight, rules), times.get("train.reg_param", 1.0)
+        of_users, of_items = (value * factor for value in lambdas)
         train["reg_param"] = of_users
         if train["item_reg_param"] is None and of_items != of_users:
             train["item_reg_param"] = of_items
@@ -93,15 +101,15 @@ def automatic_settings(config: Config) -> list[str]:
     return [name for name in names if name not in unused]
 
 
-def _with_numbers(settings: ConfidenceSettings, counts: DataCounts) -> dict[str, Any]:
+def _with_numbers(settings: ConfidenceSettings, counts: DataCounts, times: Mapping[str, float]) -> dict[str, Any]:
     """The confidence's settings with numbers for ε and α, so that a model does not change with the ratings' unit."""
     values: dict[str, Any] = msgspec.to_builtins(settings)
     median = counts.median_rating
     if values["epsilon"] == AUTO:
-        values["epsilon"] = median
+        values["epsilon"] = median * times.get("confidence.epsilon", 1.0)
     if values["alpha"] == AUTO:
         unit = Confidence(settings.function, alpha=1.0, epsilon=values["epsilon"], base=0.0, impression=None)
-        values["alpha"] = 1 / float(unit.of(np.array([median]))[0])
+        values["alpha"] = times.get("confidence.alpha", 1.0) / float(unit.of(np.array([median]))[0])
     return values
 
 

@@ -13,8 +13,9 @@ from msgspec import Meta
 from wals_spark.errors import ConfigError
 from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Protocol
+from wals_spark.objective.automatic import AUTO
 from wals_spark.settings.confidence import ConfidenceSettings
-from wals_spark.settings.evaluate import Evaluate, EvaluateSettings, HeldOutInput
+from wals_spark.settings.evaluate import CandidatesInput, Evaluate, EvaluateSettings, HeldOutInput
 from wals_spark.settings.loader import Section, Settings, checked
 from wals_spark.settings.tables import Input, require_path
 from wals_spark.settings.train import Config
@@ -36,15 +37,21 @@ _NOT_SEARCHED = {
 }
 
 Value = bool | int | float | str
+REDUCTION = 4
+"""Of successive halving: one of so many trials goes on, for so many times as many iterations."""
 
 
 class Parameter(Section, frozen=True, kw_only=True):
-    """The values of a setting that a search tries: ``choices``, or from ``low`` to ``high``, maybe logarithmic."""
+    """The values of a setting that a search tries: ``choices``, or from ``low`` to ``high``, maybe logarithmic.
+
+    With ``times_auto`` they are multiples of the automatic value that the setting has beside a trial's other settings.
+    """
 
     choices: tuple[Value, ...] = ()
     low: float | None = None
     high: float | None = None
     log: bool = False
+    times_auto: bool = False
 
     @property
     def ends(self) -> tuple[Value, ...]:
@@ -86,21 +93,24 @@ class Tune(Section, frozen=True, kw_only=True):
                 "not among the best quarter of the trials that reached it (halving); or never (none)."
             )
         ),
-    ] = "median"
+    ] = "halving"
     prune_every: Annotated[
         int,
         Meta(
-            description="Iterations between two evaluations of a running trial, after each of which it may be pruned.",
+            description=(
+                "The iteration after which a running trial is first evaluated, and may be pruned: then again after as "
+                "many (median), or after four times as many (halving)."
+            ),
             ge=1,
         ),
-    ] = 5
+    ] = 3
     space: Annotated[
         dict[str, dict[str, Parameter]],
         Meta(
             description=(
                 "The settings of train and confidence that vary, each with a range or a list of values: in "
                 "[tune.space.train], reg_param = { low = 0.01, high = 10.0, log = true }, or rank = { choices = "
-                "[16, 32] }."
+                "[16, 32] }. With times_auto = true the values are multiples of the automatic one."
             )
         ),
     ] = msgspec.field(default_factory=dict)
@@ -158,6 +168,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
 
     input: Input = Input()
     test: HeldOutInput = HeldOutInput()
+    candidates: CandidatesInput = CandidatesInput()
     confidence: ConfidenceSettings = ConfidenceSettings()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
@@ -167,8 +178,19 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The settings of the preset that the values name, if any, and the values on top; test is read as input is."""
-        tables = EvaluateSettings.completed({name: values[name] for name in ("input", "test") if name in values})
-        return {**Config.completed(values), "test": tables.get("test", {})}
+        given: dict[str, Any] = {name: values[name] for name in ("input", "test", "candidates") if name in values}
+        tables = EvaluateSettings.completed(given)
+        return {**Config.completed(values), **{name: tables.get(name, {}) for name in ("test", "candidates")}}
+
+    def evaluates_after(self, iteration: int) -> bool:
+        """Whether a running trial is evaluated after an iteration: where it may be pruned."""
+        tune = self.tune
+        if tune.pruner == "none" or iteration % tune.prune_every:
+            return False
+        times = iteration // tune.prune_every
+        while tune.pruner == "halving" and times % REDUCTION == 0:
+            times //= REDUCTION
+        return tune.pruner == "median" or times == 1
 
     @property
     def protocol(self) -> Protocol:
@@ -185,7 +207,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         for setting, parameter in self.tune.parameters.items():
             _check_parameter(setting, parameter)
             for value in parameter.ends:
-                self._trial({setting: value})
+                self._trial({} if parameter.times_auto else {setting: value})
         self._trial({}).check_together(set_values)
 
     def require_paths(self) -> None:
@@ -194,15 +216,22 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         require_path(self.test.path, "test.path", "interactions to test with")
         require_path(self.input.path, "input.path", "interactions to train on")
 
+    def times_auto(self, values: Mapping[str, Value]) -> dict[str, float]:
+        """The values of a trial that are multiples of automatic ones, by the settings' full names."""
+        multiples = {name for name, parameter in self.tune.parameters.items() if parameter.times_auto}
+        return {name: float(value) for name, value in values.items() if name in multiples}
+
     def of_trial(self, values: Mapping[str, Value]) -> Config:
         """The settings that a trial trains with: these, and ``values`` by their full names on top.
+
+        A setting whose values are multiples of its automatic value (`times_auto`) is ``auto``.
 
         Raises
         ------
         ConfigError
             If they contradict each other.
         """
-        config = self._trial(values)
+        config = self._trial({**values, **dict.fromkeys(self.times_auto(values), AUTO)})
         usual = Config().as_dict()
         config.check_together(
             {
@@ -215,7 +244,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     def _evaluation(self) -> EvaluateSettings:
         name, k = self.tune.measure
         evaluate = msgspec.structs.replace(self.evaluate, metrics=(name,), k=(k or 1,), bootstrap=0)
-        return EvaluateSettings(input=self.input, test=self.test, evaluate=evaluate)
+        return EvaluateSettings(input=self.input, test=self.test, candidates=self.candidates, evaluate=evaluate)
 
     def _trial(self, values: Mapping[str, Value]) -> Config:
         sections = self.as_dict()
@@ -255,5 +284,7 @@ def _check_parameter(setting: str, parameter: Parameter) -> None:
         raise ConfigError(f"tune.space: {setting} from {low}: a logarithmic scale begins above 0")
     if number_type(type_at(_SECTIONS[section], [key]))[0] is None:
         raise ConfigError(f"tune.space: {setting} is no number: list its choices")
+    if parameter.times_auto and (AUTO not in number_type(type_at(_SECTIONS[section], [key]))[1] or is_whole(setting)):
+        raise ConfigError(f"tune.space: {setting} has no automatic number, so times_auto has no meaning")
     if is_whole(setting) and (low % 1 or high % 1):
         raise ConfigError(f"tune.space: {setting} takes whole numbers, not {low} to {high}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -37,9 +38,9 @@ class Prepared(NamedTuple):
     interactions: Interactions
     blocks: Blocks
 
-    def resolved(self, config: Config) -> ResolvedConfig:
-        """The settings with a number, for this data, in place of each ``auto``."""
-        return resolved(config, self.blocks.counts)
+    def resolved(self, config: Config, times: Mapping[str, float] | None = None) -> ResolvedConfig:
+        """The settings with a number, for this data, in place of each ``auto``; ``times`` has factors of these."""
+        return resolved(config, self.blocks.counts, times=times or {})
 
     def objectives(self, config: ResolvedConfig) -> dict[str, Objective]:
         """What is minimised for the rows of each side, with all that only the data can tell."""

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.evaluation.metrics import LOWER_IS_BETTER
 from wals_spark.reports.tuning_report import tuning_report
+from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate import evaluate
@@ -20,17 +21,20 @@ from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered
 from wals_spark.spark.histories import partitions
 from wals_spark.spark.model.factor_tables import write_factors
 from wals_spark.spark.model.publish import WORK
+from wals_spark.spark.negatives import read_candidates
 from wals_spark.spark.reading import read
 from wals_spark.spark.storage import REPORT, Storage
 from wals_spark.spark.train import Prepared, prepare
 from wals_spark.spark.training.loop import Listeners, train
 from wals_spark.spark.training.rdd import KeyedRecords
+from wals_spark.tuning.best_settings import best_settings, changed_settings, value_at
 from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, read_leaderboard
-from wals_spark.tuning.proposals import Candidate, check_installed, propose
+from wals_spark.tuning.proposals import Candidate, check_installed, nearest, propose
 
 logger = logging.getLogger("wals_spark")
 
 LEADERBOARD = "leaderboard.json"
+BEST = "best.toml"
 
 
 def require_optuna(_: TuneSettings) -> None:
@@ -60,6 +64,8 @@ def run_tune(spark: SparkSession, settings: TuneSettings) -> None:
         best.number + 1, len(board.trials), settings.tune.metric, best.value, _as_overrides(best),
     )  # fmt: skip
     logger.info("the leaderboard is %s, its picture %s", path, storage.path(REPORT))
+    if best.trained:
+        logger.info("jobs/train.py --config takes its settings from %s", storage.path(BEST))
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,10 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
     try:
         prepared = prepare(read(spark, settings.input), config, storage.path(WORK))
         tested = check(read(spark, test, section="test"), test, section="test")
+        candidates = None
+        if settings.candidates.path:
+            listed = settings.candidates
+            candidates = check(read_candidates(spark, listed), listed, section="candidates").table
         blocks = prepared.blocks
         data = {
             "users": blocks.users.rows,
@@ -106,6 +116,7 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
         with gathered(
             tested.table,
             prepared.interactions.table,
+            candidates,
             n_partitions=partitions(blocks.users.rows, blocks.items.rows, spark.sparkContext.defaultParallelism),
             duplicates=test.duplicates,
             popularity=PopularityOptions(with_popularity=False),
@@ -119,8 +130,10 @@ def run_trials(search: Search, finished: tuple[Trial, ...]) -> Leaderboard:
     """Run the trials that are not finished; leaderboard and picture are written after each."""
     settings, tune = search.settings, search.settings.tune
     board = Leaderboard(settings.shown(), search.data, finished, tune.measure[0] in LOWER_IS_BETTER)
+    base = search.prepared.resolved(settings.of_trial({}))  # what training does by itself is the first trial
+    first = nearest(tune, {name: value_at(base, name) for name in tune.parameters})
     while len(board.trials) < tune.trials:
-        candidate = propose(tune, board.trials, lower_is_better=board.lower_is_better)
+        candidate = propose(tune, board.trials, first=first, lower_is_better=board.lower_is_better)
         trial = run_trial(search, candidate)
         board = replace(board, trials=(*board.trials, trial))
         search.storage.write_text(board.as_json(), LEADERBOARD)
@@ -133,6 +146,8 @@ def run_trials(search: Search, finished: tuple[Trial, ...]) -> Leaderboard:
             lower_is_better=board.lower_is_better,
         )
         search.storage.write_text(page, REPORT)
+        if (best := board.best[0]).trained:
+            search.storage.write_text(best_settings(settings, best), BEST)
         outcome = trial.message if trial.value is None else f"{tune.metric} {trial.value:.4f}"
         logger.info(
             "trial %d/%d  %s  %s  %.1f s  %s",
@@ -149,25 +164,28 @@ def run_trial(search: Search, candidate: Candidate) -> Trial:
     """Train with the settings of a candidate and evaluate the result; what cannot be trained is a failed trial."""
     began = time.perf_counter()
     intermediate_values: dict[int, float] = {}
-    state, value, message = COMPLETE, None, ""
+    state, value, message, trained = COMPLETE, None, "", {}
     try:
-        value = _train_and_evaluate(search, candidate, intermediate_values)
+        values, settings = candidate.values, search.settings
+        config = search.prepared.resolved(settings.of_trial(values), settings.times_auto(values))
+        trained = changed_settings(config)
+        value = _train_and_evaluate(search, candidate, config, intermediate_values)
     except TrialPruned:
         state, value = PRUNED, intermediate_values[max(intermediate_values)]
     except (ConfigError, TrainingError) as error:
         state, message = FAILED, str(error)
     seconds = round(time.perf_counter() - began, 2)
-    return Trial(candidate.number, state, candidate.values, value, seconds, intermediate_values, message)
+    return Trial(candidate.number, state, candidate.values, value, seconds, intermediate_values, message, trained)
 
 
-def _train_and_evaluate(search: Search, candidate: Candidate, intermediate_values: dict[int, float]) -> float:
+def _train_and_evaluate(
+    search: Search, candidate: Candidate, config: ResolvedConfig, intermediate_values: dict[int, float]
+) -> float:
     """The metric of a candidate; ``intermediate_values`` is filled on the way, and may get it pruned."""
-    tune = search.settings.tune
-    config = search.prepared.resolved(search.settings.of_trial(candidate.values))
     width = config.train.width
 
     def on_iteration(iteration: int, user_factors: KeyedRecords, item_factors: KeyedRecords) -> None:
-        if tune.pruner != "none" and iteration % tune.prune_every == 0:
+        if search.settings.evaluates_after(iteration):
             intermediate_values[iteration] = search.evaluate(user_factors, item_factors, width)
             if candidate.should_prune(iteration, intermediate_values[iteration]):
                 raise TrialPruned
@@ -182,7 +200,7 @@ def _train_and_evaluate(search: Search, candidate: Candidate, intermediate_value
 
 def _as_overrides(trial: Trial) -> str:
     """The settings of a trial as jobs/train.py takes them."""
-    return " ".join(f"--set {name}={_as_text(value)}" for name, value in trial.settings.items())
+    return " ".join(f"--set {name}={_as_text(value)}" for name, value in (trial.trained or trial.settings).items())
 
 
 def _as_text(value: object) -> str:

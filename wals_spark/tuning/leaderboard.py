@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
+
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.settings.loader import with_new_names
-from wals_spark.settings.tune import TuneSettings
+from wals_spark.settings.tune import Parameter, TuneSettings
 
 FORMAT, FORMAT_VERSION = "wals_spark leaderboard", 1
 
@@ -34,6 +36,8 @@ class Trial:
         The metric during training, by iteration.
     message : str
         Why the trial failed.
+    trained : dict of str to Any
+        The settings that jobs/train.py takes for the same training, by their full names: all that are not defaults.
     """
 
     number: int
@@ -43,6 +47,7 @@ class Trial:
     seconds: float
     intermediate_values: dict[int, float] = field(default_factory=dict)
     message: str = ""
+    trained: dict[str, Any] = field(default_factory=dict)
 
 
 def best_first(trials: Sequence[Trial], *, lower_is_better: bool = False) -> list[Trial]:
@@ -138,6 +143,12 @@ def _different_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str
     """Settings that differ; one that ``before`` does not know yet had its default."""
     defaults = json.loads(json.dumps(TuneSettings().shown()))
     before = {section: {**values, **before.get(section, {})} for section, values in defaults.items()}
+    parameter = msgspec.to_builtins(Parameter())
+    space = {
+        section: {key: {**parameter, **values} for key, values in parameters.items()}
+        for section, parameters in before["tune"]["space"].items()
+    }
+    before["tune"] = {**before["tune"], "space": space}
     return [
         f"{section}.{key}"
         for section in now
