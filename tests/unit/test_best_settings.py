@@ -72,7 +72,7 @@ def test_the_best_settings_are_a_configuration_of_training(tmp_path):
     config = load_config(tmp_path / "best.toml", [])
     for section in ("input", "confidence", "train"):
         assert config.as_dict()[section] == chosen.as_dict()[section]
-    assert "Trial 7 of the search in c: ndcg@20 0.25" in (tmp_path / "best.toml").read_text()
+    assert "Trial 8 of the search in c: ndcg@20 0.25" in (tmp_path / "best.toml").read_text()
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def best_settings(settings: TuneSettings, best: Trial) -> str:
     tables["output"] = {"path": "model"}
     where, metric = settings.shown()["output"]["path"], settings.tune.metric
     lines = [
-        f"# Trial {best.number} of the search in {where}: {metric} {best.value}.",
+        f"# Trial {best.number + 1} of the search in {where}: {metric} {best.value}.",
         "# Reader options that may be secrets are not shown: set those again.",
         "",
     ]
