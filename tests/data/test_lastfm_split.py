@@ -15,7 +15,8 @@ from wals_spark.solvers.start import start_factors
 
 INPUT = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=_c2")
 COMMON = (
-    *INPUT, "train.rank=64", "train.max_iter=15", "train.reg_scaling=plain",
+    *INPUT, "train.rank=64", "train.max_iter=15", "train.reg_scaling=plain", "train.unobserved_weight=1",
+    "train.unobserved_on=missing", "confidence.epsilon=1",
     "train.relaxation=1",  # as the reference iterates; with 1.5 the loss after 15 iterations is lower
 )  # fmt: skip
 
