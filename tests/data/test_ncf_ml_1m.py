@@ -8,6 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from wals_spark.local.blocks import Interactions
+from wals_spark.local.training import fit
+from wals_spark.settings.train import Config
+
 INPUT = ("input.format=csv", r"input.options.sep=\t", "input.user=_c0", "input.item=_c1", "input.rating=")
 SETTINGS = (
     *INPUT, "train.preset=rendle", "train.unobserved_weight=0.3", "train.reg_param=0.007",
@@ -81,3 +85,13 @@ def test_the_published_loss_and_ranking_are_reached(data, train, evaluate, publi
     assert of_popularity == pytest.approx([0.4535, 0.2543], abs=2e-3)
     assert of_model[0] >= published.hit_rate
     assert of_model[1] >= published.ndcg
+
+
+def test_defaults_have_nearly_the_published_metrics(data):
+    pairs = [line.split("\t")[:2] for line in (data / "ncf-ml-1m/ml-1m.train.rating").read_text().splitlines()]
+    users, items = zip(*pairs, strict=True)
+    model = fit(Interactions(users, items, np.ones(len(users))), Config.of())
+    hit_rate, ndcg = plain_metrics(data, model.users, model.items)
+    print(f"HR@10 {hit_rate:.4f}, NDCG@10 {ndcg:.4f}")
+    assert hit_rate >= 0.715
+    assert ndcg >= 0.435

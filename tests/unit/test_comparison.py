@@ -3,42 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wals_spark.evaluation.bootstrap import MetricSums
 from wals_spark.evaluation.comparison import difference, verdict
 from wals_spark.evaluation.results import Evaluation
-
-USERS, PAIRS_OF_MODELS = 2000, 200
-
-
-def replicates(scores, keys):
-    """The mean of users' scores, and its replicates."""
-    return MetricSums.of(scores[:, None], np.ones((len(scores), 1)), keys, 200).ratios[:, 0]
-
-
-def compared(seed, improvement):
-    """Two models' scores of the same users: many without a hit, alike for a user; ``improvement`` is relative."""
-    rng = np.random.default_rng(seed)
-    of_user = rng.beta(0.8, 3, USERS) * (rng.random(USERS) < 0.8)
-    scores = [of_user * rng.uniform(0.7, 1.3, USERS) for _ in range(2)]
-    swapped = rng.random(USERS) < 0.5  # shuffled between the models: no difference is left
-    one, other = np.where(swapped, scores, scores[::-1])
-    keys = rng.integers(2**64, size=USERS, dtype=np.uint64)
-    return difference(replicates(one * (1 + improvement), keys), replicates(other, keys))
-
-
-def share_called_different(improvement):
-    found = [compared(seed, improvement) for seed in range(1000, 1000 + PAIRS_OF_MODELS)]
-    return np.mean([not estimate.low <= 0 <= estimate.high for estimate in found])
-
-
-@pytest.mark.slow
-def test_one_in_twenty_equal_models_is_called_different():
-    assert share_called_different(0.0) == pytest.approx(0.05, abs=0.03)
-
-
-@pytest.mark.slow
-def test_a_difference_of_three_percent_is_found():
-    assert share_called_different(0.03) >= 0.8
 
 
 def test_a_model_differs_from_itself_by_nothing():
