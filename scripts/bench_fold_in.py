@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 
-from wals_spark.objective.automatic import DataCounts
-from wals_spark.settings.resolved import resolved
-
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # read when NumPy is imported
 
 import argparse
@@ -18,7 +15,9 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from wals_spark.objective.automatic import DataCounts
 from wals_spark.serving.fold_in import FoldIn
+from wals_spark.settings.resolved import resolved
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import gramian
 

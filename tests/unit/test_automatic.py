@@ -27,11 +27,6 @@ NAMES = [
 ]
 
 
-def at(config, name):
-    section, key = name.split(".")
-    return getattr(getattr(config, section), key)
-
-
 def mean_penalties(settings, counts=BINARY):
     """Λ of the row with the mean number of observations, of users and of items."""
     objectives = objectives_of(Config.of(settings), **counts)
@@ -136,7 +131,7 @@ def test_training_with_auto_is_training_with_its_values():
     counts = counts_of_data(users=40, items=15, observations=len(users))
     ratings = Distribution.of(np.asarray(interactions.ratings), np.ones(len(users), dtype=np.int64))
     chosen = resolved(Config.of(), DataCounts(40, 15, counts.observations, ratings))
-    values = {name: at(chosen, name) for name in [*NAMES, "train.item_reg_param"]}
+    values = {name: chosen.value_of(name) for name in [*NAMES, "train.item_reg_param"]}
     automatic, by_values = (fit(interactions, Config.of(settings)) for settings in ({}, values))
     for one, other in ((automatic.users, by_values.users), (automatic.items, by_values.items)):
         np.testing.assert_array_equal(np.stack(list(one.values())), np.stack(list(other.values())))

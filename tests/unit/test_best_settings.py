@@ -7,7 +7,7 @@ from searches import load_search
 from wals_spark.errors import ConfigError
 from wals_spark.settings.resolved import resolved
 from wals_spark.settings.train import load_config
-from wals_spark.tuning.best_settings import best_settings, changed_settings, value_at
+from wals_spark.tuning.best_settings import best_settings, changed_settings
 from wals_spark.tuning.leaderboard import COMPLETE, Trial
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
@@ -35,7 +35,7 @@ COUNTS = counts_of_data(users=500, items=300, observations=6000)
 def test_the_first_trial_is_what_training_does_by_itself(tmp_path):
     settings = load_search(tmp_path, text=SPACE)
     base = resolved(settings.of_trial({}), COUNTS)
-    first = nearest(settings.tune, {name: value_at(base, name) for name in settings.tune.parameters})
+    first = nearest(settings.tune, {name: base.value_of(name) for name in settings.tune.parameters})
     assert first == {
         "train.rank": 64,  # of 128
         "train.reg_exponent": 0.9,  # of 1

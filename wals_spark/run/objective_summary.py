@@ -62,12 +62,11 @@ def describe_automatic(config: Config, chosen: ResolvedConfig, counts: DataCount
     if not names:
         return []
     values = ", ".join(f"{name} {_value(chosen, name)}" for name in names)
-    return [f"automatic: {values} (by {counts.density:.3g} of all pairs observed; docs/choosing.md)"]
+    return [f"automatic: {values} (density {counts.density:.3g}; the formulas are in docs/choosing.md)"]
 
 
 def _value(config: ResolvedConfig, name: str) -> str:
-    section, _, key = name.partition(".")
-    value = getattr(getattr(config, section), key)
+    value = config.value_of(name)
     text = to_text(value) if isinstance(value, bool) else f"{value:.4g}"
     of_items = f"{config.train.lambda_of('items'):.4g}"
     if name == "train.reg_param" and of_items != text:

@@ -83,6 +83,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Plain dictionaries and values."""
         return cast("dict[str, Any]", msgspec.to_builtins(self))
 
+    def value_of(self, setting: str) -> Any:
+        """The value of a setting by its full name, ``section.key``."""
+        section, _, key = setting.partition(".")
+        return getattr(getattr(self, section), key)
+
     def shown(self) -> dict[str, Any]:
         """The same as files may have them: without values of reader options, and parts of URLs, that may be secrets."""
         return cast("dict[str, Any]", _shown(self.as_dict()))

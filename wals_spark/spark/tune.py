@@ -27,7 +27,7 @@ from wals_spark.spark.storage import REPORT, Storage
 from wals_spark.spark.train import Prepared, prepare
 from wals_spark.spark.training.loop import Listeners, train
 from wals_spark.spark.training.rdd import KeyedRecords
-from wals_spark.tuning.best_settings import best_settings, changed_settings, value_at
+from wals_spark.tuning.best_settings import best_settings, changed_settings
 from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, read_leaderboard
 from wals_spark.tuning.proposals import Candidate, check_installed, nearest, propose
 
@@ -131,7 +131,7 @@ def run_trials(search: Search, finished: tuple[Trial, ...]) -> Leaderboard:
     settings, tune = search.settings, search.settings.tune
     board = Leaderboard(settings.shown(), search.data, finished, tune.measure[0] in LOWER_IS_BETTER)
     base = search.prepared.resolved(settings.of_trial({}))  # what training does by itself is the first trial
-    first = nearest(tune, {name: value_at(base, name) for name in tune.parameters})
+    first = nearest(tune, {name: base.value_of(name) for name in tune.parameters})
     while len(board.trials) < tune.trials:
         candidate = propose(tune, board.trials, first=first, lower_is_better=board.lower_is_better)
         trial = run_trial(search, candidate)
@@ -146,7 +146,8 @@ def run_trials(search: Search, finished: tuple[Trial, ...]) -> Leaderboard:
             lower_is_better=board.lower_is_better,
         )
         search.storage.write_text(page, REPORT)
-        if (best := board.best[0]).trained:
+        best = board.best[0]
+        if best.state != FAILED and best.trained:  # those of earlier releases do not have it
             search.storage.write_text(best_settings(settings, best), BEST)
         outcome = trial.message if trial.value is None else f"{tune.metric} {trial.value:.4f}"
         logger.info(

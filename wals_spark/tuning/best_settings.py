@@ -13,12 +13,6 @@ from wals_spark.tuning.leaderboard import Trial
 _TRAINED = ("confidence", "train")
 
 
-def value_at(config: Config, setting: str) -> Any:
-    """The value of a setting by its full name."""
-    section, _, key = setting.partition(".")
-    return getattr(getattr(config, section), key)
-
-
 def changed_settings(config: Config) -> dict[str, Any]:
     """The settings of confidence and training that are not defaults, by their full names."""
     usual, values = Config().as_dict(), config.as_dict()
