@@ -89,17 +89,20 @@ class Histogram:
         quantiles = []
         for level in levels:
             index = np.searchsorted(cumulative, level * (cumulative[-1] - 1), side="right").clip(0, len(bins) - 1)
-            middle = float(2.0 ** ((bins[index] + 0.5) / _BINS_PER_OCTAVE))
-            quantiles.append(exact.get(level, min(max(middle, self.minimum), self.maximum)))
+            quantiles.append(exact.get(level, float(self._middles(bins[index]))))
         return quantiles
 
     def mean_of(self, function: Callable[[Float64Array], Float64Array]) -> float:
         """The mean of a function of all values, each taken as the middle of its bin; nan if there are none."""
         bins = sorted(self.counts)
-        middles = 2.0 ** ((np.array(bins, dtype=np.float64) + 0.5) / _BINS_PER_OCTAVE)
         counts = np.array([self.counts[bin_number] for bin_number in bins])
-        total = function(middles.clip(self.minimum, self.maximum)) @ counts
+        total = function(self._middles(np.array(bins, dtype=np.float64))) @ counts
         return float(total / self.size) if self.size else float("nan")
+
+    def _middles(self, bins: Indices | Float64Array) -> Float64Array:
+        """The middle of each bin, within the minimum and the maximum."""
+        middles: Float64Array = np.clip(2.0 ** ((bins + 0.5) / _BINS_PER_OCTAVE), self.minimum, self.maximum)
+        return middles
 
     def octaves(self) -> dict[int, int]:
         """How many whole numbers lie in [1, 2), [2, 4), [4, 8), ..., by the lower end of each; empty ones have 0."""

@@ -12,7 +12,7 @@ from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, RATING_METRI
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
-from wals_spark.settings.tables import VERSION_NAME, Input, StoredModel, check_columns, require_path
+from wals_spark.settings.tables import Input, StoredModel, check_columns, require_path
 
 NCF = "ncf"
 _OF_PAIRS = (
@@ -167,17 +167,10 @@ class CandidatesInput(Input, frozen=True, kw_only=True):
     rating: Annotated[str, Meta(description="Not used.")] = ""
 
 
-class AgainstModel(Section, frozen=True, kw_only=True):
+class AgainstModel(StoredModel, frozen=True, kw_only=True):
     """Another model to compare with, on the users that both models know; without a path and a version, none."""
 
     path: Annotated[str, Meta(description="Folder or URL of all of its versions; empty: model.path.")] = ""
-    version: Annotated[
-        str,
-        Meta(
-            description="Name of the version; empty: the one that is served in against.path.",
-            pattern=rf"{VERSION_NAME}|\A\Z",
-        ),
-    ] = ""
 
 
 class EvaluateOutput(Section, frozen=True, kw_only=True):
