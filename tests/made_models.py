@@ -39,6 +39,7 @@ def write_model(folder, *, users, items, settings=()):
             counts={**counts, "rows_dropped": 0},
             objectives=objectives,
             last=HalfIteration(2, 2, "users", counts["users"], 0.1, Loss(1.0, 1.0, 1.0)),
+            iterations=2,
             stopped_by="max_iter",
             spark_version="4",
             degrees={},

@@ -134,6 +134,7 @@ def test_the_manifest_says_what_a_reader_needs():
             counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
             objectives=objectives_of(config, users=3, items=2),
             last=HalfIteration(4, 4, "users", 3, 0.1, Loss(3.0, 2.0, 1.0)),
+            iterations=2,
             stopped_by="max_iter",
             spark_version="4.0",
             degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([2, 2]))},

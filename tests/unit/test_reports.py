@@ -83,6 +83,7 @@ def document():
             counts={"users": 3, "items": 2, "observations": 4, "duplicates_merged": 1, "rows_dropped": 0},
             objectives=objectives_of(config, users=3, items=2),
             last=EVENTS[-1],
+            iterations=2,
             stopped_by="tol",
             spark_version="4.0",
             degrees={"users": Histogram.of_counts(np.array([1, 1, 2])), "items": Histogram.of_counts(np.array([1, 3]))},

@@ -15,7 +15,7 @@ from wals_spark.reports.markup import Child, el
 from wals_spark.reports.page import facts, page, section, table
 from wals_spark.reports.ranking_sections import ranking_section
 from wals_spark.reports.scales import compact, duration
-from wals_spark.reports.training_sections import degrees_section, loss_section, time_section
+from wals_spark.reports.training_sections import degrees_section, held_out_section, loss_section, time_section
 from wals_spark.settings.loader import with_new_names
 from wals_spark.settings.train import Config
 
@@ -50,11 +50,12 @@ def training_report(manifest: Record, events: Sequence[Record], metrics: Record 
         f"{parent}",
         facts(_key_facts(manifest, events)),
         ranking_section(metrics) if metrics else None,
+        held_out_section(events, manifest.get("held_out")),
         loss_section(events, manifest["stopped_by"]) if events else None,
         time_section(manifest.get("seconds", {}), events) if events else None,
         degrees_section(manifest["degrees"], manifest["counts"]) if manifest.get("degrees") else None,
         _objective(manifest.get("explanation", [])),
-        _settings(settings, manifest.get("automatic", ())),
+        _settings(_in_use(settings, manifest), manifest.get("automatic", ())),
         el("p", "Written by ", ", ".join(f"{name} {v}" for name, v in manifest["written_by"].items()), class_="note"),
     )
 
@@ -76,6 +77,11 @@ def _key_facts(manifest: Record, events: Sequence[Record]) -> Iterator[tuple[str
 
 def _objective(summary: Sequence[str]) -> Element | None:
     return section("Objective", el("pre", "\n".join(summary))) if summary else None
+
+
+def _in_use(settings: dict[str, Record], manifest: Record) -> dict[str, Record]:
+    """Without a section that had nothing to describe."""
+    return {name: values for name, values in settings.items() if name != "held_out" or "held_out" in manifest}
 
 
 def _settings(settings: dict[str, Record], automatic: Sequence[str]) -> Element:

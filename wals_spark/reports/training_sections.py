@@ -63,6 +63,31 @@ def _rows(events: Sequence[Record]) -> list[list[Child]]:
     ]
 
 
+def held_out_section(events: Sequence[Record], held_out: Record | None) -> Element | None:
+    """The metric of held-out interactions by iteration, and the iteration that the model is of."""
+    evaluated = [event for event in events if "metric" in event]
+    if not evaluated or not held_out:
+        return None
+    curve = chart(
+        f"{held_out['metric']} of held-out interactions",
+        [
+            Series(
+                held_out["metric"],
+                [event["iteration"] for event in evaluated],
+                [event["metric"] for event in evaluated],
+                tone=0,
+            )
+        ],
+        x=Axis("iteration", whole=True),
+        y=Axis(held_out["metric"]),
+        note=(
+            f"The model is that of iteration {held_out['iteration']} of {held_out['iterations']}, with "
+            f"{held_out['metric']} {held_out['value']:.4f}."
+        ),
+    )
+    return section("Held-out interactions by iteration", panels([curve]))
+
+
 def time_section(seconds: dict[str, float], events: Sequence[Record]) -> Element:
     """Seconds per phase of the job, if they are known, and per half-iteration."""
     total = sum(seconds.values()) or 1.0

@@ -16,6 +16,8 @@ class HalfIteration:
     ``number`` counts from 1 to ``planned`` (twice max_iter); ``loss`` is that of the factors at its end. ``seconds``
     are by the driver's clock. ``solve_seconds`` is the time that tasks spent on solving rows, summed over blocks, and
     ``slowest_solve_seconds`` that of the slowest block: if it is far above the mean, the blocks are out of balance.
+    ``metric`` is that of held-out interactions after an iteration that is evaluated; ``evaluate_seconds`` are beyond
+    ``seconds``.
     """
 
     number: int
@@ -26,16 +28,23 @@ class HalfIteration:
     loss: Loss
     solve_seconds: float = 0.0
     slowest_solve_seconds: float = 0.0
+    metric: float | None = None
+    evaluate_seconds: float = 0.0
 
     @property
     def iteration(self) -> int:
         """The iteration that it belongs to, counted from 1."""
         return (self.number + 1) // 2
 
+    @property
+    def ends_iteration(self) -> bool:
+        """Whether both sides have been solved."""
+        return self.number % 2 == 0
+
     def as_json(self) -> str:
         """One line of `events.jsonl`."""
         loss = self.loss
-        record = {
+        record: dict[str, Any] = {
             "event": "half_iteration",
             "half_iteration": self.number,
             "planned": self.planned,
@@ -50,6 +59,8 @@ class HalfIteration:
             "unobserved": loss.unobserved,
             "penalty": loss.penalty,
         }
+        if self.metric is not None:
+            record |= {"metric": self.metric, "evaluate_seconds": round(self.evaluate_seconds, 4)}
         return json.dumps(record)
 
 

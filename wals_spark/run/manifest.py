@@ -46,7 +46,9 @@ class TrainingRun:
     objective_summary : sequence of str
         The same in words (`objective_summary.py`).
     last : HalfIteration
-        The half-iteration that ended training.
+        The half-iteration that the model is of: the one that ended training, or that of the best iteration.
+    iterations : int
+        The number of iterations, of which the model may not be the last.
     degrees : dict of str to Histogram
         Observations per user and per item.
     seconds : dict of str to float
@@ -61,6 +63,7 @@ class TrainingRun:
     objectives: Mapping[str, Objective]
     objective_summary: Sequence[str]
     last: HalfIteration
+    iterations: int
     stopped_by: str
     degrees: Mapping[str, Histogram]
     seconds: Mapping[str, float]
@@ -104,6 +107,7 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
         "loss": {"total": run.last.loss.total, **run.last.loss._asdict()},
         "half_iterations": run.last.number,
         "stopped_by": run.stopped_by,
+        **_held_out(run),
         "solved_last": run.last.side,
         "objectives": {side: asdict(objective) for side, objective in run.objectives.items()},
         "explanation": list(run.objective_summary),
@@ -112,6 +116,15 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
         "automatic": list(run.automatic),
         "written_by": _written_by(run.spark_version),
     }
+
+
+def _held_out(run: TrainingRun) -> dict[str, Any]:
+    """The metric of the model on held-out interactions, and which of the iterations it is of."""
+    if run.last.metric is None:
+        return {}
+    metric = run.config.held_out.metric
+    of = {"iteration": run.last.iteration, "iterations": run.iterations}
+    return {"held_out": {"metric": metric, "value": run.last.metric, **of}}
 
 
 def sealed(document: Mapping[str, Any], files: Sequence[VersionFile]) -> str:

@@ -19,15 +19,22 @@ Report = Callable[[HalfIteration], None]
 
 
 def describe(event: HalfIteration, previous_loss: float | None) -> str:
-    """One line: the half-iteration's number and side, the loss and its relative change, and the seconds it took."""
+    """One line: number and side, the loss and its relative change, the seconds, and the metric of what is held out."""
     change = ""
     if previous_loss:
         change = f" ({(event.loss.total - previous_loss) / abs(previous_loss):+.3%})"
     width = len(str(event.planned))
+    metric = "" if event.metric is None else f"  held out {event.metric:.4f}"
     return (
         f"half-iteration {event.number:{width}d}/{event.planned}  {event.side:5s}  "
-        f"loss {event.loss.total:,.2f}{change}  {event.seconds:.2f} s"
+        f"loss {event.loss.total:,.2f}{change}  {event.seconds:.2f} s{metric}"
     )
+
+
+def describe_kept(kept: HalfIteration, last: HalfIteration, metric: str) -> str:
+    """One line: which iteration the model is of, and its metric on held-out interactions."""
+    chosen = "the best" if kept.iteration < last.iteration else "the last"
+    return f"the model is that of iteration {kept.iteration} of {last.iteration}, {chosen}: {metric} {kept.metric:.4f}"
 
 
 @contextmanager

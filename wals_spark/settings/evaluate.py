@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.evaluation.metrics import METRICS, NEED_POPULARITY, RATING_METRICS, Denominator, Measures
+from wals_spark.evaluation.metrics import (
+    METRICS,
+    NEED_POPULARITY,
+    RANK_METRICS,
+    RATING_METRICS,
+    Denominator,
+    Measures,
+)
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.loader import Section, Settings
@@ -24,6 +31,22 @@ _OF_PAIRS = (
     "suspect_ids",
     "aliases",
 )  # the settings of input that candidates inherit
+
+
+def measure_of(setting: str, metric: str, *, without_k: bool = True) -> tuple[str, int | None]:
+    """The name of a metric of ranks and its list length k, which the percentile rank does not have.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such metric, or it has no k and none ``without_k`` is allowed; the message names those known.
+    """
+    names = [name for name in RANK_METRICS if without_k or name != "percentile_rank"]
+    name, at, k = metric.partition("@")
+    if name not in names or bool(at) == (name == "percentile_rank") or (at and not k.isdecimal()) or k == "0":
+        known = ", ".join(name if name == "percentile_rank" else f"{name}@k" for name in names)
+        raise ConfigError(f"{setting} = {metric}: there is no such metric; known, with k from 1: {known}")
+    return name, int(k) if at else None
 
 
 class Evaluate(Section, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from wals_spark.errors import ConfigError
 from wals_spark.objective.objective import Decay
 from wals_spark.objective.presets import PRESETS
 from wals_spark.settings.confidence import ConfidenceSettings
+from wals_spark.settings.held_out import HeldOutOfTraining
 from wals_spark.settings.loader import Section, Settings, load_settings
 from wals_spark.settings.tables import Input, NewVersion, Publish, check_columns, moment_in_seconds, require_path
 from wals_spark.settings.training import RENAMED_TRAINING, Train
@@ -34,6 +35,7 @@ class Config(Settings, frozen=True, kw_only=True):
     renamed: ClassVar[Mapping[str, str]] = RENAMED_TRAINING
 
     input: Input = Input()
+    held_out: HeldOutOfTraining = HeldOutOfTraining()
     confidence: ConfidenceSettings = ConfidenceSettings()
     train: Train = Train()
     output: Output = Output()
@@ -66,23 +68,13 @@ class Config(Settings, frozen=True, kw_only=True):
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The settings of the preset that the values name, if any, with the values on top, and what they imply."""
-        return _with_implied_duplicates(cls._with_preset(values))
-
-    @classmethod
-    def _with_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        train = values.get("train")
-        name = train.get("preset") if isinstance(train, dict) else None
-        if not isinstance(name, str) or name not in PRESETS:
-            return values
-        sections = {section: dict(settings) for section, settings in PRESETS[name].items()}
-        for section, settings in values.items():
-            sections[section] = {**sections.get(section, {}), **settings} if isinstance(settings, dict) else settings
-        return sections
+        return _with_inherited(with_preset(values))
 
     def check_together(self, set_values: dict[str, Any]) -> None:
         """Refuse columns that contradict each other, and an objective that has no meaning."""
         check_columns(self.input)
         _check_objective(self, set_values)
+        self.held_out.check()
         if self.confidence.half_life_days and not self.input.timestamp:
             raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
         if self.confidence.reference_time:
@@ -92,11 +84,36 @@ class Config(Settings, frozen=True, kw_only=True):
         """Refuse a training job without input or output."""
         require_path(self.output.path, "output.path", "folder that holds the model's versions")
         require_path(self.input.path, "input.path", "interactions to train on")
+        if not self.held_out.given:
+            self._refuse_idle_evaluation()
+
+    def _refuse_idle_evaluation(self) -> None:
+        """Refuse settings that have no meaning without held-out interactions."""
+        for section, keys in (("train", ("evaluate_every", "keep")), ("held_out", ("metric", "users", "seed"))):
+            settings = getattr(self, section)
+            for key in keys:
+                if getattr(settings, key) != getattr(type(settings)(), key):
+                    raise ConfigError(
+                        f"{section}.{key} needs interactions to evaluate by: set held_out.path, or held_out.share to "
+                        "hold a share of the input out"
+                    )
 
 
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read the settings of a training run: `load_settings`."""
     return load_settings(Config, path, overrides)
+
+
+def with_preset(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the preset that the values name, if any, with the values on top, and the duplicates implied."""
+    train = values.get("train")
+    name = train.get("preset") if isinstance(train, dict) else None
+    if not isinstance(name, str) or name not in PRESETS:
+        return _with_implied_duplicates(values)
+    sections = {section: dict(settings) for section, settings in PRESETS[name].items()}
+    for section, settings in values.items():
+        sections[section] = {**sections.get(section, {}), **settings} if isinstance(settings, dict) else settings
+    return _with_implied_duplicates(sections)
 
 
 def _with_implied_duplicates(values: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +123,17 @@ def _with_implied_duplicates(values: dict[str, Any]) -> dict[str, Any]:
     if not is_explicit or not isinstance(source, dict):
         return values
     return {**values, "input": {"duplicates": "mean", **source}}
+
+
+def _with_inherited(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and those that held_out has from input."""
+    source, held_out = values.get("input", {}), values.get("held_out", {})
+    if not isinstance(source, dict) or not isinstance(held_out, dict):
+        return values
+    inherited = {key: value for key, value in source.items() if key != "path"}
+    if inherited.get("nonpositive", "bad") != "bad":
+        inherited["nonpositive"] = "unobserved"  # an item that a user dislikes is not one to find
+    return {**values, "held_out": {**inherited, **held_out}}
 
 
 def _check_objective(config: Config, set_values: Mapping[str, Any]) -> None:

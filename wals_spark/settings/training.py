@@ -97,6 +97,25 @@ class Train(Section, frozen=True, kw_only=True):
             lt=1,
         ),
     ] = 0.0
+    evaluate_every: Annotated[
+        int,
+        Meta(
+            description=(
+                "Evaluate on [held_out] after every so many iterations, and after the last; without held-out "
+                "interactions nothing is evaluated."
+            ),
+            ge=1,
+        ),
+    ] = 1
+    keep: Annotated[
+        Literal["last", "best"],
+        Meta(
+            description=(
+                "The iteration whose model is written: the last, or the one with the best held_out.metric, which is "
+                "the model that max_iter = its number gives."
+            )
+        ),
+    ] = "last"
     solver: Annotated[
         Method,
         Meta(

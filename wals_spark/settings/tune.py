@@ -11,14 +11,13 @@ import msgspec
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.objective.automatic import AUTO
 from wals_spark.settings.confidence import ConfidenceSettings
-from wals_spark.settings.evaluate import CandidatesInput, Evaluate, EvaluateSettings, HeldOutInput
+from wals_spark.settings.evaluate import CandidatesInput, Evaluate, EvaluateSettings, HeldOutInput, measure_of
 from wals_spark.settings.loader import Section, Settings, checked
 from wals_spark.settings.tables import Input, require_path
-from wals_spark.settings.train import Config
+from wals_spark.settings.train import Config, with_preset
 from wals_spark.settings.training import RENAMED_TRAINING, Train
 from wals_spark.settings.values import number_type, type_at
 
@@ -28,6 +27,8 @@ _NEEDS_NEW_BLOCKS = "changes the interactions before they are built into blocks,
 _NOT_SEARCHED = {
     "train.preset": "is a name for other settings: give it as what the search starts from, and search over those",
     "train.implicit": "decides how the input is checked, once for all trials",
+    "train.evaluate_every": "is of [held_out], which a search does not have: its trials are judged by test",
+    "train.keep": "is of [held_out], which a search does not have: its trials are judged by test",
     "train.user_blocks": "does not change the model",
     "train.item_blocks": "does not change the model",
     "train.heavy_row_threshold": "does not change the model",
@@ -134,16 +135,7 @@ class Tune(Section, frozen=True, kw_only=True):
         ConfigError
             If there is no such metric; the message names those that there are.
         """
-        name, at, k = self.metric.partition("@")
-        if (
-            name not in RANK_METRICS
-            or bool(at) == (name == "percentile_rank")
-            or (at and not k.isdecimal())
-            or k == "0"
-        ):
-            known = ", ".join(name if name == "percentile_rank" else f"{name}@k" for name in RANK_METRICS)
-            raise ConfigError(f"tune.metric = {self.metric}: there is no such metric; known, with k from 1: {known}")
-        return name, int(k) if at else None
+        return measure_of("tune.metric", self.metric)
 
 
 class TuneOutput(Section, frozen=True, kw_only=True):
@@ -180,7 +172,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         """The settings of the preset that the values name, if any, and the values on top; test is read as input is."""
         given: dict[str, Any] = {name: values[name] for name in ("input", "test", "candidates") if name in values}
         tables = EvaluateSettings.completed(given)
-        return {**Config.completed(values), **{name: tables.get(name, {}) for name in ("test", "candidates")}}
+        return {**with_preset(values), **{name: tables.get(name, {}) for name in ("test", "candidates")}}
 
     def evaluates_after(self, iteration: int) -> bool:
         """Whether a running trial is evaluated after an iteration: where it may be pruned."""

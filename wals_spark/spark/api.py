@@ -35,7 +35,9 @@ logger = logging.getLogger("wals_spark")
 _DEFAULT_K = Recommend().k
 
 
-def fit(interactions: DataFrame, config: Config | Mapping[str, Any] | None = None) -> Model:
+def fit(
+    interactions: DataFrame, config: Config | Mapping[str, Any] | None = None, *, held_out: DataFrame | None = None
+) -> Model:
     """Train a model on a table of interactions.
 
     Parameters
@@ -46,6 +48,9 @@ def fit(interactions: DataFrame, config: Config | Mapping[str, Any] | None = Non
         All settings, or those that differ from the defaults, such as ``{"train.rank": 32}``. With ``output.path`` the
         model is a version below that folder, and the served one unless ``output.publish`` is false. Without, it is in
         a temporary folder, which is deleted with the model (`Model.publish` keeps it).
+    held_out
+        Interactions to evaluate by after each iteration (``train.evaluate_every``), in the same columns; with
+        ``train.keep`` = best, the model is that of the best iteration.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def fit(interactions: DataFrame, config: Config | Mapping[str, Any] | None = Non
     with session_of(spark):
         scratch = None if settings.output.path else Scratch(spark)
         storage = scratch.storage if scratch else Storage(spark, settings.output.path)
-        return Model(train_version(interactions, settings, storage), scratch)
+        return Model(train_version(interactions, settings, storage, held_out), scratch)
 
 
 class Model:

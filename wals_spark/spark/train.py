@@ -15,7 +15,7 @@ from wals_spark.run.events import HalfIteration
 from wals_spark.run.manifest import TrainingRun, new_version_name, training_manifest
 from wals_spark.run.objective_summary import describe_automatic, describe_objective, describe_weights
 from wals_spark.run.phases import Phases
-from wals_spark.run.progress import progress
+from wals_spark.run.progress import describe_kept, progress
 from wals_spark.settings.resolved import ResolvedConfig, automatic_settings, resolved
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
@@ -25,6 +25,7 @@ from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, event_log, new_version, publish
 from wals_spark.spark.model.report import write_report
 from wals_spark.spark.reading import read, unreadable_is_refused
+from wals_spark.spark.sample_evaluation import RawTables, SampleEvaluator, evaluator_of, split_off
 from wals_spark.spark.storage import GRAMIANS, Storage
 from wals_spark.spark.training.build import Blocks, build_blocks
 from wals_spark.spark.training.loop import Listeners, Trained, train
@@ -61,7 +62,8 @@ class Prepared(NamedTuple):
 
 def run_train(spark: SparkSession, config: Config) -> None:
     """Train on the interactions that the settings name, and write a version of the model."""
-    train_version(read(spark, config.input), config, Storage(spark, config.output.path))
+    held_out = read(spark, config.held_out, section="held_out") if config.held_out.path else None
+    train_version(read(spark, config.input), config, Storage(spark, config.output.path), held_out)
 
 
 def check_input(raw: DataFrame, config: Config) -> Interactions:
@@ -83,8 +85,11 @@ def build(interactions: Interactions, config: Config, folder: str) -> Prepared:
         return Prepared(interactions, build_blocks(interactions, config, folder))
 
 
-def train_version(raw: DataFrame, config: Config, storage: Storage) -> ModelVersion:
+def train_version(raw: DataFrame, config: Config, storage: Storage, held_out: DataFrame | None = None) -> ModelVersion:
     """Train on raw interactions, and write the version that the settings name, or one named by the time.
+
+    With raw interactions that are ``held_out``, or with a share of ``raw`` that the settings hold out, training is
+    evaluated as it runs.
 
     Raises
     ------
@@ -94,7 +99,8 @@ def train_version(raw: DataFrame, config: Config, storage: Storage) -> ModelVers
     created = datetime.now(timezone.utc)
     version = config.output.version or new_version_name(created)
     with new_version(storage, version) as folder:
-        run = _train_into(_Target(storage, folder, version, created), raw, config)
+        tables = split_off(raw, config) if held_out is None else RawTables(raw, held_out)
+        run = _train_into(_Target(storage, folder, version, created), tables, config)
         document = training_manifest(run)
         write_report(storage, folder, document)
         publish(storage, version, document, serve=config.output.publish)
@@ -111,10 +117,13 @@ class _Target(NamedTuple):
     created: datetime
 
 
-def _train_into(target: _Target, raw: DataFrame, config: Config) -> TrainingRun:
+def _train_into(target: _Target, tables: RawTables, config: Config) -> TrainingRun:
     """Everything of a version but its manifest and report."""
     phases = Phases()
-    interactions = check_input(raw, config)
+    interactions = check_input(tables.training, config)
+    tested = None
+    if tables.held_out is not None:
+        tested = check(tables.held_out, config.held_out, implicit=config.train.implicit, section="held_out")
     phases.end("read and check")
     prepared = build(interactions, config, target.storage.path(target.folder, WORK))
     phases.end("build blocks")
@@ -122,8 +131,13 @@ def _train_into(target: _Target, raw: DataFrame, config: Config) -> TrainingRun:
     objectives = prepared.objectives(chosen)
     summary = [*describe_automatic(config, chosen, blocks.counts), *describe_objective(chosen, blocks.counts)]
     weights_summary: list[str] = []
-    trained = _train(target, prepared, chosen, summary, weights_summary)
+    with evaluator_of(tested, interactions, blocks, config.held_out) as evaluator:
+        if evaluator is not None:
+            phases.end("draw users to evaluate")
+        trained = _train(target, prepared, chosen, summary, weights_summary, evaluator)
     phases.end("train")
+    if trained.kept.metric is not None:
+        logger.info("%s", describe_kept(trained.kept, trained.events[-1], config.held_out.metric))
     _write_tables(target, prepared, trained, objectives["items"])
     phases.end("write")
     return TrainingRun(
@@ -134,16 +148,22 @@ def _train_into(target: _Target, raw: DataFrame, config: Config) -> TrainingRun:
         counts=prepared.counts,
         objectives=objectives,
         objective_summary=[*summary, *weights_summary],
-        last=trained.events[-1],
+        last=trained.kept,
+        iterations=trained.events[-1].iteration,
         stopped_by=trained.stopped_by,
         degrees={side.name: side.degrees for side in (blocks.users, blocks.items)},
         seconds=phases.seconds,
-        spark_version=raw.sparkSession.version,
+        spark_version=tables.training.sparkSession.version,
     )
 
 
 def _train(
-    target: _Target, prepared: Prepared, config: ResolvedConfig, summary: list[str], weights_summary: list[str]
+    target: _Target,
+    prepared: Prepared,
+    config: ResolvedConfig,
+    summary: list[str],
+    weights_summary: list[str],
+    evaluator: SampleEvaluator | None,
 ) -> Trained:
     """Train with events logged and shown; ``weights_summary`` is filled with what the observations weigh."""
     blocks, objectives = prepared.blocks, prepared.objectives(config)
@@ -165,7 +185,7 @@ def _train(
             for line in weights_summary:
                 logger.info("%s", line)
 
-        return train(blocks, objectives, config.train, Listeners(on_weights, on_half_iteration))
+        return train(blocks, objectives, config.train, Listeners(on_weights, on_half_iteration, evaluator=evaluator))
 
 
 def _write_tables(target: _Target, prepared: Prepared, trained: Trained, objective: Objective) -> None:

@@ -75,7 +75,7 @@ class Side:
         return self.factors
 
     def with_factors(self, solved: Solved, step: int) -> tuple[Side, dict[int, BlockSummary]]:
-        """The side with new factors, whose old ones are dropped; and the summaries of its blocks."""
+        """The side with new factors, and the summaries of its blocks; the old ones are still persisted."""
         parts = {block: part for block, part in solved.summaries.items() if part is not None}
         locations = {n: CacheLocation(*part.location) for n, part in parts.items() if part.location is not None}
         side = replace(
@@ -86,7 +86,6 @@ class Side:
             solved_with=solved.gramian,
             cached=CachedSide(locations, step) if len(locations) == self.blocked.n_blocks else None,
         )
-        self.unpersist_factors()
         return side, parts
 
     def unpersist_blocks(self) -> None:

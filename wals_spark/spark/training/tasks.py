@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.arrays.blas import blas_threads
 from wals_spark.arrays.heap import freeze_modules, trim_heap
-from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Indices
+from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Indices, Int64Array
 from wals_spark.blocks.encoding import (
     GroupedRecords,
     Record,
@@ -74,7 +74,7 @@ class HalfIterationTask:
 
     With the name of a ``training``, a task caches its block on its machine, and its factors under the ``step``. With
     ``cached``, where the blocks of the solved and of the fixed side are cached, a task receives rows from other
-    machines only.
+    machines only. ``reported`` are the rows, by block, whose factors come with the summaries.
     """
 
     number: int
@@ -85,6 +85,7 @@ class HalfIterationTask:
     training: str = ""
     step: int = 0
     cached: tuple[CachedSide, CachedSide] | None = None
+    reported: Mapping[int, Int64Array] = field(default_factory=dict)
 
 
 def send_item_weights(block: int, records: Records, *, objective: Objective) -> Sent:
@@ -205,6 +206,8 @@ def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramia
     if inputs.cache is not None:
         inputs.cache.save_factors(result.factors, task.step)
         summary = replace(summary, location=inputs.cache.location)
+    if block in task.reported:
+        summary = replace(summary, reported=result.factors[task.reported[block]])
     task.summaries.add({(task.number, block): summary})
     freeze_modules()  # now that the kernels are loaded
     return keyed(block, cut("factors", result.factors))
