@@ -43,6 +43,10 @@ def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
         ("input.item=user", r"one column is named twice"),
         ("input.path=", r"input\.path is not set"),
         ("output.path=", r"output\.path is not set"),
+        ("train.keep=best", r"train\.keep needs interactions to evaluate by: set held_out\.path"),
+        ("held_out.users=9", r"held_out\.users needs interactions to evaluate by"),
+        ("held_out.metric=ndcg", r"held_out\.metric = ndcg: there is no such metric; known, with k from 1: recall@k"),
+        ("held_out.share=1", r"held_out\.share: expected `float` < 1"),
         ("rank=3", r"--set takes section\.key=value"),
         ("train.rank", r"--set takes section\.key=value"),
         ("input.path.deep=1", r"path is a setting, not a section"),
@@ -77,3 +81,16 @@ def test_decay_is_off_by_default_and_needs_times():
     for moment in ("1970-01-02T00:00:00Z", "1970-01-02", "1970-01-02T01:00:00+01:00"):
         decay = load_config(None, [*settings, f"confidence.reference_time={moment}"]).decay()
         assert decay.reference == 86400.0
+
+
+def test_held_out_interactions_are_read_as_input_is():
+    config = Config.of(
+        {"input.user": "who", "input.path": "a", "input.nonpositive": "impression", "held_out.item": "x"}
+    )
+    held_out = config.held_out
+    assert (held_out.user, held_out.item, held_out.path, held_out.nonpositive) == ("who", "x", "", "unobserved")
+
+
+def test_what_is_held_out_has_one_source():
+    with pytest.raises(ConfigError, match=r"held_out\.path and held_out\.share: .* give one of them"):
+        Config.of({"held_out.path": "a", "held_out.share": 0.1})

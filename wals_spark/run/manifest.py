@@ -120,11 +120,8 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
 
 def _held_out(run: TrainingRun) -> dict[str, Any]:
     """The metric of the model on held-out interactions, and which of the iterations it is of."""
-    if run.last.metric is None:
-        return {}
-    metric = run.config.held_out.metric
-    of = {"iteration": run.last.iteration, "iterations": run.iterations}
-    return {"held_out": {"metric": metric, "value": run.last.metric, **of}}
+    of = {"metric": run.config.held_out.metric, "value": run.last.metric, "iteration": run.last.iteration}
+    return {} if run.last.metric is None else {"held_out": {**of, "iterations": run.iterations}}
 
 
 def sealed(document: Mapping[str, Any], files: Sequence[VersionFile]) -> str:
@@ -283,7 +280,7 @@ def read_training_settings(document: dict[str, Any], where: str) -> Config:
     """
     try:
         settings = with_new_names(document["settings"], Config.renamed, warn=False)
-        return msgspec.convert(settings, Config)
+        return msgspec.convert(Config.completed(settings), Config)
     except (KeyError, msgspec.ValidationError) as error:
         raise InputError(
             f"{where} has settings that wals_spark {wals_spark.__version__} does not know: {error}"
