@@ -12,7 +12,7 @@ from wals_spark.arrays.types import Float32Array
 from wals_spark.evaluation.metrics import Measures
 from wals_spark.evaluation.user_batch import Catalogue, Pairs, Protocol, UserBatch, evaluate_batch
 from wals_spark.local.blocks import Interactions
-from wals_spark.local.training import fit
+from wals_spark.local.training import LocalModel, fit
 from wals_spark.objective.automatic import RULES, Rules
 from wals_spark.settings.resolved import ResolvedConfig, resolved
 from wals_spark.settings.train import Config
@@ -34,23 +34,32 @@ def settings_for(part: Part, settings: Mapping[str, Any], rules: Rules = RULES) 
 
 def ndcg(part: Part, test: Part, config: Config) -> Ndcg:
     """Train and evaluate; users who are not in training are left out, and unknown items are misses."""
+    return judged(fit(part.interactions, config), part, test)
+
+
+def judged(model: LocalModel, part: Part, test: Part) -> Ndcg:
+    """The same for a model that is trained on a part."""
     interactions, held_out = part.interactions, test.interactions
-    model = fit(interactions, config)
-    user_ids, item_ids = (np.unique(np.asarray(ids)) for ids in (interactions.users, interactions.items))
-    seen = _pairs(interactions, user_ids, item_ids)
+    user_ids, item_ids, seen = numbered(interactions)
     known = np.isin(held_out.users, user_ids)
     tested = Interactions(*(np.asarray(column)[known] for column in held_out[:3]))
     batch = UserBatch(
         bootstrap_keys=np.arange(len(user_ids), dtype=np.uint64),
-        factors=_rows(model.users, user_ids),
+        factors=rows_of(model.users, user_ids),
         held_out=_pairs(tested, user_ids, item_ids),
         ratings=np.asarray(tested.ratings),
         seen=seen,
         candidates=Pairs(np.empty(0, np.int64), np.empty(0, np.int32)),
     )
     counts = np.bincount(seen.items)[:, None].astype(np.float32)
-    sums = evaluate_batch(batch, Catalogue(_rows(model.items, item_ids), counts, None), _NDCG).sums
+    sums = evaluate_batch(batch, Catalogue(rows_of(model.items, item_ids), counts, None), _NDCG).sums
     return Ndcg(*(float(value) for value in sums.numerators[0] / sums.denominators[0]))
+
+
+def numbered(interactions: Interactions) -> tuple[Any, Any, Pairs]:
+    """The ids of users and of items, ascending, and the pairs by their places there."""
+    user_ids, item_ids = (np.unique(np.asarray(ids)) for ids in (interactions.users, interactions.items))
+    return user_ids, item_ids, _pairs(interactions, user_ids, item_ids)
 
 
 def rmse(part: Part, test: Part, config: ResolvedConfig) -> float:
@@ -74,5 +83,6 @@ def _pairs(interactions: Interactions, user_ids: Any, item_ids: Any) -> Pairs:
     return Pairs(np.searchsorted(user_ids, interactions.users), items.astype(np.int32))
 
 
-def _rows(factors: Mapping[Any, Float32Array], ids: Any) -> Float32Array:
+def rows_of(factors: Mapping[Any, Float32Array], ids: Any) -> Float32Array:
+    """The factors of some ids, shape (n_ids, width)."""
     return np.stack([factors[key] for key in ids.tolist()])

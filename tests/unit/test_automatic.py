@@ -149,3 +149,21 @@ def test_no_weight_and_no_rating_still_make_an_objective():
         chosen = resolved(Config.of(settings), empty)
         assert chosen.train.reg_param >= 0
         assert chosen.objectives(empty)["users"].n_fixed == 0
+
+
+@given(
+    ratings=st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=20), zeros=st.integers(0, 9), weight=st.floats(0.1, 9)
+)
+def test_counts_without_negatives_are_those_of_before(ratings, zeros, weight):
+    values, ones = np.array(ratings), np.ones(len(ratings), dtype=np.int64)
+    before = counts_of(values, ones, weight)
+    mean = (weight * len(ratings) + zeros) / (len(ratings) + zeros)
+    with_zeros = counts_of(np.append(values, 0.0), np.append(ones, zeros), mean).without_zeros(zeros)
+    assert (with_zeros.observations, with_zeros.ratings.mean) == (before.observations, before.ratings.mean)
+    assert with_zeros.ratings.deviation == before.ratings.deviation
+    assert with_zeros.mean_weight == pytest.approx(before.mean_weight)
+    assert with_zeros.median_rating == pytest.approx(before.median_rating, rel=0.02)
+
+
+def counts_of(values, times, mean_weight):
+    return DataCounts(9, 9, int(times.sum()), Distribution.of(values, times), 1, mean_weight)

@@ -47,6 +47,9 @@ def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
         ("held_out.users=9", r"held_out\.users needs interactions to evaluate by"),
         ("held_out.metric=ndcg", r"held_out\.metric = ndcg: there is no such metric; known, with k from 1: recall@k"),
         ("held_out.share=1", r"held_out\.share: expected `float` < 1"),
+        ("train.negatives.per_user=5", r"train\.negatives\.per_user needs train\.negatives\.from: the folder"),
+        ("train.negatives.from=popularity", r"train\.negatives\.from needs train\.negatives\.per_user"),
+        ("train.negatives.form=a", r"unknown setting train\.negatives\.form; did you mean from\?"),
         ("rank=3", r"--set takes section\.key=value"),
         ("train.rank", r"--set takes section\.key=value"),
         ("input.path.deep=1", r"path is a setting, not a section"),
@@ -94,3 +97,15 @@ def test_held_out_interactions_are_read_as_input_is():
 def test_what_is_held_out_has_one_source():
     with pytest.raises(ConfigError, match=r"held_out\.path and held_out\.share: .* give one of them"):
         Config.of({"held_out.path": "a", "held_out.share": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train.implicit": False}, "no meaning where the rating itself is the target"),
+        ({"input.nonpositive": "impression"}, "keep one of them"),
+    ],
+)
+def test_negatives_that_have_no_meaning_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Config.of({"train.negatives.per_user": 5, "train.negatives.from": "popularity", **settings})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class Distribution:
             sum(part.squares for part in parts),
             Histogram.merged(part.magnitudes for part in parts),
         )
+
+    def without_zeros(self, number: int) -> Distribution:
+        """Without so many zeros, which sums do not have."""
+        return replace(self, magnitudes=self.magnitudes.without_zeros(number))
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for JSON, which `from_record` reads."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from wals_spark.arrays.types import Float64Array, FloatArray, Indices
 
 _BINS_PER_OCTAVE = 36  # a bin is 2 % wide, so its middle is within 1 %
 _SMALLEST = np.finfo(np.float32).tiny
+_LOWEST_BIN = int(np.floor(_BINS_PER_OCTAVE * np.log2(_SMALLEST)))
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Histogram:
                 merged.total + histogram.total,
             )
         return merged
+
+    def without_zeros(self, number: int) -> Histogram:
+        """Without so many values of 0; if that are all of the lowest bin, the minimum is the middle of the next one."""
+        counts = self.counts - Counter({_LOWEST_BIN: number})  # keeps positive counts alone
+        if counts and _LOWEST_BIN in self.counts and _LOWEST_BIN not in counts:
+            return replace(self, counts=counts, minimum=2.0 ** ((min(counts) + 0.5) / _BINS_PER_OCTAVE))
+        return replace(self, counts=counts)
 
     @classmethod
     def of_counts(cls, counts: Indices) -> Histogram:

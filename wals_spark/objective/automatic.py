@@ -6,7 +6,7 @@ The rules, where they come from, and how well they do on data that they were not
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from wals_spark.arrays.distribution import Distribution
@@ -30,6 +30,14 @@ class DataCounts:
     ratings: Distribution = field(default_factory=Distribution)
     largest_item_count: int = 1
     mean_weight: float = 1.0
+
+    def without_zeros(self, number: int) -> DataCounts:
+        """Without so many observations of rating 0 and weight 1."""
+        if not number:
+            return self
+        left = self.observations - number
+        weight = (self.mean_weight * self.observations - number) / max(left, 1)
+        return replace(self, observations=left, ratings=self.ratings.without_zeros(number), mean_weight=weight)
 
     @property
     def density(self) -> float:

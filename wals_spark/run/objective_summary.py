@@ -86,7 +86,8 @@ def describe_objective(config: ResolvedConfig, counts: DataCounts) -> list[str]:
     ]
     confidence = common.confidence
     if confidence.impression is not None:
-        lines.append(f"impressions (r <= 0): weight {confidence.base + confidence.impression:g}, target 0")
+        rows = "negatives" if train.negatives.per_user else "impressions (r <= 0)"
+        lines.append(f"{rows}: weight {confidence.base + confidence.impression:g}, target 0")
     lines.append(f"penalty per row: {_penalty(objectives)}{', biases included' if train.biases else ''}")
     return lines
 

@@ -19,7 +19,7 @@ def describe_settings(kind: type[Settings], width: int | None = None) -> str:
     for name, section in _sections(kind()):
         lines += _wrapped(f"[{name}] {(type(section).__doc__ or '').strip()}", width, indent="")
         for field in msgspec.structs.fields(type(section)):
-            value, setting = getattr(section, field.name), f"{name}.{field.name}"
+            value, setting = getattr(section, field.name), f"{name}.{field.encode_name}"
             if setting not in kind.unused and not isinstance(value, Section):
                 lines.append(f"  {setting} = {to_text(value)}")
                 lines += _wrapped(_meaning(field), width, indent="      ")

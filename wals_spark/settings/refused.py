@@ -27,7 +27,7 @@ def explained(
     unknown = re.search(r"unknown field `(.*)`", what)
     if unknown:
         section = type_at(kind, path) or kind
-        known = [field.name for field in msgspec.structs.fields(section)]
+        known = [field.encode_name for field in msgspec.structs.fields(section)]
         near = difflib.get_close_matches(unknown[1], known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"{origin}: unknown setting {where + '.' * bool(where)}{unknown[1]}; {hint}"

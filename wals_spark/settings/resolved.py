@@ -148,5 +148,13 @@ def _confidence(config: ResolvedConfig) -> Confidence:
         alpha=confidence.alpha,
         epsilon=confidence.epsilon,
         base=replaced if confidence.base is None else confidence.base,
-        impression=confidence.impression_weight if config.input.nonpositive == "impression" else None,
+        impression=_impression(config),
     )
+
+
+def _impression(config: ResolvedConfig) -> float | None:
+    """The confidence above the base that a row with a rating of zero has: an impression, or a negative."""
+    negatives, train = config.train.negatives, config.train
+    if negatives.per_user:
+        return train.unobserved_weight if negatives.weight == AUTO else negatives.weight
+    return config.confidence.impression_weight if config.input.nonpositive == "impression" else None

@@ -172,6 +172,30 @@ def _check_confidence(config: Config, set_values: Mapping[str, Any]) -> None:
         raise ConfigError("confidence.impression_weight needs input.nonpositive = impression: which rows are they?")
 
 
+def _check_negatives(config: Config) -> None:
+    negatives = config.train.negatives
+    if not negatives.per_user:
+        idle = [name for name in ("weight", "from", "seed") if _is_set(negatives, name)]
+        if idle:
+            raise ConfigError(f"train.negatives.{idle[0]} needs train.negatives.per_user: how many, such as 20?")
+        return
+    if not negatives.sources:
+        raise ConfigError(
+            "train.negatives.per_user needs train.negatives.from: the folder of a model's versions, or popularity"
+        )
+    if not config.train.implicit or config.train.target == "rating":
+        raise ConfigError("train.negatives: no meaning where the rating itself is the target, as a negative has none")
+    if config.input.nonpositive in ("dislike", "impression"):
+        raise ConfigError(
+            f"train.negatives and input.nonpositive = {config.input.nonpositive}: the rows of a rating <= 0 are "
+            "negatives already, with a weight of their own; keep one of them"
+        )
+
+
+def _is_set(section: Section, name: str) -> bool:
+    return bool(msgspec.to_builtins(section)[name] != msgspec.to_builtins(type(section)())[name])
+
+
 def _check_training(config: Config) -> None:
     train = config.train
     if config.input.nonpositive != "bad" and (not train.implicit or train.target == "rating"):
@@ -179,6 +203,7 @@ def _check_training(config: Config) -> None:
             f"input.nonpositive = {config.input.nonpositive}: no meaning where the rating itself is the target "
             "(train.implicit = false or train.target = rating)"
         )
+    _check_negatives(config)
     mean = train.global_mean is True  # and not auto
     if mean and train.implicit:
         raise ConfigError("train.global_mean: implicit feedback has no mean rating; it needs train.implicit = false")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from wals_spark.objective.automatic import AUTO, Auto
@@ -15,8 +16,44 @@ from wals_spark.solvers.start import Start
 
 Side = Literal["users", "items"]
 
+POPULARITY = "popularity"
+"""The source of negatives that is no model."""
+
 RENAMED_TRAINING = {"train.spread_above": "train.heavy_row_threshold"}
 """Old names of settings and the new ones."""
+
+
+class Negatives(Section, frozen=True, kw_only=True):
+    """Unobserved pairs that weigh more than others: items that a model ranks high for a user, or popular ones."""
+
+    per_user: Annotated[
+        int, Meta(description="So many per user from each source; 0: none. About 20 is usual.", ge=0, le=10_000)
+    ] = 0
+    weight: Annotated[
+        Annotated[float, Meta(ge=0)] | Auto,
+        Meta(
+            description=(
+                "Weight of a negative beyond that of every unobserved pair, with target 0; auto: as much again, "
+                "train.unobserved_weight."
+            )
+        ),
+    ] = AUTO
+    from_: Annotated[
+        str | tuple[str, ...],
+        Meta(
+            description=(
+                "The source: the folder or URL of a model's versions, whose served version ranks the items that a user "
+                f"has not seen; or {POPULARITY}: items that a user has not seen, drawn in proportion to their users; "
+                "or a list of several."
+            )
+        ),
+    ] = msgspec.field(default="", name="from")
+    seed: Annotated[int, Meta(description="Seed of what is drawn.")] = 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All sources."""
+        return tuple(filter(None, (self.from_,) if isinstance(self.from_, str) else self.from_))
 
 
 class Train(Section, frozen=True, kw_only=True):
@@ -139,6 +176,7 @@ class Train(Section, frozen=True, kw_only=True):
             lt=2,
         ),
     ] = 1.5
+    negatives: Negatives = Negatives()
     reg_param: Annotated[
         Annotated[float, Meta(ge=0)] | Auto,
         Meta(

@@ -29,6 +29,7 @@ _NOT_SEARCHED = {
     "train.implicit": "decides how the input is checked, once for all trials",
     "train.evaluate_every": "is of [held_out], which a search does not have: its trials are judged by test",
     "train.keep": "is of [held_out], which a search does not have: its trials are judged by test",
+    "train.negatives": "are drawn before blocks are built, which happens once for all trials: fix them in [train]",
     "train.user_blocks": "does not change the model",
     "train.item_blocks": "does not change the model",
     "train.heavy_row_threshold": "does not change the model",

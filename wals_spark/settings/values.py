@@ -146,7 +146,8 @@ def conform(value: Any, annotation: Any) -> Any:
 
 @functools.cache
 def _field_types(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    return {field.name: field.type for field in msgspec.structs.fields(struct)}  # slow: evaluates all annotations
+    fields = msgspec.structs.fields(struct)  # slow: it evaluates all annotations
+    return {field.encode_name: field.type for field in fields}
 
 
 def _is_struct(annotation: Any) -> bool:

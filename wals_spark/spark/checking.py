@@ -36,6 +36,7 @@ class Interactions:
 
     ``item_costs`` are the rows of each bucket of items (`assignment.bucket_of`), shape (N_BUCKETS,). ``fingerprint`` is
     of all rows over the ``hashed`` columns (`fingerprint.py`); None: another pass is not compared with this one.
+    ``negatives`` of the rows were added (`hard_negatives.py`).
     """
 
     table: DataFrame
@@ -44,6 +45,7 @@ class Interactions:
     item_costs: Int64Array
     fingerprint: int | None = None
     hashed: tuple[str, ...] = ("user", "item")
+    negatives: int = 0
 
 
 def check(
@@ -85,6 +87,16 @@ def check(
     if not keep_time:
         clean = clean.drop("timestamp")
     return Interactions(clean, counts.good, counts.bad + unobserved, counts.item_costs, counts.fingerprint, hashed)
+
+
+def counted_rows(table: DataFrame, hashed: Sequence[str]) -> tuple[int, Int64Array, int]:
+    """The rows, item costs and fingerprint that `Interactions` has, of rows that need no check."""
+    totals = (F.count("*").alias("rows"), F.sum(fingerprint(hashed)).alias("fingerprint"))
+    buckets = table.groupBy(_bucket(table.schema["item"].dataType).alias("bucket")).agg(*totals).collect()
+    item_costs = np.zeros(N_BUCKETS, dtype=np.int64)
+    for row in buckets:
+        item_costs[row["bucket"]] = row["rows"]
+    return int(item_costs.sum()), item_costs, sum(row["fingerprint"] for row in buckets)
 
 
 def _good_rows(shaped: DataFrame, *, all_good: bool) -> DataFrame:

@@ -68,11 +68,16 @@ def run_recommend(spark: SparkSession, settings: RecommendSettings) -> None:
         if settings.needs_interactions:
             pairs = known_interactions(model, read(spark, settings.input), settings.input, settings.recommend)
         rows = recommend(model, Request(settings.recommend, interactions=pairs, **ids))
-        spark.sparkContext.setJobDescription("rank and write")
-        with arrow_batch_rows(spark, min(_QUERIES_PER_BATCH, _BATCH_BYTES // (4 * model.width))):
-            rows.write.parquet(folder.path())
+        write_recommendations(rows, model, folder.path())
         n_rows = spark.read.parquet(folder.path()).count()
     logger.info("wrote %s recommendations to %s", f"{n_rows:,}", settings.output.path)
+
+
+def write_recommendations(rows: DataFrame, model: ModelVersion, path: str) -> None:
+    """Rank, and write what `recommend` gives."""
+    model.spark.sparkContext.setJobDescription("rank and write")
+    with arrow_batch_rows(model.spark, min(_QUERIES_PER_BATCH, _BATCH_BYTES // (4 * model.width))):
+        rows.write.parquet(path)
 
 
 def known_interactions(model: ModelVersion, raw: DataFrame, source: Input, options: Recommend) -> DataFrame:

@@ -20,6 +20,7 @@ from wals_spark.settings.resolved import ResolvedConfig, automatic_settings, res
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
 from wals_spark.spark.checking import Interactions, check
+from wals_spark.spark.hard_negatives import with_negatives
 from wals_spark.spark.model.factor_tables import write_factors, write_item_weights
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, event_log, new_version, publish
@@ -57,6 +58,7 @@ class Prepared(NamedTuple):
             "observations": blocks.counts.observations,
             "duplicates_merged": blocks.merged,
             "rows_dropped": self.interactions.dropped,
+            **({"negatives": self.interactions.negatives} if self.interactions.negatives else {}),
         }
 
 
@@ -72,6 +74,13 @@ def check_input(raw: DataFrame, config: Config) -> Interactions:
     source = config.input.named("input") if config.input.path else "the DataFrame"
     logger.info("read %s rows of %s", f"{interactions.rows:,}", source)
     return interactions
+
+
+def check_held_out(raw: DataFrame | None, config: Config) -> Interactions | None:
+    """Check held-out interactions, if there are any."""
+    if raw is None:
+        return None
+    return check(raw, config.held_out, implicit=config.train.implicit, section="held_out")
 
 
 def prepare(raw: DataFrame, config: Config, folder: str) -> Prepared:
@@ -121,11 +130,13 @@ def _train_into(target: _Target, tables: RawTables, config: Config) -> TrainingR
     """Everything of a version but its manifest and report."""
     phases = Phases()
     interactions = check_input(tables.training, config)
-    tested = None
-    if tables.held_out is not None:
-        tested = check(tables.held_out, config.held_out, implicit=config.train.implicit, section="held_out")
+    tested = check_held_out(tables.held_out, config)
     phases.end("read and check")
-    prepared = build(interactions, config, target.storage.path(target.folder, WORK))
+    work = target.storage.path(target.folder, WORK)
+    all_rows = with_negatives(interactions, config.train.negatives, f"{work}/negatives")
+    if config.train.negatives.per_user:
+        phases.end("draw negatives")
+    prepared = build(all_rows, config, work)
     phases.end("build blocks")
     blocks, chosen = prepared.blocks, prepared.resolved(config)
     objectives = prepared.objectives(chosen)

@@ -17,6 +17,7 @@ from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate import evaluate
+from wals_spark.spark.hard_negatives import with_negatives
 from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered
 from wals_spark.spark.histories import partitions
 from wals_spark.spark.model.factor_tables import write_factors
@@ -24,7 +25,7 @@ from wals_spark.spark.model.publish import WORK
 from wals_spark.spark.negatives import read_candidates
 from wals_spark.spark.reading import read
 from wals_spark.spark.storage import REPORT, Storage
-from wals_spark.spark.train import Prepared, prepare
+from wals_spark.spark.train import Prepared, build, check_input
 from wals_spark.spark.training.loop import Listeners, train
 from wals_spark.spark.training.rdd import KeyedRecords
 from wals_spark.tuning.best_settings import best_settings, changed_settings
@@ -97,7 +98,9 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
     config, test = settings.of_trial({}), settings.test
     storage.delete(WORK)  # of a search that was killed
     try:
-        prepared = prepare(read(spark, settings.input), config, storage.path(WORK))
+        interactions = check_input(read(spark, settings.input), config)
+        negatives = storage.path(WORK, "negatives")
+        prepared = build(with_negatives(interactions, config.train.negatives, negatives), config, storage.path(WORK))
         tested = check(read(spark, test, section="test"), test, section="test")
         candidates = None
         if settings.candidates.path:
@@ -115,7 +118,7 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
             raise ConfigError(f"tune.metric = {settings.tune.metric}: there are no more than {blocks.items.rows} items")
         with gathered(
             tested.table,
-            prepared.interactions.table,
+            interactions.table,
             candidates,
             n_partitions=partitions(blocks.users.rows, blocks.items.rows, spark.sparkContext.defaultParallelism),
             duplicates=test.duplicates,

@@ -47,7 +47,8 @@ _ROWS_PER_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of
 class Blocks:
     """The blocks of both sides.
 
-    ``merged`` counts the rows beyond the first of their pair. ``items_to_blocks`` maps items to their blocks.
+    ``counts`` is without negatives. ``merged`` counts the rows beyond the first of their pair. ``items_to_blocks`` maps
+    items to their blocks.
     """
 
     users: BlockedSide
@@ -85,7 +86,7 @@ def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blo
     item_summaries = _summaries(spark, f"{folder}/items")
     users = _side(table, "users", n_users, folder, user_summaries)
     items = _side(table, "items", n_items, folder, item_summaries)
-    counts = _counts(users, items, user_summaries, item_summaries)
+    counts = _counts(users, items, user_summaries, item_summaries).without_zeros(interactions.negatives)
     return Blocks(users=users, items=items, counts=counts, merged=merged, items_to_blocks=items_to_blocks)
 
 
