@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from study.data_sets import DATA_SETS, Parts, split_set
+from study.data_sets import DATA_SETS, Parts, sets_in, split_set
 from study.models import ndcg, rmse, settings_for
 
 import wals_spark
@@ -48,14 +48,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path, help="the folder with the data sets, as scripts/study/data_sets.py has them")
+    parser.add_argument("data", type=Path, help="the folder of data sets, laid out as scripts/study/data_sets.py says")
     parser.add_argument("--sets", default=",".join(DATA_SETS), help="default: %(default)s")
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("build/study"), help="for parts and results: %(default)s")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    names = options.sets.split(",")
+    names = sets_in(options.data, options.sets)
     with wals_spark.open_session("study", local_master="local[2]") as spark:
         parts = [split_set(spark, name, options.data, options.work) for name in names]
     with ProcessPoolExecutor(options.processes) as pool:

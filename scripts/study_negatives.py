@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
-from study.data_sets import DATA_SETS, Part, Parts, split_set
+from study.data_sets import DATA_SETS, Part, Parts, sets_in, split_set
 from study.models import judged, numbered, rows_of, settings_for
 
 import wals_spark
@@ -31,12 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path, help="the folder with the data sets, as scripts/study/data_sets.py has them")
+    parser.add_argument("data", type=Path, help="the folder of data sets, laid out as scripts/study/data_sets.py says")
     parser.add_argument("--sets", default=",".join(DATA_SETS), help="default: %(default)s")
     parser.add_argument("--per-user", type=int, default=20)
     parser.add_argument("--work", type=Path, default=Path("build/study"), help="for parts: %(default)s")
     options = parser.parse_args()
-    names = options.sets.split(",")
+    names = sets_in(options.data, options.sets)
     with wals_spark.open_session("study", local_master="local[2]") as spark:
         parts = [split_set(spark, name, options.data, options.work) for name in names]
     columns = [f"{source}, {weight:g}" for source in ("hard", "popular") for weight in WEIGHTS]

