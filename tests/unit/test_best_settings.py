@@ -80,7 +80,7 @@ def test_the_best_settings_are_a_configuration_of_training(tmp_path):
 )
 def test_a_running_trial_is_evaluated_where_it_may_be_pruned(tmp_path, pruner, evaluated):
     settings = load_search(tmp_path, f"tune.pruner={pruner}", text=SPACE)
-    assert [iteration for iteration in range(1, 50) if settings.evaluates_after(iteration)] == evaluated
+    assert [iteration for iteration in range(1, 50) if settings.tune.evaluates_after(iteration)] == evaluated
 
 
 @pytest.mark.parametrize("setting", ["train.rank", "train.reg_exponent", "train.seed"])

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from wals_spark.errors import ConfigError
 from wals_spark.settings.evaluate import EvaluateSettings
 from wals_spark.settings.loader import load_settings
+from wals_spark.settings.search_space import Parameter
 from wals_spark.settings.train import Config, load_config
-from wals_spark.settings.tune import Parameter, TuneSettings
+from wals_spark.settings.tune import TuneSettings
 from wals_spark.settings.values import conform, from_text, to_text
 
 PATHS = ["input.path=in", "output.path=out"]

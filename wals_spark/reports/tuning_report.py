@@ -10,7 +10,7 @@ from wals_spark.reports.charts import Series, chart
 from wals_spark.reports.markup import Child
 from wals_spark.reports.page import facts, page, panels, section, table
 from wals_spark.reports.scales import Axis, duration
-from wals_spark.settings.tune import Parameter
+from wals_spark.settings.search_space import Parameter
 from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Trial, best_first
 
 _TONES = {COMPLETE: 0, PRUNED: 1}

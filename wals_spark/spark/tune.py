@@ -189,7 +189,7 @@ def _train_and_evaluate(
     width = config.train.width
 
     def on_iteration(iteration: int, user_factors: KeyedRecords, item_factors: KeyedRecords) -> None:
-        if search.settings.evaluates_after(iteration):
+        if search.settings.tune.evaluates_after(iteration):
             intermediate_values[iteration] = search.evaluate(user_factors, item_factors, width)
             if candidate.should_prune(iteration, intermediate_values[iteration]):
                 raise TrialPruned

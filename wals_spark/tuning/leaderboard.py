@@ -15,7 +15,8 @@ import msgspec
 
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.settings.loader import with_new_names
-from wals_spark.settings.tune import Parameter, TuneSettings
+from wals_spark.settings.search_space import Parameter
+from wals_spark.settings.tune import TuneSettings
 
 FORMAT, FORMAT_VERSION = "wals_spark leaderboard", 1
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wals_spark.errors import ConfigError
-from wals_spark.settings.tune import REDUCTION, Parameter, Tune, Value, is_whole
+from wals_spark.settings.search_space import Parameter, Value, is_whole
+from wals_spark.settings.tune import REDUCTION, Tune
 from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Trial
 
 if TYPE_CHECKING:
