@@ -93,6 +93,11 @@ class Evaluation:
             raise KeyError(f"{metric} was not computed; there are {', '.join(values)}")
         return math.nan if values[metric] is None else float(values[metric])
 
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The 95 % interval of a metric over users; None without bootstrap replicates."""
+        entry = next(entry for entry in self.metrics if _title(entry) == metric)
+        return None if entry["low"] is None else (entry["low"], entry["high"])
+
     @property
     def caveats(self) -> list[str]:
         """What was left out of the evaluation, one sentence each."""

@@ -15,7 +15,7 @@ from wals_spark.settings.confidence import ConfidenceSettings
 from wals_spark.settings.evaluate import CandidatesInput, Evaluate, EvaluateSettings, HeldOutInput, measure_of
 from wals_spark.settings.loader import Section, Settings, checked
 from wals_spark.settings.search_space import Parameter, Value, check_parameter
-from wals_spark.settings.tables import Input, require_path
+from wals_spark.settings.tables import Input, check_columns, require_path
 from wals_spark.settings.train import Config, with_preset
 from wals_spark.settings.training import RENAMED_TRAINING, Train
 
@@ -50,6 +50,13 @@ class Tune(Section, frozen=True, kw_only=True):
             )
         ),
     ] = "ndcg@20"
+    logged: Annotated[
+        tuple[str, ...],
+        Meta(description="Other metrics of complete trials, written as metric is: the leaderboard has them."),
+    ] = ()
+    seeds: Annotated[
+        int, Meta(description="With final.path: the best settings are trained with so many seeds.", ge=1, le=100)
+    ] = 3
     pruner: Annotated[
         Literal["median", "halving", "none"],
         Meta(
@@ -111,6 +118,14 @@ class Tune(Section, frozen=True, kw_only=True):
         return measure_of("tune.metric", self.metric)
 
 
+class FoldedIn(HeldOutInput, frozen=True, kw_only=True):
+    """Interactions of users who are not in input, to fold in before test evaluates them; without a path, none."""
+
+
+class FinalTest(HeldOutInput, frozen=True, kw_only=True):
+    """Held-out interactions that judge the best settings, after the search, trained on input and test together."""
+
+
 class TuneOutput(Section, frozen=True, kw_only=True):
     """Where the leaderboard goes."""
 
@@ -127,13 +142,15 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         **{f"tune.space.{old}": f"tune.space.{new}" for old, new in RENAMED_TRAINING.items()},
     }
     unused: ClassVar[Mapping[str, str]] = {
-        f"evaluate.{key}": "no meaning in a search, whose trials are evaluated by tune.metric alone, without intervals"
-        for key in ("k", "metrics", "bootstrap", "seed")
+        f"evaluate.{key}": "no meaning in a search, whose trials are evaluated by tune.metric and tune.logged"
+        for key in ("k", "metrics")
     }
 
     input: Input = Input()
     test: HeldOutInput = HeldOutInput()
     candidates: CandidatesInput = CandidatesInput()
+    fold_in: FoldedIn = FoldedIn()
+    final: FinalTest = FinalTest()
     confidence: ConfidenceSettings = ConfidenceSettings()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
@@ -145,16 +162,33 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         """The settings of the preset that the values name, if any, and the values on top; test is read as input is."""
         given: dict[str, Any] = {name: values[name] for name in ("input", "test", "candidates") if name in values}
         tables = EvaluateSettings.completed(given)
-        return {**with_preset(values), **{name: tables.get(name, {}) for name in ("test", "candidates")}}
+        inherited = {key: value for key, value in tables.get("input", {}).items() if key != "path"}
+        others = {name: {**inherited, **values.get(name, {})} for name in ("fold_in", "final")}
+        return {**with_preset(values), **others, **{name: tables.get(name, {}) for name in ("test", "candidates")}}
 
     @property
     def protocol(self) -> Protocol:
-        """How trials are evaluated: as jobs/evaluate.py does, by one metric and without intervals."""
+        """How complete trials are evaluated: as jobs/evaluate.py does."""
         return self._evaluation().protocol
+
+    @property
+    def intermediate_protocol(self) -> Protocol:
+        """How running trials are: by the metric that is optimised alone, and without intervals."""
+        alone = msgspec.structs.replace(self, tune=msgspec.structs.replace(self.tune, logged=()))
+        return msgspec.structs.replace(alone._evaluation().evaluate, bootstrap=0).protocol(
+            has_training=True, sampled=bool(self.candidates.path)
+        )
 
     def check_together(self, set_values: dict[str, Any]) -> None:
         """Refuse a space that is empty or names what cannot be searched, and ranges that hold no valid value."""
         self._evaluation().check_together({})
+        for name in ("fold_in", "final"):
+            check_columns(getattr(self, name), name)
+        if self.final.path and (self.fold_in.path or self.candidates.path):
+            raise ConfigError(
+                "final.path: the best settings are judged by the full protocol on users of input and test; it has no "
+                "meaning with fold_in.path or candidates.path"
+            )
         if not self.tune.parameters:
             raise ConfigError(
                 "tune.space is empty: say what varies, as [tune.space.train] reg_param = {low = 0.01, high = 10.0}"
@@ -197,8 +231,9 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         return config
 
     def _evaluation(self) -> EvaluateSettings:
-        name, k = self.tune.measure
-        evaluate = msgspec.structs.replace(self.evaluate, metrics=(name,), k=(k or 1,), bootstrap=0)
+        measures = [self.tune.measure, *(measure_of("tune.logged", metric) for metric in self.tune.logged)]
+        names, ks = (tuple(dict.fromkeys(values)) for values in zip(*measures, strict=True))
+        evaluate = msgspec.structs.replace(self.evaluate, metrics=names, k=tuple(filter(None, ks)) or (1,))
         return EvaluateSettings(input=self.input, test=self.test, candidates=self.candidates, evaluate=evaluate)
 
     def _trial(self, values: Mapping[str, Value]) -> Config:

@@ -39,6 +39,10 @@ class Trial:
         Why the trial failed.
     trained : dict of str to Any
         The settings that jobs/train.py takes for the same training, by their full names: all that are not defaults.
+    metrics : dict of str to float
+        Of a complete trial: all metrics.
+    interval : tuple of float, or None
+        Of a complete trial: the 95 % interval of the value, over users.
     """
 
     number: int
@@ -49,6 +53,8 @@ class Trial:
     intermediate_values: dict[int, float] = field(default_factory=dict)
     message: str = ""
     trained: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
 
 
 def best_first(trials: Sequence[Trial], *, lower_is_better: bool = False) -> list[Trial]:
@@ -91,7 +97,8 @@ class Leaderboard:
     def refuse_other(self, settings: dict[str, Any], data: dict[str, int] | None, where: str) -> None:
         """Refuse to resume this search with other settings or, if it is known, other data.
 
-        Only the number of trials may differ: trials with other settings or data are not comparable.
+        Only the number of trials, and what is done after them, may differ: trials with other settings or data are not
+        comparable.
 
         Raises
         ------
@@ -99,7 +106,7 @@ class Leaderboard:
             With the settings or the numbers that differ.
         """
         plain = json.loads(json.dumps(settings))  # as the file has them: lists, not tuples
-        different = [name for name in _different_settings(self.settings, plain) if name != "tune.trials"]
+        different = [name for name in _different_settings(self.settings, plain) if not _may_differ(name)]
         if different:
             raise ConfigError(
                 f"{where} is of a search with other settings ({', '.join(different)}), so its trials are not "
@@ -138,6 +145,10 @@ def _trial(record: dict[str, Any]) -> Trial:
         fields["intermediate_values"] = fields.pop("looks")
     by_iteration = {int(iteration): value for iteration, value in fields["intermediate_values"].items()}
     return Trial(**{**fields, "intermediate_values": by_iteration})
+
+
+def _may_differ(setting: str) -> bool:
+    return setting in ("tune.trials", "tune.seeds") or setting.startswith("final.")
 
 
 def _different_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
