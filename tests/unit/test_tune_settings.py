@@ -17,18 +17,35 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(load, metric):
         load(f"tune.metric={metric}")
 
 
-def test_trials_are_evaluated_by_one_metric_without_intervals(load):
-    protocol = load("evaluate.recall=capped").protocol
-    assert (protocol.measures.names, protocol.measures.ks) == (("ndcg",), (20,))
-    assert (protocol.measures.recall, protocol.replicates) == ("capped", 0)
+def test_complete_trials_have_all_metrics_and_running_ones_one(load):
+    settings = load("evaluate.recall=capped", "tune.logged=recall@5,percentile_rank,ndcg@5", "evaluate.bootstrap=9")
+    protocol, running = settings.protocol, settings.intermediate_protocol
+    assert (protocol.measures.names, protocol.measures.ks) == (("ndcg", "recall", "percentile_rank"), (5, 20))
+    assert (running.measures.names, running.measures.ks) == (("ndcg",), (20,))
+    assert (protocol.replicates, running.replicates) == (9, 0)
+    assert protocol.measures.recall == running.measures.recall == "capped"
     assert load("tune.metric=percentile_rank").protocol.measures.names == ("percentile_rank",)
-    with pytest.raises(ConfigError, match=r"evaluate\.bootstrap: no meaning in a search"):
-        load("evaluate.bootstrap=5")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluate.metrics=ndcg"], r"evaluate\.metrics: no meaning in a search"),
+        (["tune.logged=ndgc@20"], r"tune\.logged = ndgc@20: there is no such metric"),
+        (["final.path=d", "fold_in.path=e"], r"final\.path: .* no meaning with fold_in\.path"),
+        (["final.path=d", "candidates.path=e"], r"final\.path: .* or candidates\.path"),
+    ],
+)
+def test_what_a_search_cannot_evaluate_is_refused(load, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load(*overrides)
 
 
 def test_test_interactions_are_read_as_the_input_is(load):
     settings = load("input.user=listener", "input.rating=", "test.rating=r")
     assert (settings.test.user, settings.test.rating, settings.test.path) == ("listener", "r", "b")
+    for table in (settings.fold_in, settings.final):
+        assert (table.user, table.rating, table.path) == ("listener", "", "")
 
 
 @pytest.mark.parametrize(

@@ -86,19 +86,23 @@ def _points(trials: Sequence[Trial], x: Callable[[Trial], float]) -> list[Series
 
 
 def _leaderboard(ordered: Sequence[Trial], space: Mapping[str, Parameter]) -> Element:
+    logged = list(ordered[0].metrics)[1:]  # the first is the value
     rows: list[list[Child]] = [
         [
             str(place),
             str(trial.number),
             _value(trial),
+            "" if trial.interval is None else "{:.4f} to {:.4f}".format(*trial.interval),
+            *(f"{trial.metrics[name]:.4f}" if name in trial.metrics else "" for name in logged),
             trial.message or _state(trial),
             *(_setting(trial.settings[name]) for name in space),
             duration(trial.seconds),
         ]
         for place, trial in enumerate(ordered, start=1)
     ]
-    header = ["place", "trial", "value", "state", *space, "time"]
-    return table(header, rows, numbers=(0, 1, 2, *range(4, 5 + len(space))), highlighted=(0,))
+    header = ["place", "trial", "value", "95 % interval", *logged, "state", *space, "time"]
+    numbers = [number for number, name in enumerate(header) if name != "state"]
+    return table(header, rows, numbers=numbers, highlighted=(0,))
 
 
 def _state(trial: Trial) -> str:
