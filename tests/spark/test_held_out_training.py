@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import wals_spark
-from wals_spark.errors import InputError
+from wals_spark.errors import ConfigError, InputError
 from wals_spark.local.synthetic import synthetic_ratings
 from wals_spark.settings.train import Config
 from wals_spark.spark.sample_evaluation import split_off
@@ -114,6 +114,13 @@ def test_rows_without_an_id_are_not_held_out(spark):
     table = spark.createDataFrame([(None, 1, 1.0), ("u", None, 1.0)] * 50, SCHEMA)
     split = split_off(table, Config.of({"held_out.share": 0.99}))
     assert split.held_out.count() == 0
+
+
+def test_settings_that_contradict_what_is_held_out_are_refused(plays, held_out):
+    with pytest.raises(ConfigError, match=r"held_out\.share: interactions are held out already"):
+        wals_spark.fit(plays, {"held_out.share": 0.1}, held_out=held_out)
+    with pytest.raises(ConfigError, match=r"train\.keep = best: by which interactions\?"):
+        wals_spark.fit(plays, {"train.keep": "best"})
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class LocalModel(NamedTuple):
 
 
 def fit(interactions: Interactions, config: Config, *, user_blocks: int = 1, item_blocks: int = 1) -> LocalModel:
-    """Train as a job does with the same configuration, ``train.tol`` and the columns of the input apart.
+    """Train as a job does with the same configuration: without ``train.tol``, held-out interactions and negatives.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from wals_spark.arrays.types import Float32Array, Int64Array
-from wals_spark.errors import InputError
+from wals_spark.errors import ConfigError, InputError
 from wals_spark.evaluation.metrics import Measures
 from wals_spark.evaluation.user_batch import Pairs
 from wals_spark.evaluation.user_sample import UserSample
@@ -49,6 +49,22 @@ class RawTables(NamedTuple):
 
     training: DataFrame
     held_out: DataFrame | None
+
+
+def raw_tables(raw: DataFrame, held_out: DataFrame | None, config: Config) -> RawTables:
+    """The interactions of a training: those given, or a share of ``raw`` held out.
+
+    Raises
+    ------
+    ConfigError
+        If both are held out, or neither and the best iteration is to be kept.
+    """
+    if held_out is not None and config.held_out.share:
+        raise ConfigError("held_out.share: interactions are held out already; give them, or a share of the input")
+    tables = split_off(raw, config) if held_out is None else RawTables(raw, held_out)
+    if tables.held_out is None and config.train.keep == "best":
+        raise ConfigError("train.keep = best: by which interactions? Pass held_out, or set held_out.share")
+    return tables
 
 
 def split_off(raw: DataFrame, config: Config) -> RawTables:

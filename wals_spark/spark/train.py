@@ -26,7 +26,7 @@ from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, event_log, new_version, publish
 from wals_spark.spark.model.report import write_report
 from wals_spark.spark.reading import read, unreadable_is_refused
-from wals_spark.spark.sample_evaluation import RawTables, SampleEvaluator, evaluator_of, split_off
+from wals_spark.spark.sample_evaluation import RawTables, SampleEvaluator, evaluator_of, raw_tables
 from wals_spark.spark.storage import GRAMIANS, Storage
 from wals_spark.spark.training.build import Blocks, build_blocks
 from wals_spark.spark.training.loop import Listeners, Trained, train
@@ -105,10 +105,9 @@ def train_version(raw: DataFrame, config: Config, storage: Storage, held_out: Da
     ConfigError, InputError, TrainingError
         If the version exists, the interactions cannot be used, or training fails.
     """
-    created = datetime.now(timezone.utc)
+    created, tables = datetime.now(timezone.utc), raw_tables(raw, held_out, config)
     version = config.output.version or new_version_name(created)
     with new_version(storage, version) as folder:
-        tables = split_off(raw, config) if held_out is None else RawTables(raw, held_out)
         run = _train_into(_Target(storage, folder, version, created), tables, config)
         document = training_manifest(run)
         write_report(storage, folder, document)

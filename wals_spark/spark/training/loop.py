@@ -183,7 +183,7 @@ class _Training:
         for side in self.sides.values():
             side.unpersist_blocks()
             side.unpersist_factors()
-        if self.best is not None:
+        if self.best is not None and self.best.side is not self.sides[self.first]:
             self.best.side.unpersist_factors()
 
     def _factors(self) -> tuple[KeyedRecords, KeyedRecords]:
