@@ -60,6 +60,18 @@ def test_the_last_metric_is_that_of_an_evaluation(plays, held_out):
     assert "The model is that of iteration 3 of 3" in page
 
 
+@pytest.mark.parametrize("metric", ["rmse", pytest.param("mae", marks=pytest.mark.slow)])
+def test_predicted_ratings_have_the_error_of_an_evaluation(plays, held_out, metric):
+    explicit = {"train.implicit": False, "train.rank": 8, "train.max_iter": 4, "train.reg_param": 0.001}
+    best = {"held_out.users": 1000, "train.keep": "best", "held_out.metric": "auto" if metric == "rmse" else metric}
+    model = wals_spark.fit(plays, {**explicit, **best}, held_out=held_out)
+    errors = [value for value in metrics_of(model) if value is not None]
+    kept = model.manifest["held_out"]
+    assert kept["metric"] == metric
+    assert kept["iteration"] == np.argmin(errors) + 1
+    assert kept["value"] == pytest.approx(model.evaluate(held_out, options={"metrics": [metric]}).value(metric))
+
+
 @pytest.mark.parametrize("first_side", ["items", pytest.param("users", marks=pytest.mark.slow)])
 def test_the_best_iteration_is_the_model_of_so_many(plays, held_out, first_side):
     settings = {**OVERFITTING, "train.first_side": first_side, "train.user_blocks": 3}
@@ -126,13 +138,18 @@ def test_settings_that_contradict_what_is_held_out_are_refused(plays, held_out):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ([("nobody", 1, 1.0)], "no user is left"),
+        ([("nobody", 1, 1.0)], "none of the 1 users drawn can be evaluated: they are not in the training interactions"),
         ([("u1", None, 1.0)], "held_out cannot be used"),
     ],
 )
 def test_held_out_interactions_that_cannot_be_used(spark, plays, table, message):
     with pytest.raises(InputError, match=message):
         wals_spark.fit(plays, {"train.max_iter": 1}, held_out=spark.createDataFrame(table, SCHEMA))
+
+
+def test_a_held_out_part_that_is_in_training_is_refused(plays):
+    with pytest.raises(InputError, match=r"can be evaluated: .*, or what they hold out is there"):
+        wals_spark.fit(plays, {"train.max_iter": 1}, held_out=plays.limit(50))
 
 
 def test_ids_of_another_type_are_refused(spark, plays):

@@ -46,6 +46,7 @@ def test_defaults_file_and_overrides_apply_in_this_order(tmp_path):
         ("train.keep=best", r"train\.keep needs interactions to evaluate by: set held_out\.path"),
         ("held_out.users=9", r"held_out\.users needs interactions to evaluate by"),
         ("held_out.metric=ndcg", r"held_out\.metric = ndcg: there is no such metric; known, with k from 1: recall@k"),
+        ("held_out.metric=rmse", r"held_out\.metric = rmse: of predicted ratings, which need train\.implicit = false"),
         ("held_out.share=1", r"held_out\.share: expected `float` < 1"),
         ("train.negatives.per_user=5", r"train\.negatives\.per_user needs train\.negatives\.from: the folder"),
         ("train.negatives.from=popularity", r"train\.negatives\.from needs train\.negatives\.per_user"),

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluations import make_measures, make_protocol
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Catalogue, Pairs, UserBatch, evaluate_batch
-from wals_spark.evaluation.user_sample import UserSample
+from wals_spark.evaluation.user_sample import RankedSample, RatedSample
 
-MEASURES = make_measures(("recall", "precision", "ndcg", "map", "mrr", "hit_rate"), (1, 4, 50))
+MEASURES = make_measures(("ndcg",), (4,))
 
 
 def pairs_of(matrix):
@@ -28,24 +31,38 @@ def samples(draw):
     items = np.append(held_out.items, np.full(n_users, -1, dtype=np.int32))
     order = np.argsort(users, kind="stable")
     first = np.sort([0, *rng.integers(0, n_items + 1, size=draw(st.integers(0, 3))), n_items])
-    sample = UserSample(n_users, Pairs(users[order], items[order]), pairs_of(is_seen), first)
+    sample = RankedSample(n_users, Pairs(users[order], items[order]), pairs_of(is_seen), first, MEASURES)
     user_factors = rng.integers(-1, 2, size=(n_users, 2)).astype(np.float32)
     return sample, user_factors, rng.integers(-1, 2, size=(n_items, 2)).astype(np.float32)
 
 
-@given(samples())
-def test_metrics_by_block_are_those_of_an_evaluation(drawn):
-    sample, users, items = drawn
+def by_block(sample, users, items):
     blocks = zip(sample.first_items[:-1], sample.first_items[1:], strict=True)
-    best = [sample.best_of_block(n, users, items[first:end], 50) for n, (first, end) in enumerate(blocks)]
+    return {block: sample.of_block(block, users, items[first:end]) for block, (first, end) in enumerate(blocks)}
 
+
+@given(samples(), st.sampled_from(RANK_METRICS[:-1]), st.sampled_from((1, 4, 50)))
+def test_a_metric_by_block_is_that_of_an_evaluation(drawn, name, k):
+    ranked, users, items = drawn
+    sample = replace(ranked, measures=make_measures((name,), (k,)))
     keys = np.arange(sample.n_users).astype(np.uint64)
     no_pairs = Pairs(np.empty(0, np.int64), np.empty(0, np.int32))
     ratings = np.ones(len(sample.held_out.users))
     batch = UserBatch(keys, users, sample.held_out, ratings, sample.seen, no_pairs)
-    result = evaluate_batch(batch, Catalogue(items, None, None), make_protocol(MEASURES, ties="order", replicates=0))
-    expected = result.sums.ratios[0]
+    protocol = make_protocol(sample.measures, ties="order", replicates=0)
+    result = evaluate_batch(batch, Catalogue(items, None, None), protocol)
+    assert sample.metric(by_block(sample, users, items)) == pytest.approx(result.sums.ratios[0, 0])
 
-    metrics = sample.metrics(best, MEASURES)
-    assert list(metrics) == [str(column) for column in MEASURES.columns]
-    assert list(metrics.values()) == pytest.approx(expected.tolist())
+
+@given(samples(), st.sampled_from(("rmse", "mae")), st.integers(0, 99))
+def test_a_rating_error_by_block_is_that_of_all_known_rows(drawn, name, seed):
+    ranked, users, items = drawn
+    pairs = ranked.held_out
+    known = pairs.items >= 0
+    assume(known.any())
+    ratings = np.random.default_rng(seed).normal(size=len(known))
+    sample = RatedSample(pairs, ratings, ranked.first_items, 0.5, name)
+    errors = np.array([users[u] @ items[i] for u, i in zip(*pairs.where(known), strict=True)]) + 0.5 - ratings[known]
+    expected = np.sqrt((errors**2).mean()) if name == "rmse" else np.abs(errors).mean()
+    assert sample.metric(by_block(sample, users, items)) == pytest.approx(expected)
+    assert sample.lower_is_better

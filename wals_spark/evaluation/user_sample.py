@@ -1,59 +1,112 @@
-"""A sample of users, small enough for the driver: their best items by block of items, and the metrics of these."""
+"""A sample of users, small enough for the driver, and a metric of what they hold out, computed by block of items.
+
+Items are numbered block by block: those of block b are ``first_items[b]`` to ``first_items[b + 1]``; -1 is an item that
+is in no block. Pairs are in the order of users.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from wals_spark.arrays.types import Float32Array, Int64Array
-from wals_spark.evaluation.metrics import UNRANKED, HeldOutRanks, Measures, user_fractions
+from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Int64Array
+from wals_spark.evaluation.metrics import LOWER_IS_BETTER, UNRANKED, HeldOutRanks, Measures, user_fractions
 from wals_spark.evaluation.user_batch import Pairs
-from wals_spark.ranking.top_k import ItemLists, TopK, top_k
+from wals_spark.ranking.top_k import ItemLists, pair_scores, top_k
+
+Results = Mapping[int, tuple[AnyArray, ...]]
+"""What the blocks of items contribute, by block."""
+
+
+class UserSample(Protocol):
+    """Users with held-out interactions, and what is computed of them."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the metric is an error."""
+
+    def of_block(self, block: int, users: Float32Array, items: Float32Array) -> tuple[AnyArray, ...]:
+        """What a block contributes; ``users`` has shape (n_users, width), ``items`` (rows of the block, width)."""
+
+    def metric(self, results: Results) -> float:
+        """The metric, from what all blocks contribute."""
 
 
 @dataclass(frozen=True)
-class UserSample:
-    """The held-out items of some users, at least one each and none of them seen, and the items that they have seen.
+class RankedSample:
+    """The metric is of ranks, ``measures`` having one: the mean over users.
 
-    Pairs are in the order of users. Items are numbered block by block: those of block b are ``first_items[b]`` to
-    ``first_items[b + 1]``. A held-out item that is in no block is -1.
+    Each user has at least one held-out item, and none of them is seen.
     """
 
     n_users: int
     held_out: Pairs
     seen: Pairs
     first_items: Int64Array
+    measures: Measures
 
-    def best_of_block(self, block: int, users: Float32Array, items: Float32Array, k: int) -> TopK:
-        """The ``k`` best items of a block that each user has not seen.
+    @property
+    def lower_is_better(self) -> bool:
+        """No metric at k is an error."""
+        return False
 
-        ``users`` has shape (n_users, width), ``items`` (rows of the block, width).
-        """
+    def of_block(self, block: int, users: Float32Array, items: Float32Array) -> tuple[AnyArray, ...]:
+        """The best items that each user has not seen: their numbers and scores, both (n_users, k)."""
         first, end = self.first_items[block : block + 2]
         inside = self.seen.where((self.seen.items >= first) & (self.seen.items < end))
-        best = top_k(users, items, k, excluded=ItemLists.of(inside.users, inside.items - first, self.n_users))
-        return TopK(np.where(best.positions < 0, -1, best.positions + first).astype(np.int32), best.scores)
+        excluded = ItemLists.of(inside.users, inside.items - first, self.n_users)
+        best = top_k(users, items, max(self.measures.ks), excluded=excluded)
+        return np.where(best.positions < 0, -1, best.positions + first).astype(np.int32), best.scores
 
-    def metrics(self, best: Sequence[TopK], measures: Measures) -> dict[str, float]:
-        """The mean of each metric over the users, from the best items of all blocks; metrics at k alone.
-
-        Of two items with equal scores the one of the smaller number ranks first.
-        """
-        positions = np.hstack([part.positions for part in best])  # (n_users, n_blocks * k)
-        scores = np.hstack([part.scores for part in best])
-        order = np.lexsort((positions, -scores), axis=1)[:, : max(measures.ks)]
+    def metric(self, results: Results) -> float:
+        """Of two items with equal scores the one of the smaller number ranks first."""
+        parts = [part for _, part in sorted(results.items())]
+        positions, scores = (np.hstack(columns) for columns in zip(*parts, strict=True))  # (n_users, n_blocks * k)
+        order = np.lexsort((positions, -scores), axis=1)[:, : max(self.measures.ks)]
         ranked = np.take_along_axis(positions, order, axis=1)
         users = np.repeat(np.arange(self.n_users), ranked.shape[1])
         places = np.tile(np.arange(ranked.shape[1]), self.n_users)
-        listed = Pairs(users, ranked.ravel())
-        place_of_pair = dict(zip(listed.keys.tolist(), places.tolist(), strict=True))
+        place_of_pair = dict(zip(Pairs(users, ranked.ravel()).keys.tolist(), places.tolist(), strict=True))
         place_of_pair.pop(-1, None)  # the key of no item
-        held_out = self.held_out
-        keys = np.where(held_out.items >= 0, held_out.keys, -1).tolist()
+        keys = np.where(self.held_out.items >= 0, self.held_out.keys, -1).tolist()
         ranks = np.array([place_of_pair.get(key, UNRANKED) for key in keys], dtype=np.int64)
-        indptr = np.searchsorted(held_out.users, np.arange(self.n_users + 1)).astype(np.int64)
+        indptr = np.searchsorted(self.held_out.users, np.arange(self.n_users + 1)).astype(np.int64)
         unused = np.zeros(self.n_users, dtype=np.int64)  # the number of candidates: of the percentile rank alone
-        of_users, _ = user_fractions(HeldOutRanks(indptr, ranks, np.ones(len(ranks)), unused), None, measures)
-        return dict(zip(map(str, measures.columns), of_users.mean(axis=0).tolist(), strict=True))
+        of_users, _ = user_fractions(HeldOutRanks(indptr, ranks, np.ones(len(ranks)), unused), None, self.measures)
+        return float(of_users[:, 0].mean())
+
+
+@dataclass(frozen=True)
+class RatedSample:
+    """The metric, ``rmse`` or ``mae``, is of predicted ratings: over held-out rows of known users and items.
+
+    ``ratings`` has shape (n_rows,), as the pairs have; ``offset`` is what the model adds to its scores.
+    """
+
+    held_out: Pairs
+    ratings: Float64Array
+    first_items: Int64Array
+    offset: float
+    name: str
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Both are errors."""
+        return self.name in LOWER_IS_BETTER
+
+    def of_block(self, block: int, users: Float32Array, items: Float32Array) -> tuple[AnyArray, ...]:
+        """The sum of the errors of the block's rows, and their number; both (1,)."""
+        first, end = self.first_items[block : block + 2]
+        rows = np.flatnonzero((self.held_out.items >= first) & (self.held_out.items < end))
+        lists = ItemLists(np.arange(len(rows) + 1), (self.held_out.items[rows] - first).astype(np.int32))
+        predicted = pair_scores(users[self.held_out.users[rows]], items, lists) + self.offset
+        errors = np.abs(predicted - self.ratings[rows])
+        return np.array([(errors**2 if self.name == "rmse" else errors).sum()]), np.array([len(rows)])
+
+    def metric(self, results: Results) -> float:
+        """The mean error, or the root of the mean square."""
+        errors, rows = (sum(float(part[n][0]) for part in results.values()) for n in (0, 1))
+        return float(np.sqrt(errors / rows)) if self.name == "rmse" else errors / rows

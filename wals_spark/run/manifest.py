@@ -120,7 +120,7 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
 
 def _held_out(run: TrainingRun) -> dict[str, Any]:
     """The metric of the model on held-out interactions, and which of the iterations it is of."""
-    of = {"metric": run.config.held_out.metric, "value": run.last.metric, "iteration": run.last.iteration}
+    of = {"metric": run.config.held_out_metric, "value": run.last.metric, "iteration": run.last.iteration}
     return {} if run.last.metric is None else {"held_out": {**of, "iterations": run.iterations}}
 
 

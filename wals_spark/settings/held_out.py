@@ -7,7 +7,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
-from wals_spark.evaluation.metrics import Measures
+from wals_spark.evaluation.metrics import RATING_METRICS, Measures
+from wals_spark.objective.automatic import AUTO
 from wals_spark.settings.evaluate import HeldOutInput, measure_of
 from wals_spark.settings.tables import check_columns
 
@@ -27,8 +28,14 @@ class HeldOutOfTraining(HeldOutInput, frozen=True, kw_only=True):
         ),
     ] = 0.0
     metric: Annotated[
-        str, Meta(description="recall, precision, ndcg, map, mrr or hit_rate, with @k: the mean over users.")
-    ] = "ndcg@20"
+        str,
+        Meta(
+            description=(
+                "recall, precision, ndcg, map, mrr or hit_rate, with @k; of predicted ratings (train.implicit = false) "
+                "also rmse or mae; auto: ndcg@20, of ratings rmse."
+            )
+        ),
+    ] = AUTO
     users: Annotated[
         int, Meta(description="The metric is of at most so many users, drawn by a hash of their ids.", ge=1, le=100_000)
     ] = 500
@@ -39,15 +46,33 @@ class HeldOutOfTraining(HeldOutInput, frozen=True, kw_only=True):
         """Whether there are held-out interactions, as far as settings tell."""
         return bool(self.path) or self.share > 0
 
-    @property
-    def measures(self) -> Measures:
-        """The metric as `evaluation/metrics.py` takes it."""
-        name, k = measure_of("held_out.metric", self.metric, without_k=False)
+    def metric_of(self, *, predicts_ratings: bool) -> str:
+        """The metric, a name in place of ``auto``.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such metric of such a model.
+        """
+        if self.metric == AUTO:
+            return "rmse" if predicts_ratings else "ndcg@20"
+        if self.metric not in RATING_METRICS:
+            self.measures(self.metric)
+        elif not predicts_ratings:
+            raise ConfigError(
+                f"held_out.metric = {self.metric}: of predicted ratings, which need train.implicit = false or "
+                "train.target = rating; take a metric of ranks"
+            )
+        return self.metric
+
+    @staticmethod
+    def measures(metric: str) -> Measures:
+        """A metric of ranks as `evaluation/metrics.py` takes it."""
+        name, k = measure_of("held_out.metric", metric, without_k=False)
         return Measures((name,), (k or 1,), recall="test", average_precision="capped")
 
     def check(self) -> None:
-        """Refuse an unknown metric, two sources, and rows that are no hits to find."""
-        _ = self.measures
+        """Refuse two sources, and rows that are no hits to find."""
         check_columns(self, "held_out")
         if self.path and self.share:
             raise ConfigError("held_out.path and held_out.share: each says what is held out; give one of them")

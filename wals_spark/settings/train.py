@@ -56,6 +56,12 @@ class Config(Settings, frozen=True, kw_only=True):
             )
         return source
 
+    @property
+    def held_out_metric(self) -> str:
+        """The metric of held-out interactions, ``auto`` resolved."""
+        predicts_ratings = not self.train.implicit or self.train.target == "rating"
+        return self.held_out.metric_of(predicts_ratings=predicts_ratings)
+
     def decay(self) -> Decay | None:
         """How ratings decay with age, or None if they do not."""
         confidence = self.confidence
@@ -75,6 +81,7 @@ class Config(Settings, frozen=True, kw_only=True):
         check_columns(self.input)
         _check_objective(self, set_values)
         self.held_out.check()
+        _ = self.held_out_metric
         if self.confidence.half_life_days and not self.input.timestamp:
             raise ConfigError("confidence.half_life_days needs input.timestamp: name the column of times")
         if self.confidence.reference_time:

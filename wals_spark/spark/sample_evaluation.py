@@ -1,13 +1,12 @@
 """Evaluates a training while it runs: after an iteration, on a sample of users with held-out interactions.
 
 The driver has what the sample's users hold out and have seen, a megabyte or so. Their rows come with the summaries of
-the half-iteration that solves them; one small job finds their best items in each block of items.
+the half-iteration that solves them; one small job ranks each block of items for them, or predicts their ratings.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,33 +14,28 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from pyspark import SparkContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from wals_spark.arrays.types import Float32Array, Int64Array
 from wals_spark.errors import ConfigError, InputError
-from wals_spark.evaluation.metrics import Measures
+from wals_spark.evaluation.metrics import RATING_METRICS, Measures
 from wals_spark.evaluation.user_batch import Pairs
-from wals_spark.evaluation.user_sample import UserSample
-from wals_spark.settings.held_out import HeldOutOfTraining
+from wals_spark.evaluation.user_sample import RankedSample, RatedSample, UserSample
+from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.train import Config
 from wals_spark.spark.checking import Interactions
 from wals_spark.spark.columns import column_of
 from wals_spark.spark.held_out import with_plain_ids
 from wals_spark.spark.histories import refuse_other_type
-from wals_spark.spark.sample_tasks import BestItems, MergedBestItems, RankTask, find_ids, pairs_of_users, rank_block
+from wals_spark.spark.sample_drawing import DrawnUser, Found, Id, draw_users, find
+from wals_spark.spark.sample_tasks import BlockResults, MergedResults, SampleTask, evaluate_block
 from wals_spark.spark.training.build import Blocks
 from wals_spark.spark.training.half_iteration import Side
 from wals_spark.spark.training.rdd import KeyedRecords, colocated_empty, materialize
-from wals_spark.spark.training.sides import BlockedSide, read_records
 
 logger = logging.getLogger("wals_spark")
-
-
-Id = str | int
 
 
 class RawTables(NamedTuple):
@@ -87,17 +81,45 @@ def split_off(raw: DataFrame, config: Config) -> RawTables:
     return RawTables(raw.where(~is_held_out), raw.where(is_held_out))
 
 
+def judged_users(tested: Interactions | None, interactions: Interactions, config: Config) -> list[DrawnUser]:
+    """Draw users by a hash of their ids; none without held-out interactions.
+
+    Users who are not in the checked ``interactions`` to train on are left out, and by a metric of ranks those who hold
+    out nothing beyond what they have there.
+
+    Raises
+    ------
+    InputError
+        If ids are of other types than in training, or no user is left.
+    """
+    if tested is None:
+        return []
+    test, training = with_plain_ids(tested.table), with_plain_ids(interactions.table)
+    for role in ("user", "item"):
+        refuse_other_type(test.schema[role].dataType, training.schema[role].dataType, setting=f"held_out.{role}")
+    test.sparkSession.sparkContext.setJobDescription("draw users with held-out interactions")
+    drawn = draw_users(test, training, config.held_out.users, config.held_out.seed)
+    of_ratings = config.held_out_metric in RATING_METRICS
+    judged = [user for user in drawn if user.seen and (of_ratings or user.unseen)]
+    why = "they are not in the training interactions" + ("" if of_ratings else ", or what they hold out is there")
+    logger.info(
+        "%s users with held-out interactions are evaluated in training, %s of those drawn are not: %s",
+        f"{len(judged):,}", f"{len(drawn) - len(judged):,}", why,
+    )  # fmt: skip
+    if not judged:
+        raise InputError(f"held_out: none of the {len(drawn):,} users drawn can be evaluated: {why}")
+    return judged
+
+
 @contextmanager
 def evaluator_of(
-    tested: Interactions | None, interactions: Interactions, blocks: Blocks, settings: HeldOutOfTraining
+    users: Sequence[DrawnUser], blocks: Blocks, config: ResolvedConfig
 ) -> Iterator[SampleEvaluator | None]:
-    """The evaluator that the settings describe, or None without held-out interactions."""
-    if tested is None:
+    """The evaluator of some users, or None without any."""
+    if not users:
         yield None
         return
-    evaluator = sample_evaluator(
-        tested.table, interactions.table, blocks, settings.measures, users=settings.users, seed=settings.seed
-    )
+    evaluator = sample_evaluator(users, blocks, config)
     try:
         yield evaluator
     finally:
@@ -105,150 +127,81 @@ def evaluator_of(
 
 
 class SampleEvaluator:
-    """The mean of a metric over a sample of users, for current factors.
+    """A metric over a sample of users, for current factors.
 
     Attributes
     ----------
     wanted : dict of int to int64 array
         The rows of the sample's users in each block of users, ascending: what `value` needs the factors of.
+    lower_is_better : bool
+        Whether the metric is an error.
     """
 
-    def __init__(
-        self, sc: SparkContext, sample: UserSample, wanted: Mapping[int, Int64Array], measures: Measures
-    ) -> None:
+    def __init__(self, sc: SparkContext, sample: UserSample, wanted: Mapping[int, Int64Array]) -> None:
         self.wanted = wanted
+        self.lower_is_better = sample.lower_is_better
         self._sc = sc
         self._sample = sample
-        self._sent = self._sc.broadcast(sample)
-        self._measures = measures
+        self._sent = sc.broadcast(sample)
 
     def value(self, users: Float32Array, items: Side) -> float:
         """The metric for the factors of the sample's users, in the order of ``wanted``, and of all items."""
         self._sc.setJobDescription("evaluate users with held-out interactions")
-        task = RankTask(self._sent, users, max(self._measures.ks), self._sc.accumulator({}, MergedBestItems()))
-        best: BestItems = {0: None}
+        task = SampleTask(self._sent, users, self._sc.accumulator({}, MergedResults()))
+        results: BlockResults = {0: None}
         if items.cached is not None:
-            best = _ranked(colocated_empty(items.current_factors), replace(task, cached=items.cached))
-        if None in best.values():
-            best = _ranked(items.current_factors, task)
-        parts = [part for _, part in sorted(best.items()) if part is not None]
-        (value,) = self._sample.metrics(parts, self._measures).values()
-        return value
+            results = _results(colocated_empty(items.current_factors), replace(task, cached=items.cached))
+        if None in results.values():
+            results = _results(items.current_factors, task)
+        return self._sample.metric({block: result for block, result in results.items() if result is not None})
 
     def destroy(self) -> None:
         """Let executors drop the sample."""
         self._sent.destroy()
 
 
-def _ranked(records: KeyedRecords, task: RankTask) -> BestItems:
+def _results(records: KeyedRecords, task: SampleTask) -> BlockResults:
     """Run the task for each block."""
-    materialize(records.mapPartitionsWithIndex(partial(rank_block, task=task)))
-    return task.best.value
+    materialize(records.mapPartitionsWithIndex(partial(evaluate_block, task=task)))
+    return task.results.value
 
 
-def sample_evaluator(
-    test: DataFrame, training: DataFrame, blocks: Blocks, measures: Measures, *, users: int, seed: int
-) -> SampleEvaluator:
-    """Draw up to ``users`` users of the checked interactions of ``test``, by a hash of their ids and the seed.
+def sample_evaluator(users: Sequence[DrawnUser], blocks: Blocks, config: ResolvedConfig) -> SampleEvaluator:
+    """Find users, and the items that they hold out and have seen, in the blocks.
 
-    Users who are not in ``training``, the checked interactions that the ``blocks`` have, are left out, as are held-out
-    pairs that are in it; a held-out item that is not in it is never found.
+    A held-out item that is in no block is never found; its rating is left out.
 
     Raises
     ------
     InputError
-        If ids are of other types than in training, or no user is left.
+        If ratings are predicted, and none of the held-out items is in a block.
     """
-    test, training = with_plain_ids(test), with_plain_ids(training)
-    for role in ("user", "item"):
-        refuse_other_type(test.schema[role].dataType, training.schema[role].dataType, setting=f"held_out.{role}")
-    sc = blocks.users.spark.sparkContext
-    sc.setJobDescription("draw users with held-out interactions")
-    drawn = _drawn(test, training, users, seed)
-    found_users = _found(blocks.users, [user.id for user in drawn])
-    number_of = found_users.number_of
-    judged = sorted((user for user in drawn if user.id in number_of and user.held_out), key=lambda u: number_of[u.id])
-    logger.info(
-        "%s users with held-out interactions are evaluated in training, %s of those drawn are not: they are not in the "
-        "training interactions, or what they hold out is there", f"{len(judged):,}", f"{len(drawn) - len(judged):,}",
-    )  # fmt: skip
-    if not judged:
-        raise InputError("held_out: no user is left to be evaluated")
-    items = _found(blocks.items, sorted({item for user in judged for item in (*user.held_out, *user.seen)}))
-    held_out, seen = (_pairs(lists, items) for lists in ([u.held_out for u in judged], [u.seen for u in judged]))
-    sample = UserSample(len(judged), held_out, seen, items.first)
-    wanted = found_users.by_block(np.array([number_of[user.id] for user in judged]))
-    return SampleEvaluator(sc, sample, wanted, measures)
+    sc, metric = blocks.users.spark.sparkContext, config.held_out_metric
+    sc.setJobDescription("find users with held-out interactions")
+    found = find(blocks.users, [user.id for user in users])
+    ordered = sorted(users, key=lambda user: found.number_of[user.id])
+    items = find(blocks.items, sorted({item for user in users for item in (*user.seen, *dict(user.held_out))}))
+    wanted = found.by_block(np.array([found.number_of[user.id] for user in ordered]))
+    if metric in RATING_METRICS:
+        return SampleEvaluator(sc, _rated(ordered, items, blocks, config), wanted)
+    return SampleEvaluator(sc, _ranked(ordered, items, config.held_out.measures(metric)), wanted)
 
 
-class _DrawnUser(NamedTuple):
-    id: Id
-    held_out: tuple[Id, ...]
-    seen: tuple[Id, ...]
+def _ranked(users: Sequence[DrawnUser], items: Found, measures: Measures) -> RankedSample:
+    held_out, seen = _pairs([user.unseen for user in users], items), _pairs([user.seen for user in users], items)
+    return RankedSample(len(users), held_out, seen, items.first, measures)
 
 
-def _drawn(test: DataFrame, training: DataFrame, users: int, seed: int) -> list[_DrawnUser]:
-    """The users of the sample, what they hold out beyond what they have seen, and what they have seen.
-
-    They are the users of the test with the smallest hashes. One pass over each table finds their pairs.
-    """
-    by_hash = F.xxhash64(F.lit(seed), F.col("user").cast("string")).alias("hashed")
-    hash_of_user, held_out = _pairs_of_users(test.select("user", "item", by_hash), users)
-    limit = sorted(set(hash_of_user.values()))[:users][-1]
-    drawn = [user for user, hashed in hash_of_user.items() if hashed <= limit]
-    _, seen = _pairs_of_users(training.select("user", "item", by_hash).where(F.col("hashed") <= limit), users)
-    return [
-        _DrawnUser(user, tuple(sorted(held_out[user].difference(seen[user]))), tuple(sorted(seen[user])))
-        for user in drawn
-    ]
+def _rated(users: Sequence[DrawnUser], items: Found, blocks: Blocks, config: ResolvedConfig) -> RatedSample:
+    held_out = _pairs([[item for item, _ in user.held_out] for user in users], items)
+    if not (held_out.items >= 0).any():
+        raise InputError("held_out: none of the items is in the training interactions")
+    ratings = np.array([rating for user in users for _, rating in user.held_out])
+    offset = config.objectives(blocks.counts)["users"].offset
+    return RatedSample(held_out, ratings, items.first, offset, config.held_out_metric)
 
 
-def _pairs_of_users(pairs: DataFrame, users: int) -> tuple[dict[Id, int], dict[Id, set[Id]]]:
-    """Hashes and items of users, at least of the ``users`` with the smallest hashes."""
-    schema = T.StructType([T.StructField(f.name, T.ArrayType(f.dataType)) for f in pairs.schema.fields])
-    hash_of_user: dict[Id, int] = {}
-    items: dict[Id, set[Id]] = defaultdict(set)
-    for row in pairs.mapInArrow(partial(pairs_of_users, users=users), schema).collect():
-        hash_of_user.update(zip(row["user"], row["hashed"], strict=True))
-        for user, item in zip(row["user"], row["item"], strict=True):
-            items[user].add(item)
-    return hash_of_user, items
-
-
-class _Found(NamedTuple):
-    """Ids in the blocks of a side, whose rows are numbered block by block.
-
-    ``number_of`` has the ids that there are; block b has the rows ``first[b]`` to ``first[b + 1]``.
-    """
-
-    number_of: dict[Id, int]
-    first: Int64Array
-
-    def by_block(self, numbers: Int64Array) -> dict[int, Int64Array]:
-        """Rows of blocks, by block; ``numbers`` are ascending."""
-        blocks = np.searchsorted(self.first, numbers, side="right") - 1
-        return {int(block): numbers[blocks == block] - self.first[block] for block in np.unique(blocks)}
-
-
-def _found(side: BlockedSide, ids: Sequence[Id]) -> _Found:
-    """Look ids up in all blocks, where their records lie: nothing is shuffled."""
-    sc = side.spark.sparkContext
-    sent = sc.broadcast(pa.array(ids))
-    found = read_records(side.spark, side.path, "ids", side.n_blocks).map(partial(find_ids, wanted=sent)).collect()
-    sent.destroy()
-    rows = np.zeros(side.n_blocks, dtype=np.int64)
-    for block, end, *_ in found:
-        rows[block] = max(rows[block], end)
-    first = np.concatenate([[0], np.cumsum(rows)])
-    number_of = {
-        ids[position]: int(first[block] + row)
-        for block, _, positions, rows_of_ids in found
-        for position, row in zip(positions, rows_of_ids, strict=True)
-    }
-    return _Found(number_of, first)
-
-
-def _pairs(lists: Iterable[Sequence[Id]], items: _Found) -> Pairs:
+def _pairs(lists: Iterable[Sequence[Id]], items: Found) -> Pairs:
     """Each list's user, by its place, and the numbers of its items."""
     pairs = [(user, items.number_of.get(item, -1)) for user, listed in enumerate(lists) for item in listed]
     users, numbers = np.array(pairs, dtype=np.int64).reshape(-1, 2).T

@@ -1,4 +1,4 @@
-"""What executors do to evaluate a sample of users in training: draw them, find them in blocks, rank a block's items."""
+"""What executors do to evaluate a sample of users in training: draw them, find them in blocks, evaluate a block."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ import pyarrow.compute as pc
 from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.arrays.arrow import as_arrow, as_numpy
-from wals_spark.arrays.types import Float32Array
+from wals_spark.arrays.types import AnyArray, Float32Array
 from wals_spark.blocks.encoding import Record, join, join_ids
 from wals_spark.evaluation.user_sample import UserSample
-from wals_spark.ranking.top_k import TopK
 from wals_spark.spark.training.cache import BlockCache, CachedSide
 from wals_spark.spark.training.tasks import Records
 
-BestItems = dict[int, TopK | None]
-"""By block, so that a task that Spark runs twice reports once."""
+BlockResults = dict[int, tuple[AnyArray, ...] | None]
+"""By block, so that a task that Spark runs twice reports once. None: a block's factors are not cached here."""
 
 
-class MergedBestItems(AccumulatorParam[BestItems]):
-    """Brings the best items of the blocks to the driver with the end of their tasks: a third faster than a result."""
+class MergedResults(AccumulatorParam[BlockResults]):
+    """Brings results to the driver with the end of their tasks: a third faster than collecting them."""
 
-    def zero(self, value: BestItems) -> BestItems:  # noqa: ARG002
-        """No items."""
+    def zero(self, value: BlockResults) -> BlockResults:  # noqa: ARG002
+        """No results."""
         return {}
 
-    def addInPlace(self, value1: BestItems, value2: BestItems) -> BestItems:  # noqa: N802  # Spark's name
+    def addInPlace(self, value1: BlockResults, value2: BlockResults) -> BlockResults:  # noqa: N802  # Spark's name
         """All of both."""
         value1.update(value2)
         return value1
 
 
-def pairs_of_users(batches: Iterable[pa.RecordBatch], *, users: int) -> Iterator[pa.RecordBatch]:
-    """From pairs (user, item, hashed): those of the ``users`` users with the smallest hashes, as one row of lists."""
+def rows_of_users(batches: Iterable[pa.RecordBatch], *, users: int) -> Iterator[pa.RecordBatch]:
+    """From rows (user, hashed, ...): those of the ``users`` users with the smallest hashes, as one row of lists."""
     kept: pa.Table | None = None
     for batch in batches:
         table = pa.Table.from_batches([batch])
@@ -65,25 +64,24 @@ def find_ids(
 
 
 @dataclass(frozen=True)
-class RankTask:
-    """All that a task needs to rank a block of items for the users of a sample, whose factors are ``users``.
+class SampleTask:
+    """All that a task needs to evaluate a sample on a block of items; ``users`` are the factors of its users.
 
-    ``best`` receives the result. Where item factors are ``cached``, tasks receive no records of them.
+    Where item factors are ``cached``, tasks receive no records of them.
     """
 
     sample: Broadcast[UserSample]
     users: Float32Array
-    k: int
-    best: Accumulator[BestItems]
+    results: Accumulator[BlockResults]
     cached: CachedSide | None = None
 
 
-def rank_block(block: int, records: Records, *, task: RankTask) -> Iterator[NoReturn]:
-    """Report the best items of a block; None if its factors should be cached and are not on this machine."""
+def evaluate_block(block: int, records: Records, *, task: SampleTask) -> Iterator[NoReturn]:
+    """Report what a block of items contributes to the metric."""
     received = join((record for _, record in records), np.float32).reshape(-1, task.users.shape[1])
-    cached, best = task.cached, None
+    cached, result = task.cached, None
     with suppress(FileNotFoundError):
-        factors = received if cached is None else BlockCache.at(cached.locations[block]).factors(cached.step)
-        best = task.sample.value.best_of_block(block, task.users, factors, task.k)
-    task.best.add({block: best})
+        items = received if cached is None else BlockCache.at(cached.locations[block]).factors(cached.step)
+        result = task.sample.value.of_block(block, task.users, items)
+    task.results.add({block: result})
     return iter(())

@@ -26,7 +26,7 @@ from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, event_log, new_version, publish
 from wals_spark.spark.model.report import write_report
 from wals_spark.spark.reading import read, unreadable_is_refused
-from wals_spark.spark.sample_evaluation import RawTables, SampleEvaluator, evaluator_of, raw_tables
+from wals_spark.spark.sample_evaluation import RawTables, SampleEvaluator, evaluator_of, judged_users, raw_tables
 from wals_spark.spark.storage import GRAMIANS, Storage
 from wals_spark.spark.training.build import Blocks, build_blocks
 from wals_spark.spark.training.loop import Listeners, Trained, train
@@ -129,7 +129,7 @@ def _train_into(target: _Target, tables: RawTables, config: Config) -> TrainingR
     """Everything of a version but its manifest and report."""
     phases = Phases()
     interactions = check_input(tables.training, config)
-    tested = check_held_out(tables.held_out, config)
+    judged = judged_users(check_held_out(tables.held_out, config), interactions, config)
     phases.end("read and check")
     work = target.storage.path(target.folder, WORK)
     all_rows = with_negatives(interactions, config.train.negatives, f"{work}/negatives")
@@ -141,13 +141,13 @@ def _train_into(target: _Target, tables: RawTables, config: Config) -> TrainingR
     objectives = prepared.objectives(chosen)
     summary = [*describe_automatic(config, chosen, blocks.counts), *describe_objective(chosen, blocks.counts)]
     weights_summary: list[str] = []
-    with evaluator_of(tested, interactions, blocks, config.held_out) as evaluator:
+    with evaluator_of(judged, blocks, chosen) as evaluator:
         if evaluator is not None:
-            phases.end("draw users to evaluate")
+            phases.end("find users to evaluate")
         trained = _train(target, prepared, chosen, summary, weights_summary, evaluator)
     phases.end("train")
     if trained.kept.metric is not None:
-        logger.info("%s", describe_kept(trained.kept, trained.events[-1], config.held_out.metric))
+        logger.info("%s", describe_kept(trained.kept, trained.events[-1], config.held_out_metric))
     _write_tables(target, prepared, trained, objectives["items"])
     phases.end("write")
     return TrainingRun(

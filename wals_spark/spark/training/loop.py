@@ -34,11 +34,11 @@ _MAX_ATTEMPTS = 3
 class Evaluator(Protocol):
     """Judges factors while training runs.
 
-    ``wanted`` are the rows of users, by block, whose factors ``value`` needs.
+    ``wanted`` are the rows of users, by block, whose factors ``value`` needs; with ``lower_is_better`` it is an error.
     """
 
-    @property
-    def wanted(self) -> Mapping[int, Int64Array]: ...  # noqa: D102
+    wanted: Mapping[int, Int64Array]
+    lower_is_better: bool
 
     def value(self, users: Float32Array, items: Side) -> float:
         """The metric for the factors of the wanted users, shape (n_users, width), and of all items."""
@@ -198,8 +198,8 @@ class _Training:
         value = evaluator.value(self.wanted, self.sides["items"])
         event = replace(event, metric=value, evaluate_seconds=time.perf_counter() - began)
         if self.settings.keep == "best":
-            outdone = self.best
-            if outdone is None or value > outdone.value:
+            outdone, sign = self.best, -1.0 if evaluator.lower_is_better else 1.0
+            if outdone is None or sign * value > sign * outdone.value:
                 self.best = _Best(event.iteration, value, self.sides[self.first], self.wanted)
                 if outdone is not None:
                     outdone.side.unpersist_factors()
