@@ -29,6 +29,7 @@ def parts():
         "train": ~is_new & ~is_held_out,
         "validation": ~is_new & is_held_out & (items % 2 == 0),
         "final": ~is_new & is_held_out & (items % 2 == 1),
+        "candidates": ~is_new & (items % 3 == 0),
         "fold_in": is_new & ~is_held_out,
         "test": is_new & is_held_out,
     }
@@ -70,6 +71,17 @@ def test_strong_generalisation_folds_users_in_and_evaluates(spark, paths, tmp_pa
     low, high = trial["interval"]
     assert low < trial["value"] < high
     assert trial["interval"] == pytest.approx(evaluation.interval("ndcg@20"), rel=1e-4)
+
+
+@pytest.mark.parametrize("sampled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_running_trials_are_judged_as_complete_ones_are(spark, paths, tmp_path, sampled):
+    tables = {"input.path": paths["train"], "test.path": paths["validation"], "train.relaxation": 1}
+    if sampled:
+        tables["candidates.path"] = paths["candidates"]
+    steps = {"tune.prune_every": 1, "tune.pruner": "median", "train.max_iter": 2, "train.solver": "cholesky"}
+    trial = searched(spark, tmp_path / "tuning", {**tables, **steps, "tune.metric": "recall@5"})
+    shorter = searched(spark, tmp_path / "shorter", {**tables, **steps, "train.max_iter": 1, "tune.metric": "recall@5"})
+    assert trial["intermediate_values"] == {"1": pytest.approx(shorter["value"], rel=1e-6)}
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Catalogue, Pairs, UserBatch, evaluate_batch
-from wals_spark.evaluation.user_sample import RankedSample, RatedSample
+from wals_spark.evaluation.user_sample import CandidateSample, RankedSample, RatedSample
 
 MEASURES = make_measures(("ndcg",), (4,))
 
@@ -29,7 +29,7 @@ def samples(draw):
     held_out = pairs_of(is_held_out & ~is_seen)
     users = np.append(held_out.users, np.arange(n_users))  # each has an unknown item, and so at least one
     items = np.append(held_out.items, np.full(n_users, -1, dtype=np.int32))
-    order = np.argsort(users, kind="stable")
+    order = np.lexsort((items, users))
     first = np.sort([0, *rng.integers(0, n_items + 1, size=draw(st.integers(0, 3))), n_items])
     sample = RankedSample(n_users, Pairs(users[order], items[order]), pairs_of(is_seen), first, MEASURES)
     user_factors = rng.integers(-1, 2, size=(n_users, 2)).astype(np.float32)
@@ -50,6 +50,21 @@ def test_a_metric_by_block_is_that_of_an_evaluation(drawn, name, k):
     ratings = np.ones(len(sample.held_out.users))
     batch = UserBatch(keys, users, sample.held_out, ratings, sample.seen, no_pairs)
     protocol = make_protocol(sample.measures, ties="order", replicates=0)
+    result = evaluate_batch(batch, Catalogue(items, None, None), protocol)
+    assert sample.metric(by_block(sample, users, items)) == pytest.approx(result.sums.ratios[0, 0])
+
+
+@given(
+    samples(), st.sampled_from(RANK_METRICS[:-1]), st.sampled_from((1, 4)), st.sampled_from(("order", "against", "for"))
+)
+def test_a_metric_among_candidates_is_that_of_an_evaluation(drawn, name, k, ties):
+    ranked, users, items = drawn
+    measures, candidates = make_measures((name,), (k,)), ranked.seen
+    sample = CandidateSample(ranked.n_users, ranked.held_out, candidates, ranked.first_items, measures, ties)
+    keys = np.arange(sample.n_users).astype(np.uint64)
+    no_pairs = Pairs(np.empty(0, np.int64), np.empty(0, np.int32))
+    batch = UserBatch(keys, users, sample.held_out, np.ones(len(sample.held_out.users)), no_pairs, candidates)
+    protocol = make_protocol(measures, ties=ties, replicates=0, sampled=True)
     result = evaluate_batch(batch, Catalogue(items, None, None), protocol)
     assert sample.metric(by_block(sample, users, items)) == pytest.approx(result.sums.ratios[0, 0])
 

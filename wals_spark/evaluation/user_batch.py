@@ -146,17 +146,27 @@ def sampled_ranks(
     Shapes (len(held_out.positions),) and (n_queries,); ranks are counted from 0. An item that is both held out and a
     candidate counts once, as held out.
     """
+    lists, is_held_out = ranked_lists(held_out, candidates)
+    return ranks_of_scores(lists, is_held_out, pair_scores(queries, items, lists), ties), np.diff(lists.indptr)
+
+
+def ranked_lists(held_out: ItemLists, candidates: ItemLists) -> tuple[ItemLists, BoolArray]:
+    """The held-out and candidate items of each query, each once, and which of them are held out."""
     n_queries = len(held_out.indptr) - 1
     held_out_pairs, candidate_pairs = _pairs_of(held_out), _pairs_of(candidates)
     users = np.concatenate([held_out_pairs.users, candidate_pairs.users])
     lists = ItemLists.of(users, np.concatenate([held_out_pairs.items, candidate_pairs.items]), n_queries)
-    pairs = _pairs_of(lists)
-    is_held_out = pairs.isin(held_out_pairs)
+    return lists, _pairs_of(lists).isin(held_out_pairs)
+
+
+def ranks_of_scores(lists: ItemLists, is_held_out: BoolArray, scores: Float32Array, ties: Ties) -> Int64Array:
+    """The rank of each held-out item within its list, from 0; ``scores`` has shape (len(lists.positions),)."""
+    queries = lists.queries()
     ranked_last = {"order": np.zeros_like(is_held_out), "against": is_held_out, "for": ~is_held_out}[ties]
-    order = np.lexsort((pairs.items, ranked_last, -pair_scores(queries, items, lists), pairs.users))
+    order = np.lexsort((lists.positions, ranked_last, -scores, queries))
     all_ranks = np.empty(len(order), dtype=np.int64)
-    all_ranks[order] = np.arange(len(order)) - lists.indptr[pairs.users[order]]
-    return all_ranks[is_held_out], np.diff(lists.indptr)
+    all_ranks[order] = np.arange(len(order)) - lists.indptr[queries[order]]
+    return all_ranks[is_held_out]
 
 
 def _rank_held_out(

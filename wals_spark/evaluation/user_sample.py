@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
-from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Int64Array
+from wals_spark.arrays.types import AnyArray, BoolArray, Float32Array, Float64Array, Int64Array
 from wals_spark.evaluation.metrics import LOWER_IS_BETTER, UNRANKED, HeldOutRanks, Measures, user_fractions
-from wals_spark.evaluation.user_batch import Pairs
-from wals_spark.ranking.top_k import ItemLists, pair_scores, top_k
+from wals_spark.evaluation.user_batch import Pairs, ranked_lists, ranks_of_scores
+from wals_spark.ranking.top_k import ItemLists, Ties, pair_scores, top_k
 
 Results = Mapping[int, tuple[AnyArray, ...]]
 """What the blocks of items contribute, by block."""
@@ -73,10 +74,50 @@ class RankedSample:
         place_of_pair.pop(-1, None)  # the key of no item
         keys = np.where(self.held_out.items >= 0, self.held_out.keys, -1).tolist()
         ranks = np.array([place_of_pair.get(key, UNRANKED) for key in keys], dtype=np.int64)
-        indptr = np.searchsorted(self.held_out.users, np.arange(self.n_users + 1)).astype(np.int64)
-        unused = np.zeros(self.n_users, dtype=np.int64)  # the number of candidates: of the percentile rank alone
-        of_users, _ = user_fractions(HeldOutRanks(indptr, ranks, np.ones(len(ranks)), unused), None, self.measures)
-        return float(of_users[:, 0].mean())
+        return _mean(self.held_out, ranks, self.n_users, self.measures)
+
+
+@dataclass(frozen=True)
+class CandidateSample:
+    """The metric is of the ranks of held-out items among a user's held-out items and given candidates.
+
+    Each user has at least one held-out item.
+    """
+
+    n_users: int
+    held_out: Pairs
+    candidates: Pairs
+    first_items: Int64Array
+    measures: Measures
+    ties: Ties
+
+    @property
+    def lower_is_better(self) -> bool:
+        """No metric at k is an error."""
+        return False
+
+    def of_block(self, block: int, users: Float32Array, items: Float32Array) -> tuple[AnyArray, ...]:
+        """The scores of the block's items in the lists, and their places there; both (n,)."""
+        lists, _ = self._lists
+        first, end = self.first_items[block : block + 2]
+        places = np.flatnonzero((lists.positions >= first) & (lists.positions < end))
+        one_each = ItemLists(np.arange(len(places) + 1), (lists.positions[places] - first).astype(np.int32))
+        return pair_scores(users[lists.queries()[places]], items, one_each), places
+
+    def metric(self, results: Results) -> float:
+        """The mean over users."""
+        lists, is_held_out = self._lists
+        scores = np.empty(len(lists.positions), dtype=np.float32)
+        for of_block, places in results.values():
+            scores[places] = of_block
+        ranks = np.full(len(self.held_out.items), UNRANKED)
+        ranks[self.held_out.items >= 0] = ranks_of_scores(lists, is_held_out, scores, self.ties)
+        return _mean(self.held_out, ranks, self.n_users, self.measures)
+
+    @cached_property
+    def _lists(self) -> tuple[ItemLists, BoolArray]:
+        of_pairs = (ItemLists.of(pairs.users, pairs.items, self.n_users) for pairs in (self.held_out, self.candidates))
+        return ranked_lists(*of_pairs)
 
 
 @dataclass(frozen=True)
@@ -110,3 +151,11 @@ class RatedSample:
         """The mean error, or the root of the mean square."""
         errors, rows = (sum(float(part[n][0]) for part in results.values()) for n in (0, 1))
         return float(np.sqrt(errors / rows)) if self.name == "rmse" else errors / rows
+
+
+def _mean(held_out: Pairs, ranks: Int64Array, n_users: int, measures: Measures) -> float:
+    """The mean over users of the one metric of ``measures``."""
+    indptr = np.searchsorted(held_out.users, np.arange(n_users + 1)).astype(np.int64)
+    unused = np.zeros(n_users, dtype=np.int64)  # the number of candidates: of the percentile rank alone
+    of_users, _ = user_fractions(HeldOutRanks(indptr, ranks, np.ones(len(ranks)), unused), None, measures)
+    return float(of_users[:, 0].mean())

@@ -19,7 +19,7 @@ _NEEDS_NEW_BLOCKS = "changes the interactions before they are built into blocks,
 _NOT_SEARCHED = {
     "train.preset": "is a name for other settings: give it as what the search starts from, and search over those",
     "train.implicit": "decides how the input is checked, once for all trials",
-    "train.evaluate_every": "is of [held_out], which a search does not have: its trials are judged by test",
+    "train.evaluate_every": "does not change the model",
     "train.keep": "is of [held_out], which a search does not have: its trials are judged by test",
     "train.negatives": "are drawn before blocks are built, which happens once for all trials: fix them in [train]",
     "train.user_blocks": "does not change the model",

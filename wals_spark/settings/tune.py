@@ -54,6 +54,17 @@ class Tune(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Other metrics of complete trials, written as metric is: the leaderboard has them."),
     ] = ()
+    users: Annotated[
+        int,
+        Meta(
+            description=(
+                "Running trials are judged on at most so many users of the test, drawn by a hash of their ids; "
+                "complete ones on all."
+            ),
+            ge=1,
+            le=100_000,
+        ),
+    ] = 10_000
     seeds: Annotated[
         int, Meta(description="With final.path: the best settings are trained with so many seeds.", ge=1, le=100)
     ] = 3
@@ -144,6 +155,9 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     unused: ClassVar[Mapping[str, str]] = {
         f"evaluate.{key}": "no meaning in a search, whose trials are evaluated by tune.metric and tune.logged"
         for key in ("k", "metrics")
+    } | {
+        f"train.{key}": "is of [held_out], which a search does not have: its trials are judged by test"
+        for key in ("evaluate_every", "keep")
     }
 
     input: Input = Input()

@@ -53,7 +53,7 @@ def final_training(spark: SparkSession, storage: Storage, settings: TuneSettings
             duplicates=settings.final.duplicates,
             popularity=PopularityOptions(seed=settings.evaluate.seed, with_popularity=False),
         ) as held_out:
-            search = Search(storage, settings, prepared, None, held_out, {})
+            search = Search(storage, settings, prepared, None, held_out, None, {})
             evaluations = []
             for seed in range(settings.tune.seeds):
                 evaluations.append(_evaluated(search, config, seed))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -21,11 +21,12 @@ Id = str | int
 
 
 class DrawnUser(NamedTuple):
-    """A user, the items and ratings of the rows that the user holds out, and the items in training, ascending."""
+    """A user, the items and ratings of the rows that the user holds out, the items in training, and the candidates."""
 
     id: Id
     held_out: list[tuple[Id, float]]
     seen: list[Id]
+    candidates: Sequence[Id] = ()
 
     @property
     def unseen(self) -> list[Id]:
@@ -33,21 +34,30 @@ class DrawnUser(NamedTuple):
         return sorted({item for item, _ in self.held_out}.difference(self.seen))
 
 
-def draw_users(test: DataFrame, training: DataFrame, users: int, seed: int) -> list[DrawnUser]:
+def draw_users(
+    test: DataFrame, training: DataFrame, users: int, seed: int, candidates: DataFrame | None = None
+) -> list[DrawnUser]:
     """The users of the test with the smallest hashes; one pass over each table finds their rows."""
     by_hash = F.xxhash64(F.lit(seed), F.col("user").cast("string")).alias("hashed")
     tested = _rows_of_users(test.select("user", "item", "rating", by_hash), users)
     hash_of_user = dict(zip(tested["user"], tested["hashed"], strict=True))
     limit = sorted(set(hash_of_user.values()))[:users][-1]
-    known = _rows_of_users(training.select("user", "item", by_hash).where(F.col("hashed") <= limit), users)
+    seen, listed = (_items_of_users(table, by_hash, limit, users) for table in (training, candidates))
     held_out: dict[Id, list[tuple[Id, float]]] = defaultdict(list)
-    seen: dict[Id, set[Id]] = defaultdict(set)
     for user, item, rating in zip(tested["user"], tested["item"], tested["rating"], strict=True):
         held_out[user].append((item, rating))
-    for user, item in zip(known["user"], known["item"], strict=True):
-        seen[user].add(item)
     drawn = (user for user, hashed in hash_of_user.items() if hashed <= limit)
-    return [DrawnUser(user, sorted(held_out[user]), sorted(seen[user])) for user in drawn]
+    return [DrawnUser(user, sorted(held_out[user]), sorted(seen[user]), sorted(listed[user])) for user in drawn]
+
+
+def _items_of_users(table: DataFrame | None, by_hash: Column, limit: int, users: int) -> dict[Id, set[Id]]:
+    """The items of each of the users whose hash is at most ``limit``."""
+    items: dict[Id, set[Id]] = defaultdict(set)
+    if table is not None:
+        rows = _rows_of_users(table.select("user", "item", by_hash).where(F.col("hashed") <= limit), users)
+        for user, item in zip(rows["user"], rows["item"], strict=True):
+            items[user].add(item)
+    return items
 
 
 def _rows_of_users(rows: DataFrame, users: int) -> dict[str, list[Any]]:

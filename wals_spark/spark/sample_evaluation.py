@@ -7,7 +7,7 @@ the half-iteration that solves them; one small job ranks each block of items for
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,8 @@ from wals_spark.arrays.types import Float32Array, Int64Array
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.evaluation.metrics import RATING_METRICS, Measures
 from wals_spark.evaluation.user_batch import Pairs
-from wals_spark.evaluation.user_sample import RankedSample, RatedSample, UserSample
+from wals_spark.evaluation.user_sample import CandidateSample, RankedSample, RatedSample, UserSample
+from wals_spark.ranking.top_k import Ties
 from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.train import Config
 from wals_spark.spark.checking import Interactions
@@ -119,7 +120,12 @@ def evaluator_of(
     if not users:
         yield None
         return
-    evaluator = sample_evaluator(users, blocks, config)
+    metric = config.held_out_metric
+    if metric in RATING_METRICS:
+        offset = config.objectives(blocks.counts)["users"].offset
+        evaluator = sample_evaluator(users, blocks, partial(_rated, offset=offset, metric=metric))
+    else:
+        evaluator = sample_evaluator(users, blocks, partial(ranked_sample, measures=config.held_out.measures(metric)))
     try:
         yield evaluator
     finally:
@@ -166,43 +172,56 @@ def _results(records: KeyedRecords, task: SampleTask) -> BlockResults:
     return task.results.value
 
 
-def sample_evaluator(users: Sequence[DrawnUser], blocks: Blocks, config: ResolvedConfig) -> SampleEvaluator:
-    """Find users, and the items that they hold out and have seen, in the blocks.
-
-    A held-out item that is in no block is never found; its rating is left out.
-
-    Raises
-    ------
-    InputError
-        If ratings are predicted, and none of the held-out items is in a block.
-    """
-    sc, metric = blocks.users.spark.sparkContext, config.held_out_metric
+def sample_evaluator(
+    users: Sequence[DrawnUser], blocks: Blocks, sample_of: Callable[[Sequence[DrawnUser], Found], UserSample]
+) -> SampleEvaluator:
+    """Find users who are in training, and all their items, in the blocks; ``sample_of`` makes a sample of them."""
+    sc = blocks.users.spark.sparkContext
     sc.setJobDescription("find users with held-out interactions")
     found = find(blocks.users, [user.id for user in users])
     ordered = sorted(users, key=lambda user: found.number_of[user.id])
-    items = find(blocks.items, sorted({item for user in users for item in (*user.seen, *dict(user.held_out))}))
+    ids = {item for user in users for item in (*user.seen, *dict(user.held_out), *user.candidates)}
+    items = find(blocks.items, sorted(ids))
     wanted = found.by_block(np.array([found.number_of[user.id] for user in ordered]))
-    if metric in RATING_METRICS:
-        return SampleEvaluator(sc, _rated(ordered, items, blocks, config), wanted)
-    return SampleEvaluator(sc, _ranked(ordered, items, config.held_out.measures(metric)), wanted)
+    return SampleEvaluator(sc, sample_of(ordered, items), wanted)
 
 
-def _ranked(users: Sequence[DrawnUser], items: Found, measures: Measures) -> RankedSample:
+def ranked_sample(users: Sequence[DrawnUser], items: Found, *, measures: Measures) -> RankedSample:
+    """Users whose held-out items are ranked among all that they have not seen; an unknown one is never found."""
     held_out, seen = _pairs([user.unseen for user in users], items), _pairs([user.seen for user in users], items)
     return RankedSample(len(users), held_out, seen, items.first, measures)
 
 
-def _rated(users: Sequence[DrawnUser], items: Found, blocks: Blocks, config: ResolvedConfig) -> RatedSample:
-    held_out = _pairs([[item for item, _ in user.held_out] for user in users], items)
-    if not (held_out.items >= 0).any():
+def candidate_sample(users: Sequence[DrawnUser], items: Found, *, measures: Measures, ties: Ties) -> CandidateSample:
+    """Users whose held-out items are ranked among their candidates."""
+    lists = ([user.unseen for user in users], [user.candidates for user in users])
+    held_out, candidates = (_pairs(of_users, items) for of_users in lists)
+    return CandidateSample(len(users), held_out, candidates, items.first, measures, ties)
+
+
+def _rated(users: Sequence[DrawnUser], items: Found, *, offset: float, metric: str) -> RatedSample:
+    """Users whose held-out ratings are predicted; those of unknown items are left out.
+
+    Raises
+    ------
+    InputError
+        If no item is known.
+    """
+    number_of = items.number_of
+    rows = [
+        (place, number_of[item], rating)
+        for place, user in enumerate(users)
+        for item, rating in user.held_out
+        if item in number_of
+    ]
+    if not rows:
         raise InputError("held_out: none of the items is in the training interactions")
-    ratings = np.array([rating for user in users for _, rating in user.held_out])
-    offset = config.objectives(blocks.counts)["users"].offset
-    return RatedSample(held_out, ratings, items.first, offset, config.held_out_metric)
+    of_users, numbers, ratings = (np.array(column) for column in zip(*rows, strict=True))
+    return RatedSample(Pairs(of_users, numbers.astype(np.int32)), ratings, items.first, offset, metric)
 
 
 def _pairs(lists: Iterable[Sequence[Id]], items: Found) -> Pairs:
-    """Each list's user, by its place, and the numbers of its items."""
-    pairs = [(user, items.number_of.get(item, -1)) for user, listed in enumerate(lists) for item in listed]
+    """Each list's user, by its place, and the numbers of its items, ascending for each user."""
+    pairs = sorted((user, items.number_of.get(item, -1)) for user, listed in enumerate(lists) for item in listed)
     users, numbers = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return Pairs(users, numbers.astype(np.int32))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 from pyspark.sql import DataFrame, SparkSession
@@ -20,12 +21,19 @@ from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.checking import check, counted_rows
 from wals_spark.spark.evaluate import evaluate
 from wals_spark.spark.hard_negatives import with_negatives
-from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered
-from wals_spark.spark.histories import in_type_of, partitions
+from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered, with_plain_ids
+from wals_spark.spark.histories import in_type_of, partitions, refuse_other_type
 from wals_spark.spark.model.factor_tables import write_factors, write_item_weights
 from wals_spark.spark.model.publish import WORK
 from wals_spark.spark.negatives import read_candidates
 from wals_spark.spark.reading import read
+from wals_spark.spark.sample_drawing import draw_users
+from wals_spark.spark.sample_evaluation import (
+    SampleEvaluator,
+    candidate_sample,
+    ranked_sample,
+    sample_evaluator,
+)
 from wals_spark.spark.storage import Storage
 from wals_spark.spark.train import Prepared, build, check_input
 from wals_spark.spark.training.batch_fold_in import fold_in_users
@@ -39,7 +47,8 @@ logger = logging.getLogger("wals_spark")
 class Search:
     """Blocks to train on, users to evaluate, and, for strong generalisation, blocks of users to fold in.
 
-    ``data`` counts users, items, observations and rows of the test.
+    ``running`` evaluates running trials by the metric that is optimised; None where only `evaluate` can. ``data``
+    counts users, items, observations and rows of the test.
     """
 
     storage: Storage
@@ -47,6 +56,7 @@ class Search:
     prepared: Prepared
     folded_in: Blocks | None
     held_out: HeldOut
+    running: SampleEvaluator | None
     data: dict[str, int]
 
     def evaluate(
@@ -117,9 +127,35 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
             duplicates=test.duplicates,
             popularity=PopularityOptions(seed=settings.evaluate.seed, with_popularity=False),
         ) as held_out:
-            yield Search(storage, settings, prepared, folded_in, held_out, data)
+            running = _running_evaluator(settings, prepared.blocks, tested.table, seen, candidates)
+            try:
+                yield Search(storage, settings, prepared, folded_in, held_out, running, data)
+            finally:
+                if running is not None:
+                    running.destroy()
     finally:
         storage.delete(WORK)
+
+
+def _running_evaluator(
+    settings: TuneSettings, blocks: Blocks, test: DataFrame, seen: DataFrame, candidates: DataFrame | None
+) -> SampleEvaluator | None:
+    """The evaluator of a part of the users, or None where they are folded in, or where the metric has no k."""
+    if settings.tune.pruner == "none" or settings.fold_in.path or settings.tune.measure[1] is None:
+        return None
+    test, seen = with_plain_ids(test), with_plain_ids(seen)
+    for side in ("user", "item"):
+        refuse_other_type(test.schema[side].dataType, seen.schema[side].dataType, setting=f"test.{side}")
+    if candidates is not None:
+        candidates = with_plain_ids(candidates)
+    drawn = draw_users(test, seen, settings.tune.users, settings.tune.seed, candidates)
+    users = [user for user in drawn if user.seen and user.unseen]
+    if not users:
+        return None  # and the first complete trial says why
+    measures, ties = settings.intermediate_protocol.measures, settings.intermediate_protocol.ties
+    if candidates is not None:
+        return sample_evaluator(users, blocks, partial(candidate_sample, measures=measures, ties=ties))
+    return sample_evaluator(users, blocks, partial(ranked_sample, measures=measures))
 
 
 def _counts(prepared: Prepared) -> dict[str, int]:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 from pyspark.sql import SparkSession
 
 from wals_spark.errors import ConfigError, TrainingError
 from wals_spark.evaluation.metrics import LOWER_IS_BETTER
 from wals_spark.evaluation.results import Evaluation
 from wals_spark.reports.tuning_report import tuning_report
+from wals_spark.run.events import HalfIteration
 from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.final_training import final_training
@@ -124,14 +126,24 @@ def _train_and_evaluate(
     """The evaluation of a candidate; ``intermediate_values`` is filled on the way, and may get it pruned."""
     objectives, settings = search.prepared.objectives(config), search.settings
 
-    def on_iteration(iteration: int, user_factors: KeyedRecords, item_factors: KeyedRecords) -> None:
-        if settings.tune.evaluates_after(iteration):
-            evaluation = search.evaluate(user_factors, item_factors, objectives, settings.intermediate_protocol)
-            intermediate_values[iteration] = evaluation.value(settings.tune.metric)
-            if candidate.should_prune(iteration, intermediate_values[iteration]):
-                raise TrialPruned
+    def judge(iteration: int, value: float) -> None:
+        intermediate_values[iteration] = value
+        if candidate.should_prune(iteration, value):
+            raise TrialPruned
 
-    trained = train(search.prepared.blocks, objectives, config.train, Listeners(on_iteration=on_iteration))
+    def on_half_iteration(events: list[HalfIteration]) -> None:
+        event = events[-1]
+        if event.metric is not None and event.number < event.planned and settings.tune.evaluates_after(event.iteration):
+            judge(event.iteration, event.metric)
+
+    def on_iteration(iteration: int, user_factors: KeyedRecords, item_factors: KeyedRecords) -> None:
+        if search.running is None and settings.tune.evaluates_after(iteration):
+            evaluation = search.evaluate(user_factors, item_factors, objectives, settings.intermediate_protocol)
+            judge(iteration, evaluation.value(settings.tune.metric))
+
+    listeners = Listeners(on_half_iteration=on_half_iteration, on_iteration=on_iteration, evaluator=search.running)
+    train_settings = msgspec.structs.replace(config.train, evaluate_every=settings.tune.prune_every)
+    trained = train(search.prepared.blocks, objectives, train_settings, listeners)
     try:
         return search.evaluate(trained.user_factors, trained.item_factors, objectives, settings.protocol)
     finally:
