@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from wals_spark.evaluation.metrics import RANK_METRICS
 from wals_spark.evaluation.user_batch import Catalogue, Pairs, UserBatch, evaluate_batch
 from wals_spark.evaluation.user_sample import CandidateSample, RankedSample, RatedSample
+from wals_spark.ranking.top_k import Ties
 
 MEASURES = make_measures(("ndcg",), (4,))
 
@@ -54,9 +56,7 @@ def test_a_metric_by_block_is_that_of_an_evaluation(drawn, name, k):
     assert sample.metric(by_block(sample, users, items)) == pytest.approx(result.sums.ratios[0, 0])
 
 
-@given(
-    samples(), st.sampled_from(RANK_METRICS[:-1]), st.sampled_from((1, 4)), st.sampled_from(("order", "against", "for"))
-)
+@given(samples(), st.sampled_from(RANK_METRICS[:-1]), st.sampled_from((1, 4)), st.sampled_from(get_args(Ties)))
 def test_a_metric_among_candidates_is_that_of_an_evaluation(drawn, name, k, ties):
     ranked, users, items = drawn
     measures, candidates = make_measures((name,), (k,)), ranked.seen
