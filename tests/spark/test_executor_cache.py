@@ -94,7 +94,7 @@ def lose(what, local_dir):
                 file.unlink()
 
 
-@pytest.mark.parametrize("iterations", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("iterations", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_path, iterations):
     sc = spark.sparkContext
     seen = []
