@@ -20,7 +20,7 @@ _NOT_SEARCHED = {
     "train.preset": "is a name for other settings: give it as what the search starts from, and search over those",
     "train.implicit": "decides how the input is checked, once for all trials",
     "train.evaluate_every": "does not change the model",
-    "train.keep": "is of [held_out], which a search does not have: its trials are judged by test",
+    "train.keep": "is of held-out interactions of one training, which a search does not have: test judges its trials",
     "train.negatives": "are drawn before blocks are built, which happens once for all trials: fix them in [train]",
     "train.user_blocks": "does not change the model",
     "train.item_blocks": "does not change the model",

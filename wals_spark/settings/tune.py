@@ -156,7 +156,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         f"evaluate.{key}": "no meaning in a search, whose trials are evaluated by tune.metric and tune.logged"
         for key in ("k", "metrics")
     } | {
-        f"train.{key}": "is of [held_out], which a search does not have: its trials are judged by test"
+        f"train.{key}": "of held-out interactions of one training, which a search does not have: test judges its trials"
         for key in ("evaluate_every", "keep")
     }
 
