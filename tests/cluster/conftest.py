@@ -10,6 +10,7 @@ driver, PySpark from Spark's own folder.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -86,8 +87,9 @@ class Cluster:
         return [int(process) for process in listed.stdout.split()]
 
     def alive_workers(self) -> int:
-        """How many workers have registered."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.ui_port}/json/") as page:
+        """How many workers have registered; none while the master's page is not yet, or only half, there."""
+        not_yet = (OSError, http.client.HTTPException, ValueError, KeyError)
+        with contextlib.suppress(*not_yet), urllib.request.urlopen(f"http://127.0.0.1:{self.ui_port}/json/") as page:
             return int(json.load(page)["aliveworkers"])
         return 0
 
