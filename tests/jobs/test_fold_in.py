@@ -65,6 +65,7 @@ def assert_same_users(folder, other):
     assert_same_rows(np.array([actual[i] for i in sorted(actual)]), np.array([expected[i] for i in sorted(actual)]))
 
 
+@pytest.mark.slow
 def test_a_fold_in_of_the_training_interactions_is_the_model(run_job, versions, tmp_path):
     done = run_job("fold_in", *SETTINGS, "model.path=model", "output.version=v2", "output.publish=false")
     assert done.returncode == 0, done.stderr

@@ -75,6 +75,7 @@ def test_a_model_recommends_and_is_evaluated(model, plays, held_out):
     assert "popularity" in str(evaluation)
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_the_users_that_both_have(model, plays, held_out, spark):
     users = [row["listener"] for row in plays.select("listener").distinct().orderBy("listener").collect()]
     absent = users[:3]

@@ -108,6 +108,7 @@ def test_negatives_have_all_columns_and_are_counted_as_rows_are(published, plays
     assert np.array_equal(item_costs, more.item_costs)
 
 
+@pytest.mark.slow
 def test_training_takes_negatives_as_rows_of_weight_and_target_0(published, plays, rows, tmp_path):
     settings = {**SETTINGS, "train.solver": "cholesky"}
     negatives = {"train.negatives.per_user": 4, "train.negatives.from": root_of(published)}

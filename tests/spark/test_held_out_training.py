@@ -72,7 +72,8 @@ def test_predicted_ratings_have_the_error_of_an_evaluation(plays, held_out, metr
     assert kept["value"] == pytest.approx(model.evaluate(held_out, options={"metrics": [metric]}).value(metric))
 
 
-@pytest.mark.parametrize("first_side", ["items", pytest.param("users", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("first_side", ["items", "users"])
 def test_the_best_iteration_is_the_model_of_so_many(plays, held_out, first_side):
     settings = {**OVERFITTING, "train.first_side": first_side, "train.user_blocks": 3}
     model = wals_spark.fit(plays, {**settings, "train.keep": "best"}, held_out=held_out)

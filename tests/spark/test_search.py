@@ -14,6 +14,8 @@ from wals_spark.local.synthetic import synthetic_ratings
 from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.tune import run_tune
 
+pytestmark = pytest.mark.slow
+
 FIXED = {"train.rank": 8, "train.max_iter": 2, "train.start": "normal"}
 SPACE = {"tune.space": {"train": {"reg_param": {"low": 0.01, "high": 0.1}}}, "tune.trials": 1}
 RANKED = {"metrics": ["ndcg", "recall"], "k": [5, 20]}
@@ -53,7 +55,7 @@ def as_trained(trial):
     return {name: value for name, value in trial["trained"].items() if name != "output.path"}
 
 
-@pytest.mark.parametrize("item_weight", ["none", pytest.param("propensity", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("item_weight", ["none", "propensity"])
 def test_strong_generalisation_folds_users_in_and_evaluates(spark, paths, tmp_path, item_weight):
     weights = {"confidence.item_weight": item_weight}
     tables = {"input.path": paths["train"], "fold_in.path": paths["fold_in"], "test.path": paths["test"]}
@@ -73,7 +75,7 @@ def test_strong_generalisation_folds_users_in_and_evaluates(spark, paths, tmp_pa
     assert trial["interval"] == pytest.approx(evaluation.interval("ndcg@20"), rel=1e-4)
 
 
-@pytest.mark.parametrize("sampled", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampled", [False, True])
 def test_running_trials_are_judged_as_complete_ones_are(spark, paths, tmp_path, sampled):
     tables = {"input.path": paths["train"], "test.path": paths["validation"], "train.relaxation": 1}
     if sampled:
@@ -84,7 +86,6 @@ def test_running_trials_are_judged_as_complete_ones_are(spark, paths, tmp_path, 
     assert trial["intermediate_values"] == {"1": pytest.approx(shorter["value"], rel=1e-6)}
 
 
-@pytest.mark.slow
 def test_the_best_settings_are_trained_on_all_with_several_seeds(spark, paths, tmp_path):
     tables = {"input.path": paths["train"], "test.path": paths["validation"]}
     trial = searched(spark, tmp_path / "tuning", {**tables, "final.path": paths["final"], "tune.seeds": 2})
