@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -43,16 +43,12 @@ class RankedSample:
     Each user has at least one held-out item, and none of them is seen.
     """
 
+    lower_is_better: ClassVar[bool] = False
     n_users: int
     held_out: Pairs
     seen: Pairs
     first_items: Int64Array
     measures: Measures
-
-    @property
-    def lower_is_better(self) -> bool:
-        """No metric at k is an error."""
-        return False
 
     def of_block(self, block: int, users: Float32Array, items: Float32Array) -> tuple[AnyArray, ...]:
         """The best items that each user has not seen: their numbers and scores, both (n_users, k)."""
@@ -84,6 +80,7 @@ class CandidateSample:
     Each user has at least one held-out item.
     """
 
+    lower_is_better: ClassVar[bool] = False
     n_users: int
     held_out: Pairs
     candidates: Pairs
@@ -91,18 +88,12 @@ class CandidateSample:
     measures: Measures
     ties: Ties
 
-    @property
-    def lower_is_better(self) -> bool:
-        """No metric at k is an error."""
-        return False
-
     def of_block(self, block: int, users: Float32Array, items: Float32Array) -> tuple[AnyArray, ...]:
         """The scores of the block's items in the lists, and their places there; both (n,)."""
         lists, _ = self._lists
-        first, end = self.first_items[block : block + 2]
-        places = np.flatnonzero((lists.positions >= first) & (lists.positions < end))
-        one_each = ItemLists(np.arange(len(places) + 1), (lists.positions[places] - first).astype(np.int32))
-        return pair_scores(users[lists.queries()[places]], items, one_each), places
+        return _scores_inside(
+            Pairs(lists.queries(), lists.positions), self.first_items[block : block + 2], users, items
+        )
 
     def metric(self, results: Results) -> float:
         """The mean over users."""
@@ -140,17 +131,24 @@ class RatedSample:
 
     def of_block(self, block: int, users: Float32Array, items: Float32Array) -> tuple[AnyArray, ...]:
         """The sum of the errors of the block's rows, and their number; both (1,)."""
-        first, end = self.first_items[block : block + 2]
-        rows = np.flatnonzero((self.held_out.items >= first) & (self.held_out.items < end))
-        lists = ItemLists(np.arange(len(rows) + 1), (self.held_out.items[rows] - first).astype(np.int32))
-        predicted = pair_scores(users[self.held_out.users[rows]], items, lists) + self.offset
-        errors = np.abs(predicted - self.ratings[rows])
+        scores, rows = _scores_inside(self.held_out, self.first_items[block : block + 2], users, items)
+        errors = np.abs(scores + self.offset - self.ratings[rows])
         return np.array([(errors**2 if self.name == "rmse" else errors).sum()]), np.array([len(rows)])
 
     def metric(self, results: Results) -> float:
         """The mean error, or the root of the mean square."""
         errors, rows = (sum(float(part[n][0]) for part in results.values()) for n in (0, 1))
         return float(np.sqrt(errors / rows)) if self.name == "rmse" else errors / rows
+
+
+def _scores_inside(
+    pairs: Pairs, bounds: Int64Array, users: Float32Array, items: Float32Array
+) -> tuple[Float32Array, Int64Array]:
+    """The scores of the pairs whose items a block has, and their places among the pairs; both (n,)."""
+    first, end = bounds
+    places = np.flatnonzero((pairs.items >= first) & (pairs.items < end))
+    one_each = ItemLists(np.arange(len(places) + 1), (pairs.items[places] - first).astype(np.int32))
+    return pair_scores(users[pairs.users[places]], items, one_each), places
 
 
 def _mean(held_out: Pairs, ranks: Int64Array, n_users: int, measures: Measures) -> float:
