@@ -16,7 +16,7 @@ from wals_spark.local.training import fit as local_fit
 from wals_spark.settings.tables import Input
 from wals_spark.settings.train import Config
 from wals_spark.settings.training import POPULARITY, Negatives
-from wals_spark.spark.checking import check, counted_rows
+from wals_spark.spark.checking import check
 from wals_spark.spark.hard_negatives import with_negatives
 
 SCHEMA = "user string, item long, rating float"
@@ -103,9 +103,9 @@ def test_negatives_have_all_columns_and_are_counted_as_rows_are(published, plays
     source = Input(weight="weight", timestamp="at", duplicates="last")
     settings = Negatives(per_user=3, from_=(root_of(published), POPULARITY))
     more, _ = drawn(timed, settings, tmp_path, source)
-    rows, item_costs, fingerprint = counted_rows(more.table, more.hashed)
-    assert (rows, fingerprint) == (more.rows, more.fingerprint)
-    assert np.array_equal(item_costs, more.item_costs)
+    counted = more.with_rows(more.table)
+    assert (counted.rows, counted.fingerprint) == (more.rows, more.fingerprint)
+    assert np.array_equal(counted.item_costs, more.item_costs)
 
 
 @pytest.mark.slow

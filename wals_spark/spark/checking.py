@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +47,28 @@ class Interactions:
     hashed: tuple[str, ...] = ("user", "item")
     negatives: int = 0
 
+    def with_rows(self, table: DataFrame) -> Interactions:
+        """The same with the rows of another table, which need no check; they are counted."""
+        totals = (F.count("*").alias("rows"), F.sum(fingerprint(self.hashed)).alias("fingerprint"))
+        buckets = table.groupBy(_bucket(table.schema["item"].dataType).alias("bucket")).agg(*totals).collect()
+        item_costs = np.zeros(N_BUCKETS, dtype=np.int64)
+        for row in buckets:
+            item_costs[row["bucket"]] = row["rows"]
+        hashes = sum(row["fingerprint"] for row in buckets)
+        return replace(self, table=table, rows=int(item_costs.sum()), item_costs=item_costs, fingerprint=hashes)
+
+    def plus(self, other: Interactions) -> Interactions:
+        """The rows of both, which have the same columns; another pass is compared if both have a fingerprint."""
+        compared = None not in (self.fingerprint, other.fingerprint)
+        return replace(
+            self,
+            table=self.table.unionByName(other.table),
+            rows=self.rows + other.rows,
+            dropped=self.dropped + other.dropped,
+            item_costs=self.item_costs + other.item_costs,
+            fingerprint=(self.fingerprint or 0) + (other.fingerprint or 0) if compared else None,
+        )
+
 
 def check(
     raw: DataFrame,
@@ -87,16 +109,6 @@ def check(
     if not keep_time:
         clean = clean.drop("timestamp")
     return Interactions(clean, counts.good, counts.bad + unobserved, counts.item_costs, counts.fingerprint, hashed)
-
-
-def counted_rows(table: DataFrame, hashed: Sequence[str]) -> tuple[int, Int64Array, int]:
-    """The rows, item costs and fingerprint that `Interactions` has, of rows that need no check."""
-    totals = (F.count("*").alias("rows"), F.sum(fingerprint(hashed)).alias("fingerprint"))
-    buckets = table.groupBy(_bucket(table.schema["item"].dataType).alias("bucket")).agg(*totals).collect()
-    item_costs = np.zeros(N_BUCKETS, dtype=np.int64)
-    for row in buckets:
-        item_costs[row["bucket"]] = row["rows"]
-    return int(item_costs.sum()), item_costs, sum(row["fingerprint"] for row in buckets)
 
 
 def _good_rows(shaped: DataFrame, *, all_good: bool) -> DataFrame:

@@ -82,14 +82,7 @@ def _together(spark: SparkSession, settings: TuneSettings, config: Config) -> In
     )
     types = {field.name: field.dataType for field in first.table.schema}
     second = tested.table.select(*(F.col(name).cast(types[name]) for name in first.table.columns))
-    return replace(
-        first,
-        table=first.table.unionByName(second),
-        rows=first.rows + tested.rows,
-        dropped=first.dropped + tested.dropped,
-        item_costs=first.item_costs + tested.item_costs,
-        fingerprint=None,  # of columns whose types may differ
-    )
+    return first.plus(replace(tested, table=second, fingerprint=None))  # it was of columns of maybe other types
 
 
 def _evaluated(search: Search, config: Config, seed: int) -> Evaluation:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from wals_spark.settings.recommend import Recommend
 from wals_spark.settings.training import POPULARITY, Negatives
-from wals_spark.spark.checking import Interactions, counted_rows
+from wals_spark.spark.checking import Interactions
 from wals_spark.spark.histories import in_type_of
 from wals_spark.spark.model.open import open_version
 from wals_spark.spark.recommend import Request, recommend, write_recommendations
@@ -38,17 +38,10 @@ def with_negatives(interactions: Interactions, settings: Negatives, path: str) -
             _popular_items(pairs, settings).write.parquet(part)
         else:
             _best_unseen_items(pairs, source, settings.per_user, part)
-    negatives = _as_interactions(pairs.sparkSession.read.parquet(path), interactions.table)
-    rows, item_costs, fingerprint = counted_rows(negatives, interactions.hashed)
-    logger.info("%s negatives from %s", f"{rows:,}", " and ".join(settings.sources))
-    return replace(
-        interactions,
-        table=interactions.table.unionByName(negatives),
-        rows=interactions.rows + rows,
-        item_costs=interactions.item_costs + item_costs,
-        fingerprint=None if interactions.fingerprint is None else interactions.fingerprint + fingerprint,
-        negatives=rows,
-    )
+    rows = _as_interactions(pairs.sparkSession.read.parquet(path), interactions.table)
+    negatives = replace(interactions, dropped=0).with_rows(rows)
+    logger.info("%s negatives from %s", f"{negatives.rows:,}", " and ".join(settings.sources))
+    return replace(interactions.plus(negatives), negatives=negatives.rows)
 
 
 def _best_unseen_items(pairs: DataFrame, root: str, per_user: int, path: str) -> None:

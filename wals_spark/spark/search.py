@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -18,7 +18,7 @@ from wals_spark.evaluation.user_batch import Protocol
 from wals_spark.objective.objective import Objective
 from wals_spark.settings.train import Config
 from wals_spark.settings.tune import TuneSettings
-from wals_spark.spark.checking import check, counted_rows
+from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate import evaluate
 from wals_spark.spark.hard_negatives import with_negatives
 from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered, with_plain_ids
@@ -172,8 +172,7 @@ def _to_fold_in(
     items = trained_on.select(F.col("item").alias("id")).distinct()
     table = in_type_of(checked.table, "item", items, setting=f"fold_in.item = {source.input.item}")
     table = table.join(items, table["item"] == items["id"], "left_semi")
-    rows, item_costs, fingerprint = counted_rows(table, checked.hashed)
-    if not rows:
+    known = checked.with_rows(table)
+    if not known.rows:
         raise InputError(f"{source.input.named('fold_in')}: none of the items is one of those in input.path")
-    known = replace(checked, table=table, rows=rows, item_costs=item_costs, fingerprint=fingerprint)
     return table, build_blocks(known, source, folder)
