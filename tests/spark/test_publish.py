@@ -77,8 +77,8 @@ def test_a_table_larger_than_a_record_is_written_whole(spark, tmp_path):
 
 def test_a_complete_version_stays_and_debris_is_deleted(storage, tmp_path):
     with new_version(storage, "v1") as folder:
-        storage.write_text("debris", folder, "_work", "x")
-        storage.write_text("debris", folder, "user_factors", "part-0")
+        storage.replace("debris", folder, "_work", "x")
+        storage.replace("debris", folder, "user_factors", "part-0")
     assert not (tmp_path / "model/versions/v1/_work").exists()
     with new_version(storage, "v1") as folder:
         assert not (tmp_path / "model/versions/v1/user_factors").exists()
@@ -103,8 +103,8 @@ def test_a_failed_run_leaves_no_model_and_no_work_files(storage, tmp_path):
 
 def _fail_half_way(storage, version):
     with new_version(storage, version) as folder:
-        storage.write_text("x", folder, "_work", "x")
-        storage.write_text(f"{1 / 0}", folder, "events.jsonl")
+        storage.replace("x", folder, "_work", "x")
+        storage.replace(f"{1 / 0}", folder, "events.jsonl")
 
 
 def test_a_folder_that_cannot_be_written_is_refused_first(spark, tmp_path):

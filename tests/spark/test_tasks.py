@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from objectives import make_objective
 
 from wals_spark.blocks.encoding import cut, group_records, join, keyed, records_of, to_records
-from wals_spark.blocks.in_out import OutBlock
 from wals_spark.blocks.weighted import WeightedBlock, weight_observations
 from wals_spark.errors import TrainingError
 from wals_spark.local.blocks import Interactions, build_blocks
 from wals_spark.solvers.half_iteration import Solver
 from wals_spark.solvers.heavy_rows import NO_HEAVY_ROWS
-from wals_spark.spark.training.cache import BlockCache, CachedSide, CacheLocation
-from wals_spark.spark.training.tasks import (
-    HalfIterationTask,
-    MergedSummaries,
-    send_block,
-    send_cached_rows,
-    solve_block,
-)
+from wals_spark.spark.training.cache import BlockCache, CachedSide, CacheLocation, delete_training
+from wals_spark.spark.training.sending import send_block, send_cached_rows
+from wals_spark.spark.training.tasks import HalfIterationTask, MergedSummaries, keep_solved, solve_block
 
 WIDTH, OBJECTIVE, SOLVER = 4, make_objective(reg_param=0.5), Solver("cg", 3, relaxation=1.5)
 ELSEWHERE = "another-machine"
@@ -43,19 +41,23 @@ class Blocks:
         self.steps = {"items": 7, "users": 6}
         self.locations = {name: {} for name in self.weighted}
         for name, blocks in self.weighted.items():
-            for number, block in enumerate(blocks):
-                cache = BlockCache.of("training", name, number)
-                cache.save_arrays([*block.arrays(), *NO_HEAVY_ROWS.arrays(), *self.out_blocks[name][number].arrays()])
+            for number in range(len(blocks)):
+                cache = BlockCache.saved("training", name, number, self.arrays(name, number))
                 cache.save_factors(self.factors[name][number], self.steps[name])
                 self.locations[name][number] = cache.location
         self.gramian = sc.broadcast(sum(f.T.astype(np.float64) @ f for f in self.factors["items"]))
         self.summaries = sc.accumulator({}, MergedSummaries())
 
+    def arrays(self, name, number):
+        """All that is cached of a block before it is solved."""
+        own, out_block = self.weighted[name][number], self.out_blocks[name][number]
+        return [*own.arrays(), *NO_HEAVY_ROWS.arrays(), *out_block.arrays()]
+
     def cached(self, name, elsewhere=()):
         moved = {block: CacheLocation(ELSEWHERE, self.locations[name][block].folder) for block in elsewhere}
         return CachedSide({**self.locations[name], **moved}, self.steps[name])
 
-    def rows_of(self, source, *, to):
+    def rows_of(self, source, *, to, only=None):
         """What an item block sends from its records."""
         factors = cut("factors", self.factors["items"][source])
         records = [*to_records(self.out_blocks["items"][source].arrays()), *factors]
@@ -64,23 +66,24 @@ class Blocks:
             keyed(source, records),
             width=WIDTH,
             unobserved_weight_in_confidence=OBJECTIVE.unobserved_weight_in_confidence,
+            only=only,
         )
         return [(block, record) for block, record in sent if block == to]
 
-    def solved(self, block, records, cached=None):
+    def solved(self, block, records, cached=None, **options):
         self.summaries.value = {}
-        task = HalfIterationTask(8, "users", OBJECTIVE, self.summaries, SOLVER, step=8, cached=cached)
+        task = HalfIterationTask(8, "users", OBJECTIVE, self.summaries, SOLVER, step=8, cached=cached, **options)
         solved = list(solve_block(block, records, task=task, gramian=self.gramian))
         assert all(to == block for to, _ in solved)
         factors = join(records_of(group_records(record for _, record in solved), "factors"), np.float32)
-        return factors.reshape(-1, WIDTH), self.summaries.value[8, block]
+        return factors.reshape(-1, WIDTH), self.summaries.value.get((8, block))
 
-    def from_records(self, block, rows=None):
+    def from_records(self, block, rows=None, **options):
         """What a task solves that is sent all that it needs; of its current factors the first ``rows``."""
         factors = cut("factors", self.factors["users"][block][:rows])
         records = [*to_records(self.weighted["users"][block].arrays()), *(factors if rows != 0 else ())]
         received = [row for source in range(3) for row in self.rows_of(source, to=block)]
-        return self.solved(block, [*keyed(block, records), *received])
+        return self.solved(block, [*keyed(block, records), *received], **options)
 
 
 @pytest.fixture
@@ -149,15 +152,99 @@ def test_the_cache_keeps_the_factors_of_the_last_two_steps(blocks):
         cache.factors(6)
 
 
-def test_a_training_replaces_the_cache_of_an_earlier_one(blocks):
-    weighted, out_block = blocks.weighted["items"][0], blocks.out_blocks["items"][0]
-    cache = BlockCache.of("later", "items", 0)
-    cache.save_arrays([*weighted.arrays(), *out_block.arrays()])
-    np.testing.assert_array_equal(WeightedBlock.read(cache.arrays).positions, weighted.positions)
-    assert {to: rows.tolist() for to, rows in OutBlock.read(cache.arrays).items()} == {
-        to: rows.tolist() for to, rows in out_block.items()
-    }
-    with pytest.raises(FileNotFoundError):
-        WeightedBlock.read(BlockCache.at(blocks.locations["items"][0]).arrays)
-    other = WeightedBlock.read(BlockCache.at(blocks.locations["items"][1]).arrays)
-    assert other.n_rows == blocks.weighted["items"][1].n_rows
+DAMAGES = {
+    "a cut array": lambda folder: _cut(next(folder.glob("*.positions.0.npy"))),
+    "a missing array": lambda folder: next(folder.glob("*.positions.0.npy")).unlink(),
+    "a cut index": lambda folder: _cut(folder / "index.json"),
+    "an index of another kind": lambda folder: (folder / "index.json").write_text("7"),
+    "cut factors": lambda folder: _cut(next(folder.glob("factors-6-*.npy"))),
+    "empty factors": lambda folder: next(folder.glob("factors-6-*.npy")).write_bytes(b""),
+    "a folder where a file was": lambda folder: _replaced_by_folder(folder / "index.json"),
+}
+
+
+def _cut(file):
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def _replaced_by_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whatever_is_wrong_with_the_cache_is_a_miss(blocks, damage):
+    folder = Path(blocks.locations["users"][0].folder)
+    DAMAGES[damage](folder)
+    assert blocks.solved(0, [], (blocks.cached("users"), blocks.cached("items")))[1] is None
+    factors, summary = blocks.from_records(0, training="training")  # sent everything, the task caches it anew
+    assert summary.location == blocks.locations["users"][0]
+    again = blocks.solved(0, [], (CachedSide(blocks.locations["users"], 8), blocks.cached("items")))
+    assert again[1] is not None
+    assert len(factors) == len(again[0])
+
+
+def test_two_attempts_may_cache_one_block_at_the_same_time(blocks):
+    def save(_):
+        cache = BlockCache.saved("twice", "users", 0, blocks.arrays("users", 0))
+        cache.save_factors(blocks.factors["users"][0], 2)
+        np.testing.assert_array_equal(cache.factors(2), blocks.factors["users"][0])
+        return WeightedBlock.read(cache.arrays).n_rows
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(save, range(100))) == {blocks.weighted["users"][0].n_rows}
+    folder = Path(blocks.locations["users"][0].folder).parent.parent / "twice"
+    assert [path.name for path in folder.iterdir()] == ["users-0"]
+
+
+def test_all_local_directories_are_used(blocks, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path}/a,{tmp_path}/b,{tmp_path}/c")
+    (tmp_path / "b").write_text("no folder, as a disk that is gone")
+
+    def folder_of(block):
+        folder = BlockCache.saved("new", "users", block, blocks.arrays("users", 0)).folder
+        return folder.relative_to(tmp_path).parts[0]
+
+    assert [folder_of(block) for block in range(6)] == ["a", "c", "c", "a", "c", "c"]
+    delete_training("new")
+    assert not [*tmp_path.glob("*/wals_spark/*/new")]
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path}/b")
+    factors, summary = blocks.from_records(0, training="nowhere")
+    assert summary.location is None
+    assert "Not a directory" in summary.cache_failure
+    np.testing.assert_array_equal(factors, blocks.from_records(0)[0])
+
+
+def test_memory_is_no_place_for_the_cache(blocks, monkeypatch):
+    if not Path("/dev/shm").is_dir():
+        pytest.skip("this machine has no /dev/shm, a folder in memory")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        monkeypatch.setenv("SPARK_LOCAL_DIRS", folder)
+        assert "is in memory" in blocks.from_records(0, training="here")[1].cache_failure
+        assert not [*Path(folder).iterdir()]
+
+
+def test_trainings_have_caches_of_their_own(blocks):
+    weighted = blocks.weighted["items"][0]
+    later = BlockCache.saved("later", "items", 0, [*weighted.arrays()])
+    earlier = BlockCache.at(blocks.locations["items"][0])
+    for cache in (earlier, later):
+        np.testing.assert_array_equal(WeightedBlock.read(cache.arrays).positions, weighted.positions)
+    delete_training("later")
+    assert not later.folder.exists()
+    assert earlier.folder.exists()
+
+
+def test_only_the_blocks_that_are_asked_for_are_solved(blocks):
+    factors, summary = blocks.from_records(0, only=frozenset({1}))
+    assert not len(factors)
+    assert summary is None
+    sent = blocks.rows_of(2, to=0, only=frozenset({0}))
+    assert sent == blocks.rows_of(2, to=0)
+    assert not blocks.rows_of(2, to=1, only=frozenset({0}))
+
+
+def test_factors_that_are_there_twice_are_kept_once():
+    records = [(1, record) for record in cut("factors", np.zeros((10, 4), dtype=np.float32), record_bytes=64)]
+    assert [*keep_solved(1, [*records, *records], only=frozenset({1}))] == records
+    assert [*keep_solved(1, records, only=frozenset({2}))] == records

@@ -14,8 +14,10 @@ arrays:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -26,6 +28,7 @@ import pyarrow as pa
 from wals_spark.arrays.types import AnyArray
 
 RECORD_BYTES = 2 * 1024 * 1024
+INDEX = "index.json"
 
 
 class Record(NamedTuple):
@@ -113,26 +116,62 @@ class RecordArrays:
 
 @dataclass(frozen=True)
 class MappedArrays:
-    """Arrays as ``.npy`` files in a folder, mapped into memory when they are read."""
+    """Arrays as ``.npy`` files in a folder, mapped into memory when they are read; an index has the sizes of all.
+
+    Files that are not as they were written raise OSError or ValueError.
+    """
 
     folder: Path
 
     def save(self, arrays: Iterable[NamedArray]) -> None:
-        """Write one file per array."""
+        """Write one file per array, and last the index."""
+        sizes = {}
         for name, peer, values in arrays:
-            np.save(self._file(name, peer), values)
+            file = self._file(name, peer)
+            np.save(file, values)
+            sizes[file.name] = file.stat().st_size
+        (self.folder / INDEX).write_text(json.dumps(sizes), encoding="utf-8")
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The size in bytes of each file, as the index has it."""
+        sizes = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
+        if not isinstance(sizes, dict):
+            raise ValueError(f"{self.folder / INDEX} is no index")
+        return sizes
+
+    def is_whole(self) -> bool:
+        """Whether the index and all files that it names are there, in their sizes."""
+        try:
+            return all((self.folder / name).stat().st_size == size for name, size in self.sizes.items())
+        except (OSError, ValueError):
+            return False
 
     def array(self, name: str, peer: int = 0) -> AnyArray:
-        """The array, mapped copy on write: compiled kernels take a read-only array for another type."""
-        mapped: AnyArray = np.load(self._file(name, peer), mmap_mode="c").view(np.ndarray)
-        return mapped
+        """The array, mapped."""
+        file = self._file(name, peer)
+        return map_array(file, self.sizes.get(file.name, -1))
 
     def peers(self, kind: str) -> list[int]:
         """The peers that arrays of this kind have, ascending."""
-        return sorted({int(file.name.split(".")[2]) for file in self.folder.glob(f"{kind}.*.npy")})
+        return sorted({int(name.split(".")[2]) for name in self.sizes if name.partition(".")[0] == kind})
 
     def _file(self, name: str, peer: int) -> Path:
         return self.folder / f"{name}.{peer}.npy"
+
+
+def map_array(file: Path, size: int) -> AnyArray:
+    """Map an ``.npy`` file of so many bytes copy on write: compiled kernels take a read-only array for another type.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no such file, or it is not of that size.
+    """
+    if file.stat().st_size != size:
+        raise ValueError(f"{file} has {file.stat().st_size} bytes and not {size}")
+    mapped: AnyArray = np.load(file, mmap_mode="c").view(np.ndarray)
+    return mapped
 
 
 def group_records(records: Iterable[Record]) -> GroupedRecords:

@@ -48,8 +48,8 @@ class BlockSummary:
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
     ``weights`` are the confidences of the block's observations, ``constant`` the part of the loss that is theirs
     where all scores are 0, ``Σ k``, and ``blas_threads`` the threads of the worker's BLAS.
-    ``seconds`` is the time that solving took, if it was measured; ``location`` is where the block is cached;
-    ``reported`` are the factors of rows that the driver asked for.
+    ``seconds`` is the time that solving took, if it was measured; ``location`` is where the block is cached,
+    ``cache_failure`` why it is not; ``reported`` are the factors of rows that the driver asked for.
     """
 
     rows: int
@@ -63,6 +63,7 @@ class BlockSummary:
     blas_threads: int = 0
     seconds: float = 0.0
     location: tuple[str, str] | None = None
+    cache_failure: str = ""
     reported: Float32Array | None = None
 
 

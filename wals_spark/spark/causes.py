@@ -20,6 +20,9 @@ _FILE = re.compile(r"(?:reading file|Could not read footer for file:?|in file|fo
 JAVA_ERRORS = (PySparkException, Py4JError)
 """What a call into Java raises."""
 
+STORAGE_ERRORS = (*JAVA_ERRORS, OSError)
+"""What an operation on storage raises: local files are written without Java."""
+
 NO_COLON = "names in paths have no colon with Hadoop: rename it"
 
 
@@ -27,7 +30,8 @@ class Causes:
     """What Java says of an exception, outermost first."""
 
     def __init__(self, error: Exception) -> None:
-        self.messages = [*_java_messages(error)] or [str(error)]
+        own = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        self.messages = [*_java_messages(error)] or [own]
 
     @property
     def is_of_a_file(self) -> bool:

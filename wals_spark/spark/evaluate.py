@@ -63,7 +63,7 @@ def run_evaluate(spark: SparkSession, settings: EvaluateSettings) -> None:
         against=None if against is None else _identity(against),
     )
     output = Storage(spark, settings.output.path or model.storage.path(model.folder))
-    output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", METRICS_FILE)
+    output.replace(json.dumps(document, indent=2, ensure_ascii=False) + "\n", METRICS_FILE)
     write_report(model.storage, model.folder, model.manifest, document)
     users, items = (f"{evaluation.counts[name]:,}" for name in ("users", "items"))
     compared = "" if against is None else f" against {against.version}"

@@ -39,7 +39,7 @@ def run_export(spark: SparkSession, settings: ExportSettings) -> None:
         for file in sorted(Path(local).iterdir()):
             folder.copy(file.as_uri(), file.name)
         document = {**summary, "model_version": model.version, "settings": settings.shown()}
-        folder.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "export.json")
+        folder.replace(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "export.json")
     for name, share in summary["recall"]["found_by"].items():
         logger.info(
             "recall@%d of the %s against exact search, over %d users: %.4f",

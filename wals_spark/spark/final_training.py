@@ -38,7 +38,7 @@ def final_training(spark: SparkSession, storage: Storage, settings: TuneSettings
     """Train with the settings of the best trial and each seed, evaluate, and write `FINAL`; nothing is kept of them."""
     trained = {name: value for name, value in best.trained.items() if name != "train.seed"}
     config = msgspec.structs.replace(Config.of(trained), input=settings.input)
-    storage.delete(WORK)
+    storage.delete_tree(WORK)
     try:
         interactions = _together(spark, settings, config)
         negatives = config.train.negatives
@@ -60,9 +60,9 @@ def final_training(spark: SparkSession, storage: Storage, settings: TuneSettings
                 value = evaluations[-1].value(settings.tune.metric)
                 logger.info("final training, seed %d: %s %.4f", seed, settings.tune.metric, value)
     finally:
-        storage.delete(WORK)
+        storage.delete_tree(WORK)
     document = _document(settings, best, evaluations)
-    storage.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", FINAL)
+    storage.replace(json.dumps(document, indent=2, ensure_ascii=False) + "\n", FINAL)
     mean, deviation = (document["metrics"][settings.tune.metric][key] for key in ("mean", "deviation"))
     logger.info(
         "the best settings on input and test together, %d seeds: %s %.4f, standard deviation %.4f: %s",

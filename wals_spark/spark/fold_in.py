@@ -123,5 +123,5 @@ def _write_tables(model: ModelVersion, prepared: Prepared, storage: Storage, fol
         users, gramians["users"] = gramian_of(model.spark.read.parquet(table))
     for name in ("item_factors", "item_weights")[: 1 + has_weights]:
         storage.copy(model.storage.path(model.folder, name), folder, name)
-    storage.write_text(as_json(gramians), folder, GRAMIANS)
+    storage.replace(as_json(gramians), folder, GRAMIANS)
     return users

@@ -16,8 +16,8 @@ from wals_spark.arrays.arrow import as_arrow, as_numpy
 from wals_spark.arrays.types import AnyArray, Float32Array
 from wals_spark.blocks.encoding import Record, join, join_ids
 from wals_spark.evaluation.user_sample import UserSample
-from wals_spark.spark.training.cache import BlockCache, CachedSide
-from wals_spark.spark.training.tasks import Records
+from wals_spark.spark.training.cache import MISSES, BlockCache, CachedSide
+from wals_spark.spark.training.sending import Records
 
 BlockResults = dict[int, tuple[AnyArray, ...] | None]
 """By block, so that a task that Spark runs twice reports once. None: a block's factors are not cached here."""
@@ -79,9 +79,8 @@ class SampleTask:
 def evaluate_block(block: int, records: Records, *, task: SampleTask) -> Iterator[NoReturn]:
     """Report what a block of items contributes to the metric."""
     received = join((record for _, record in records), np.float32).reshape(-1, task.users.shape[1])
-    cached, result = task.cached, None
-    with suppress(FileNotFoundError):
+    cached, items = task.cached, None
+    with suppress(*MISSES):
         items = received if cached is None else BlockCache.at(cached.locations[block]).factors(cached.step)
-        result = task.sample.value.of_block(block, task.users, items)
-    task.results.add({block: result})
+    task.results.add({block: None if items is None else task.sample.value.of_block(block, task.users, items)})
     return iter(())

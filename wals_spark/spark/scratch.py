@@ -48,4 +48,4 @@ def _home(spark: SparkSession) -> str:
 
 def _delete(storage: Storage) -> None:
     with suppress(Exception):  # at exit the JVM may be gone
-        storage.delete()
+        storage.delete_tree()

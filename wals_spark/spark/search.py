@@ -90,7 +90,7 @@ class Search:
 
     def _path(self, name: str, *, new: bool = True) -> str:
         if new:
-            self.storage.delete(WORK, name)
+            self.storage.delete_tree(WORK, name)
         return self.storage.path(WORK, name)
 
     def _table(self, name: str) -> DataFrame:
@@ -101,7 +101,7 @@ class Search:
 def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSettings) -> Iterator[Search]:
     """Check and build blocks, and gather what is held out: once for all trials, and deleted at the end."""
     config, test = settings.of_trial({}), settings.test
-    storage.delete(WORK)  # of a search that was killed
+    storage.delete_tree(WORK)  # of a search that was killed
     try:
         interactions = check_input(read(spark, settings.input), config)
         tested = check(read(spark, test, section="test"), test, section="test")
@@ -134,7 +134,7 @@ def prepared_search(spark: SparkSession, storage: Storage, settings: TuneSetting
                 if running is not None:
                     running.destroy()
     finally:
-        storage.delete(WORK)
+        storage.delete_tree(WORK)
 
 
 def _running_evaluator(

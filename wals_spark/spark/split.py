@@ -126,7 +126,7 @@ def write_parts(spark: SparkSession, parts: DataFrame, path: str) -> list[Part]:
                     "change the settings of [split]"
                 )
         for name in parts_by_name:
-            folder.rename(folder.path(f"part={name}"), folder.path(name))
+            folder.move(folder.path(f"part={name}"), folder.path(name))
     return [parts_by_name[name] for name in (TRAIN, FOLD_IN, TEST) if name in parts_by_name]
 
 

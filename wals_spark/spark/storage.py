@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 
 from wals_spark.errors import ConfigError
 from wals_spark.messages import quoted
-from wals_spark.spark.causes import JAVA_ERRORS, Causes
+from wals_spark.spark.causes import JAVA_ERRORS, STORAGE_ERRORS, Causes
+from wals_spark.spark.file_systems import file_system_of
 
 CURRENT = "CURRENT"  # below the root: the name of the served version
 MANIFEST, EVENTS, GRAMIANS = "manifest.json", "events.jsonl", "gramians.json"  # in a version's folder
@@ -32,7 +33,6 @@ class Storage:
         assert jvm is not None  # a classic session always has one
         self.spark = spark
         self._jvm: Any = jvm
-        self._gateway: Any = spark.sparkContext._gateway
         self._conf: Any = spark.sparkContext._jsc.hadoopConfiguration()
         try:
             path = self._jvm.org.apache.hadoop.fs.Path(root)
@@ -41,6 +41,7 @@ class Storage:
             raise ConfigError(f"there is no storage at {quoted(root)}: {Causes(error)}") from error
         if hasattr(self._fs, "getRawFileSystem"):
             self._fs = self._fs.getRawFileSystem()  # local files without a .crc beside each
+        self._system = file_system_of(spark.sparkContext._gateway, self._conf, self._fs)
         self.root: str = self._fs.makeQualified(path).toString()
 
     def path(self, *parts: str) -> str:
@@ -55,6 +56,17 @@ class Storage:
         """The names of the files and folders in a folder."""
         return sorted(str(status.getPath().getName()) for status in self._fs.listStatus(self._path(*parts)))
 
+    def list_files(self, *parts: str) -> dict[str, int]:
+        """The sizes in bytes of all files below a folder, by their path in it; none if it is not there."""
+        if not self.exists(*parts):
+            return {}
+        folder, sizes = self._path(*parts), {}
+        files = self._fs.listFiles(folder, True)
+        while files.hasNext():
+            status = files.next()
+            sizes[_below(str(folder), str(status.getPath().toString()))] = int(status.getLen())
+        return dict(sorted(sizes.items()))
+
     def read_text(self, *parts: str) -> str:
         """All of a small text file."""
         stream = self._fs.open(self._path(*parts))
@@ -63,24 +75,38 @@ class Storage:
         finally:
             stream.close()
 
-    def write_text(self, text: str, *parts: str) -> None:
-        """Replace a small text file in one step: a reader sees the old text or the new one, never a part."""
-        unfinished = (*parts[:-1], f".{parts[-1]}.new")
-        stream = self._fs.create(self._path(*unfinished), True)
-        try:
-            stream.write(text.encode("utf-8"))
-        finally:
-            stream.close()
-        self.rename(self.path(*unfinished), self.path(*parts), overwrite=True)
+    def replace(self, text: str, *parts: str) -> None:
+        """Write a small text file in one step: a reader sees the old text or the new one, never a part, or none."""
+        self._system.replace(self._path(*parts), text.encode("utf-8"))
 
-    def rename(self, source: str, target: str, *, overwrite: bool = False) -> None:
-        """Move a file or a folder, both by full name, in one step; something at ``target`` is refused, or replaced."""
-        options = self._jvm.org.apache.hadoop.fs.Options.Rename
-        option = self._gateway.new_array(options, 1)
-        option[0] = options.OVERWRITE if overwrite else options.NONE
+    def create_new(self, text: str, *parts: str) -> bool:
+        """Write a small text file if there is none; of several processes that do, exactly one is told True."""
+        return self._system.create_new(self._path(*parts), text.encode("utf-8"))
+
+    def decides(self, *parts: str) -> bool:
+        """Whether `create_new` keeps its promise here, which some object stores cannot; tries with a file."""
+        return self._system.decides(self._path(*parts))
+
+    def force(self, *parts: str) -> None:
+        """Have a folder and all below it survive a loss of power."""
+        self._system.force(self._path(*parts))
+
+    @property
+    def renames(self) -> bool:
+        """Whether a folder is moved in one step; an object store copies it, object by object."""
+        return self._system.renames
+
+    def move(self, source: str, target: str) -> None:
+        """Give a folder another name, both in full; nothing may be there.
+
+        Raises
+        ------
+        OSError
+            If the file system refuses.
+        """
         origin, destination = (self._jvm.org.apache.hadoop.fs.Path(path) for path in (source, target))
-        context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(destination.toUri(), self._conf)
-        context.rename(origin, destination, option)
+        if self._fs.exists(destination) or not self._fs.rename(origin, destination):
+            raise OSError(f"{source} cannot be moved to {target}")
 
     def copy(self, source: str, *parts: str) -> None:
         """Copy a file or a folder, by full name and from any storage, to a place below the root, byte for byte."""
@@ -106,7 +132,7 @@ class Storage:
         if self._fs.exists(folder) and not self._fs.listStatus(folder):
             self._fs.delete(folder, False)
 
-    def delete(self, *parts: str) -> None:
+    def delete_tree(self, *parts: str) -> None:
         """Remove a file or a folder with all below it; fine if it is not there."""
         self._fs.delete(self._path(*parts), True)
 
@@ -127,15 +153,15 @@ def written_or_nothing(
     """
     made = [path for path in storage.ancestors(*parts) if not storage.exists_at(path)]
     try:
-        storage.write_text("", *parts, MARK)
-    except JAVA_ERRORS as error:
+        storage.replace("", *parts, MARK)
+    except STORAGE_ERRORS as error:
         _delete_empty(storage, made)
         raise ConfigError(f"{quoted(storage.path(*parts))} cannot be written: {Causes(error)}") from error
     try:
         yield
     except errors:
-        with suppress(*JAVA_ERRORS):  # the first error is the one to read
-            storage.delete(*parts)
+        with suppress(*STORAGE_ERRORS):  # the first error is the one to read
+            storage.delete_tree(*parts)
             _delete_empty(storage, made)
         raise
 
@@ -149,6 +175,9 @@ def _delete_empty(storage: Storage, folders: list[str]) -> None:
 def new_folder(spark: SparkSession, path: str, *, setting: str = "output.path") -> Iterator[Storage]:
     """Yield a folder to write to, which becomes ``path`` when all is written; if that fails, nothing is there.
 
+    An object store cannot give a folder another name: there, what is written appears in ``path`` file by file, beside
+    the file `MARK` until all is written.
+
     Raises
     ------
     ConfigError
@@ -156,25 +185,45 @@ def new_folder(spark: SparkSession, path: str, *, setting: str = "output.path") 
         package is where the folder is made.
     """
     target = Storage(spark, path)
+    named = f"{setting} = {quoted(path)}"
+    if not target.renames:
+        if not target.exists(MARK):
+            _refuse_existing(target, named)
+        target.delete_tree()  # what a run that died has left
+        with written_or_nothing(target):
+            yield target
+            target.delete_tree(MARK)
+        return
     unfinished = Storage(spark, f"{target.path()}.unfinished")
-    _refuse_to_replace(target, unfinished, f"{setting} = {quoted(path)}")
+    _refuse_existing(target, named)
+    _clear(unfinished, named)
     with written_or_nothing(unfinished):
         folder = Storage(spark, unfinished.path("new"))
         yield folder
-        folder.rename(folder.path(), target.path())
-    unfinished.delete()
+        folder.move(folder.path(), target.path())
+    unfinished.delete_tree()
 
 
-def _refuse_to_replace(target: Storage, unfinished: Storage, named: str) -> None:
+def _refuse_existing(target: Storage, named: str) -> None:
     try:
         if target.exists():
             raise ConfigError(f"{named} exists and stays: name another folder, or remove this one")
-        if unfinished.exists():
-            if not unfinished.exists(MARK):
-                raise ConfigError(
-                    f"{named}: {quoted(unfinished.root)} is in the way and stays: it is not of wals_spark; move it, "
-                    "or name another folder"
-                )
-            unfinished.delete()  # what a run that died has left
     except JAVA_ERRORS as error:
         raise ConfigError(f"{named} cannot be opened: {Causes(error)}") from error
+
+
+def _clear(unfinished: Storage, named: str) -> None:
+    """Delete what a run that died has left."""
+    if not unfinished.exists():
+        return
+    if not unfinished.exists(MARK):
+        raise ConfigError(
+            f"{named}: {quoted(unfinished.root)} is in the way and stays: it is not of wals_spark; move it, "
+            "or name another folder"
+        )
+    unfinished.delete_tree()
+
+
+def _below(folder: str, path: str) -> str:
+    """The path below a folder, both in full; a local one may have one slash after its scheme, or three."""
+    return path.rpartition(folder.partition(":")[2].lstrip("/"))[2].lstrip("/")

@@ -209,6 +209,6 @@ def _write_tables(target: _Target, prepared: Prepared, trained: Trained, objecti
         )
     }
     trained.unpersist()
-    storage.write_text(as_json(gramians), folder, GRAMIANS)
+    storage.replace(as_json(gramians), folder, GRAMIANS)
     if objective.item_weight.function != "none":
         write_item_weights(blocks.items, objective, storage.path(folder, "item_weights"))

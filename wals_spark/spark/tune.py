@@ -75,7 +75,7 @@ def run_trials(search: Search, finished: tuple[Trial, ...]) -> Leaderboard:
         candidate = propose(tune, board.trials, first=first, lower_is_better=board.lower_is_better)
         trial = run_trial(search, candidate)
         board = replace(board, trials=(*board.trials, trial))
-        search.storage.write_text(board.as_json(), LEADERBOARD)
+        search.storage.replace(board.as_json(), LEADERBOARD)
         page = tuning_report(
             board.trials,
             tune.parameters,
@@ -84,10 +84,10 @@ def run_trials(search: Search, finished: tuple[Trial, ...]) -> Leaderboard:
             planned=tune.trials,
             lower_is_better=board.lower_is_better,
         )
-        search.storage.write_text(page, REPORT)
+        search.storage.replace(page, REPORT)
         best = board.best[0]
         if best.state != FAILED and best.trained:  # those of earlier releases do not have it
-            search.storage.write_text(best_settings(settings, best), BEST)
+            search.storage.replace(best_settings(settings, best), BEST)
         outcome = trial.message if trial.value is None else ", ".join(_metrics_of(trial, tune.metric))
         logger.info(
             "trial %d/%d  %s  %s  %.1f s  %s",

@@ -52,7 +52,7 @@ def new_version(storage: Storage, version: str) -> Iterator[str]:
         try:
             yield folder
         finally:
-            storage.delete(folder, WORK)
+            storage.delete_tree(folder, WORK)
 
 
 def _delete_unfinished(storage: Storage, folder: str) -> None:
@@ -65,7 +65,7 @@ def _delete_unfinished(storage: Storage, folder: str) -> None:
             f"{quoted(storage.path(folder))} is in the way and stays: it holds no {MANIFEST} and is not of wals_spark; "
             "move it, or set output.version"
         )
-    storage.delete(folder)
+    storage.delete_tree(folder)
 
 
 def refuse_existing(storage: Storage, version: str) -> None:
@@ -93,7 +93,7 @@ def event_log(storage: Storage, folder: str) -> Iterator[Callable[[list[HalfIter
     written = -math.inf
 
     def write() -> None:
-        storage.write_text(as_jsonl(latest), folder, EVENTS)
+        storage.replace(as_jsonl(latest), folder, EVENTS)
 
     def log(events: list[HalfIteration]) -> None:
         nonlocal latest, written
@@ -117,10 +117,10 @@ def publish(storage: Storage, version: str, document: Mapping[str, Any], *, serv
     ``document`` is what the manifest says; the files of the version are added to it.
     """
     folder = version_folder(version)
-    storage.delete(folder, MARK)
-    storage.write_text(sealed(document, list_files(storage, folder)), folder, MANIFEST)
+    storage.delete_tree(folder, MARK)
+    storage.replace(sealed(document, list_files(storage, folder)), folder, MANIFEST)
     if serve:
-        storage.write_text(f"{version}\n", CURRENT)
+        storage.replace(f"{version}\n", CURRENT)
 
 
 def copy_version(source: Storage, source_folder: str, target: Storage, version: str, *, serve: bool) -> None:

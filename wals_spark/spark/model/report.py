@@ -21,6 +21,6 @@ def write_report(
     """
     try:
         events = read_jsonl(storage.read_text(folder, EVENTS)) if storage.exists(folder, EVENTS) else []
-        storage.write_text(training_report(manifest, events, metrics), folder, REPORT)
+        storage.replace(training_report(manifest, events, metrics), folder, REPORT)
     except Exception as error:
         logger.warning("no %s is written: %s: %s", storage.path(folder, REPORT), type(error).__name__, error)

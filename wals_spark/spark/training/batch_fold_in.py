@@ -28,13 +28,11 @@ from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import EXACT
 from wals_spark.spark.training.build import Blocks
 from wals_spark.spark.training.rdd import KeyedRecords, by_block, materialize, persist, unpersist, zip_partitions
+from wals_spark.spark.training.sending import Records, Sent, send_block
 from wals_spark.spark.training.tasks import (
     HalfIterationTask,
     MergedSummaries,
-    Records,
-    Sent,
     Summaries,
-    send_block,
     solve_block,
     weight_block,
 )

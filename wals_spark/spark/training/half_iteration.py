@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -11,11 +13,12 @@ from typing import NamedTuple
 from pyspark import Accumulator, Broadcast, SparkContext
 
 from wals_spark.arrays.types import Float64Array
+from wals_spark.blocks.encoding import Record
 from wals_spark.errors import TrainingError
 from wals_spark.solvers.gramian import merged
 from wals_spark.solvers.half_iteration import BlockSummary
 from wals_spark.solvers.start import Start
-from wals_spark.spark.training.cache import CachedSide, CacheLocation
+from wals_spark.spark.training.cache import CachedSide, CacheLocation, delete_training
 from wals_spark.spark.training.prepare import PreparedBlocks
 from wals_spark.spark.training.rdd import (
     KeyedRecords,
@@ -27,20 +30,21 @@ from wals_spark.spark.training.rdd import (
     unpersist,
     zip_partitions,
 )
+from wals_spark.spark.training.sending import send_block, send_cached_rows
 from wals_spark.spark.training.sides import BlockedSide
 from wals_spark.spark.training.tasks import (
     HalfIterationTask,
     MergedSummaries,
     Summaries,
-    send_block,
-    send_cached_rows,
+    keep_solved,
     solve_block,
     start_block,
 )
 
 logger = logging.getLogger("wals_spark")
 
-_MAX_MISSES = 3  # half-iterations that ran for nothing before all later ones are sent everything
+_MAX_MISSES = 3  # half-iterations in a row with blocks that missed the cache: then Spark moves tasks about
+_PAUSE = 10  # half-iterations that are then sent everything, before the cache is tried again
 
 
 class LostSummaryError(TrainingError):
@@ -122,7 +126,12 @@ class BlockSolver:
         self.name = uuid.uuid4().hex
         self._sc = sc
         self.summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
-        self._misses = 0
+        self._misses = 0  # in a row
+        self._paused = 0  # half-iterations to go
+        self._has_warned = self._has_cached = False
+        self._never_caches = _reason_not_to_cache(sc)
+        if self._never_caches:
+            logger.info("blocks are not cached on executors: %s", self._never_caches)
 
     def start(self, side: Side, task: HalfIterationTask, start: Start) -> Solved:
         """Draw the factors of a side that the first half-iteration holds fixed."""
@@ -133,24 +142,75 @@ class BlockSolver:
     def solve(self, side: Side, other: Side, task: HalfIterationTask) -> Solved:
         """Solve the blocks of a side against the factors of the other, whose Gramian is broadcast."""
         gramian = self._sc.broadcast(other.gramian)
-        task = replace(task, training=self._caches_as())
-        if side.factors is not None and side.cached is not None and other.cached is not None:
-            solved = self._from_cache(side, other, replace(task, cached=(side.cached, other.cached)), gramian)
-            if None not in solved.summaries.values():
-                return solved
-            unpersist(solved.factors)
-            self._misses += 1
-            task = replace(task, training=self._caches_as())
+        self._paused = max(self._paused - 1, 0)
+        task = replace(task, training="" if self._never_caches or self._paused else self.name)
+        self._has_cached |= bool(task.training)
+        if not task.training or side.factors is None or side.cached is None or other.cached is None:
+            return self._noted(self._from_records(side, other, task, gramian))
+        solved = self._from_cache(side, other, replace(task, cached=(side.cached, other.cached)), gramian)
+        missed = frozenset(block for block, summary in solved.summaries.items() if summary is None)
+        self._count(missed, task.number)
+        if not missed:
+            return self._noted(solved)
+        again = self._from_records(side, other, replace(task, only=missed), gramian)
+        return self._noted(self._joined(solved, again, missed))
+
+    def delete_cache(self, *sides: Side) -> None:
+        """Delete what tasks have cached, on the machines that have the factors of these sides."""
+        drop = partial(_delete_training, training=self.name)
+        for side in sides if self._has_cached else ():
+            if side.factors is not None:
+                materialize(colocated_empty(side.factors).mapPartitions(drop))
+
+    def _count(self, missed: frozenset[int], number: int) -> None:
+        """Count half-iterations in a row whose tasks missed the cache, and pause it after some."""
+        self._misses = self._misses + 1 if missed else 0
+        if missed:
+            if self._misses == _MAX_MISSES:
+                self._misses, self._paused = 0, _PAUSE
             logger.info(
-                "half-iteration %d: Spark ran tasks away from the machines that cache their blocks, so everything is "
-                "sent to them%s; a longer spark.locality.wait keeps tasks there",
-                task.number,
-                "" if task.training else " from now on",
+                "half-iteration %d: %d blocks were not solved where they are cached, or their files are not as they "
+                "were, so everything is sent to them%s; a longer spark.locality.wait keeps tasks there",
+                number,
+                len(missed),
+                f", and to all blocks in the next {_PAUSE} half-iterations" if self._paused else "",
             )
+
+    def _noted(self, solved: Solved) -> Solved:
+        """The same, after a warning if a machine could not cache a block; the cache then pauses."""
+        failures = [part.cache_failure for part in solved.summaries.values() if part and part.cache_failure]
+        if failures:
+            self._paused = _PAUSE
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning(
+                    "%d blocks could not be cached on their executor, so all is sent to them, which takes longer: %s. "
+                    "The cache is in spark.local.dir (SPARK_LOCAL_DIRS; of YARN, the node manager's): it needs room "
+                    "there for the blocks once more, on a disk",
+                    len(failures),
+                    failures[0],
+                )
+        return solved
+
+    def _joined(self, solved: Solved, again: Solved, missed: frozenset[int]) -> Solved:
+        """The factors of all blocks, and their summaries, where some blocks were solved again."""
+        both = zip_partitions(solved.factors, again.factors)
+        factors = both.mapPartitionsWithIndex(partial(keep_solved, only=missed), preservesPartitioning=True)
+        persist(factors).localCheckpoint()
+        materialize(factors)
+        unpersist(solved.factors)
+        unpersist(again.factors)
+        return Solved(factors, {**solved.summaries, **again.summaries}, solved.gramian)
+
+    def _from_records(
+        self, side: Side, other: Side, task: HalfIterationTask, gramian: Broadcast[Float64Array]
+    ) -> Solved:
+        """Solve from what is sent to the tasks: their blocks by Spark, rows by the other side's blocks."""
         send = partial(
             send_block,
             width=len(other.gramian),
             unobserved_weight_in_confidence=task.objective.unobserved_weight_in_confidence,
+            only=task.only,
         )
         sent = zip_partitions(other.prepared.out_blocks, other.current_factors).mapPartitionsWithIndex(send)
         records = [side.prepared.in_blocks]
@@ -176,10 +236,6 @@ class BlockSolver:
         # Spark runs a task where its factors are, and there its cached files are, too.
         return self._run(side, task, gramian, received, colocated_empty(side.current_factors))
 
-    def _caches_as(self) -> str:
-        """The name under which tasks cache their blocks, none after too many misses."""
-        return self.name if self._misses < _MAX_MISSES else ""
-
     def _run(
         self,
         side: Side,
@@ -202,7 +258,24 @@ class BlockSolver:
         materialize(factors)
         summaries = {block: part for (number, block), part in self.summaries.value.items() if number == task.number}
         self.summaries.value = {}
-        missing = side.blocked.n_blocks - len(summaries)
+        missing = (side.blocked.n_blocks if task.only is None else len(task.only)) - len(summaries)
         if missing:
             raise LostSummaryError(f"half-iteration {task.number}: {missing} blocks of {task.side} reported no summary")
         return Solved(factors, summaries)
+
+
+def _reason_not_to_cache(sc: SparkContext) -> str:
+    """Why nothing may be cached on executors in this session; empty: it may."""
+    conf = sc.getConf()
+    if conf.get("spark.io.encryption.enabled", "false") == "true":
+        return "spark.io.encryption.enabled asks for files on disk to be encrypted, and these would not be"
+    if conf.get("spark.speculation", "false") == "true":
+        # A copy of a task runs on another machine, without the files. Spark keeps what both copies return.
+        return "with spark.speculation, copies of tasks run on machines that do not have their blocks"
+    return ""
+
+
+def _delete_training(records: Iterable[tuple[int, Record]], *, training: str) -> Iterator[tuple[int, Record]]:
+    deque(records, maxlen=0)  # there are none; Spark wants them read
+    delete_training(training)
+    return iter(())

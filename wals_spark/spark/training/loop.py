@@ -175,6 +175,7 @@ class _Training:
             if not stopped_by and events[-1].ends_iteration:
                 self.listeners.on_iteration(events[-1].iteration, *self._factors())
         kept = self._keep(events[-1])
+        self.solver.delete_cache(*self.sides.values())
         for side in self.sides.values():
             side.unpersist_blocks()
         return Trained(*self._factors(), events, stopped_by, kept)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from wals_spark.objective.objective import Objective
 from wals_spark.solvers.heavy_rows import row_limit
 from wals_spark.spark.training.rdd import KeyedRecords, by_block, persist, zip_partitions
+from wals_spark.spark.training.sending import send_item_weights, send_parts, take_parts
 from wals_spark.spark.training.sides import BlockedSide
-from wals_spark.spark.training.tasks import send_item_weights, send_parts, take_parts, weight_block
+from wals_spark.spark.training.tasks import weight_block
 
 logger = logging.getLogger("wals_spark")
 

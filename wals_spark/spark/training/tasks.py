@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pyspark import Accumulator, AccumulatorParam, Broadcast
 
 from wals_spark.arrays.blas import blas_threads
 from wals_spark.arrays.heap import freeze_modules, trim_heap
-from wals_spark.arrays.types import AnyArray, Float32Array, Float64Array, Indices, Int64Array
+from wals_spark.arrays.types import Float32Array, Float64Array, Indices, Int64Array
 from wals_spark.blocks.encoding import (
     GroupedRecords,
-    Record,
     RecordArrays,
     cut,
     group_records,
@@ -29,30 +25,25 @@ from wals_spark.blocks.encoding import (
     to_records,
 )
 from wals_spark.blocks.in_out import InBlock, OutBlock, received_rows
-from wals_spark.blocks.weighted import WeightedBlock, item_weights, item_weights_of_observed, weight_observations
+from wals_spark.blocks.weighted import WeightedBlock, item_weights_of_observed, weight_observations
 from wals_spark.errors import TrainingError
 from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import CHOLESKY, BlockSummary, Solver, solve_rows, summarize_start
 from wals_spark.solvers.heavy_rows import (
-    HeavyParts,
     HeavyRows,
     add_partial_sums,
-    address_heavy_parts,
     heavy_part_arrays,
-    partial_normal_equations,
     read_heavy_parts,
     split_heavy_rows,
-    take_heavy_parts,
 )
 from wals_spark.solvers.normal_equations import HeavyRowSums
 from wals_spark.solvers.start import Start, start_factors
 from wals_spark.solvers.systems import LeastSquares
-from wals_spark.spark.training.cache import BlockCache, CachedSide
+from wals_spark.spark.training.cache import MISSES, BlockCache, CachedSide
+from wals_spark.spark.training.sending import Records, Sent
 
-Records = Iterable[tuple[int, Record]]
-Sent = Iterator[tuple[int, Record]]
 Summaries = dict[tuple[int, int], BlockSummary | None]
-"""By (half-iteration, block), so that a task that Spark runs twice reports once. None: its block is not cached here."""
+"""By (half-iteration, block), so that a task that Spark runs twice reports once. None: it missed the cache."""
 
 
 class MergedSummaries(AccumulatorParam[Summaries]):
@@ -74,7 +65,8 @@ class HalfIterationTask:
 
     With the name of a ``training``, a task caches its block on its machine, and its factors under the ``step``. With
     ``cached``, where the blocks of the solved and of the fixed side are cached, a task receives rows from other
-    machines only. ``reported`` are the rows, by block, whose factors come with the summaries.
+    machines only. With ``only``, other blocks than these are not solved. ``reported`` are the rows, by block, whose
+    factors come with the summaries.
     """
 
     number: int
@@ -85,13 +77,8 @@ class HalfIterationTask:
     training: str = ""
     step: int = 0
     cached: tuple[CachedSide, CachedSide] | None = None
+    only: frozenset[int] | None = None
     reported: Mapping[int, Int64Array] = field(default_factory=dict)
-
-
-def send_item_weights(block: int, records: Records, *, objective: Objective) -> Sent:
-    """From an item block's in-block and out-block: the weights of items, for each user block that has them."""
-    arrays = _arrays(records)
-    return _sent_rows(block, OutBlock.read(arrays), item_weights(InBlock.read(arrays), objective)[:, None])
 
 
 def weight_block(
@@ -110,18 +97,6 @@ def weight_block(
     return keyed(block, to_records(arrays))
 
 
-def send_parts(block: int, records: Records) -> Sent:
-    """From what `weight_block` yields: the heavy parts, for the blocks of the other side."""
-    return address_heavy_parts(block, (record for _, record in records))
-
-
-def take_parts(block: int, records: Records) -> Sent:
-    """From an out-block and heavy parts sent to it: the out-block that is left, and the parts that it computes."""
-    arrays = _arrays(records)
-    out_block, parts = take_heavy_parts(arrays, OutBlock.read(arrays))
-    return keyed(block, to_records(chain(out_block.arrays(), heavy_part_arrays(parts))))
-
-
 def start_block(block: int, records: Records, *, task: HalfIterationTask, start: Start) -> Sent:
     """From ids and weighted block: the factors that training starts from."""
     grouped = group_records(record for _, record in records)
@@ -134,47 +109,6 @@ def start_block(block: int, records: Records, *, task: HalfIterationTask, start:
     return keyed(block, cut("factors", factors))
 
 
-def send_block(block: int, records: Records, *, width: int, unobserved_weight_in_confidence: float) -> Sent:
-    """From out-block, heavy parts and factors: the rows and partial normal equations that each destination needs.
-
-    ``unobserved_weight_in_confidence`` is the solved side's objective's.
-    """
-    grouped = group_records(record for _, record in records)
-    arrays = RecordArrays(grouped)
-    factors = join(records_of(grouped, "factors"), np.float32).reshape(-1, width)
-    rows = _sent_rows(block, OutBlock.read(arrays), factors)
-    return chain(rows, _sent_sums(block, read_heavy_parts(arrays), factors, unobserved_weight_in_confidence))
-
-
-def send_cached_rows(
-    block: int,
-    records: Records,
-    *,
-    fixed: CachedSide,
-    destinations: CachedSide,
-    unobserved_weight_in_confidence: float,
-) -> Sent:
-    """From the cache of this machine: rows for destinations on other machines, partial normal equations for all.
-
-    Where the cache is gone nothing is sent, and `solve_block` notices.
-    """
-    deque(records, maxlen=0)  # there are none; Spark wants them read
-    with suppress(FileNotFoundError):
-        cache = BlockCache.at(fixed.locations[block])
-        host, factors = cache.location.host, cache.factors(fixed.step)
-        remote = {
-            destination: rows
-            for destination, rows in OutBlock.read(cache.arrays).items()
-            if destinations.locations[destination].host != host
-        }
-        parts = read_heavy_parts(cache.arrays)
-        return chain(
-            _sent_rows(block, OutBlock.of(remote), factors),
-            _sent_sums(block, parts, factors, unobserved_weight_in_confidence),
-        )
-    return iter(())
-
-
 def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramian: Broadcast[Float64Array]) -> Sent:
     """From weighted block, received rows and, for iterative solvers, current factors: the solved factors.
 
@@ -183,15 +117,17 @@ def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramia
     """
     trim_heap()
     grouped = group_records(record for _, record in records)
-    width = len(gramian.value)
-    try:
-        read = _from_records if task.cached is None else _from_cache
-        inputs = read(block, grouped, task, width)
-    except FileNotFoundError:
-        if task.cached is None:
-            raise
-        task.summaries.add({(task.number, block): None})
+    if task.only is not None and block not in task.only:
         return iter(())
+    width = len(gramian.value)
+    if task.cached is None:
+        inputs = _from_records(block, grouped, task, width)
+    else:
+        try:
+            inputs = _from_cache(block, grouped, task, width)
+        except MISSES:
+            task.summaries.add({(task.number, block): None})
+            return iter(())
     grouped.clear()
     trim_heap()
     began = time.perf_counter()
@@ -203,9 +139,7 @@ def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramia
         overwrite_received=True,
     )
     summary = replace(result.summary, seconds=time.perf_counter() - began)
-    if inputs.cache is not None:
-        inputs.cache.save_factors(result.factors, task.step)
-        summary = replace(summary, location=inputs.cache.location)
+    summary = replace(summary, **_cached(inputs, result.factors, task.step))
     if block in task.reported:
         summary = replace(summary, reported=result.factors[task.reported[block]])
     task.summaries.add({(task.number, block): summary})
@@ -213,10 +147,18 @@ def solve_block(block: int, records: Records, *, task: HalfIterationTask, gramia
     return keyed(block, cut("factors", result.factors))
 
 
+def keep_solved(block: int, records: Records, *, only: frozenset[int]) -> Sent:
+    """From the factors of a block, twice if it is one of ``only``, solved again: once."""
+    if block not in only:
+        return iter(records)
+    return keyed(block, {record.start: record for _, record in records}.values())
+
+
 class _Inputs(NamedTuple):
-    """What a block is solved from."""
+    """What a block is solved from; ``failure`` says why it is not cached, if that failed."""
 
     cache: BlockCache | None
+    failure: str
     weighted: WeightedBlock
     received: Float32Array
     current: Float32Array | None
@@ -227,13 +169,28 @@ def _from_records(block: int, grouped: GroupedRecords, task: HalfIterationTask, 
     arrays = RecordArrays(grouped)
     weighted, heavy = WeightedBlock.read(arrays), HeavyRows.read(arrays)
     current = _current_factors(block, grouped, task, (weighted.n_rows, width))
-    cache = BlockCache.of(task.training, task.side, block) if task.training else None
-    if cache is not None:
+    cache, failure = None, ""
+    if task.training:
         out_block, parts = OutBlock.read(arrays), read_heavy_parts(arrays)
-        cache.save_arrays(chain(weighted.arrays(), heavy.arrays(), out_block.arrays(), heavy_part_arrays(parts)))
+        saved = [*weighted.arrays(), *heavy.arrays(), *out_block.arrays(), *heavy_part_arrays(parts)]
+        try:
+            cache = BlockCache.saved(task.training, task.side, block, saved)
+        except MISSES as error:
+            failure = str(error)
     received = received_rows(grouped, weighted.offsets, width)
     heavy_sums = add_partial_sums(heavy, grouped.get("partial_sums", {}), width)
-    return _Inputs(cache, weighted, received, current, heavy_sums)
+    return _Inputs(cache, failure, weighted, received, current, heavy_sums)
+
+
+def _cached(inputs: _Inputs, factors: Float32Array, step: int) -> dict[str, Any]:
+    """Cache the solved factors; what the summary says of it."""
+    if inputs.cache is None:
+        return {"cache_failure": inputs.failure}
+    try:
+        inputs.cache.save_factors(factors, step)
+    except MISSES as error:
+        return {"cache_failure": str(error)}
+    return {"location": inputs.cache.location}
 
 
 def _current_factors(
@@ -253,7 +210,7 @@ def _current_factors(
 
 
 def _from_cache(block: int, grouped: GroupedRecords, task: HalfIterationTask, width: int) -> _Inputs:
-    """Read from the cache of this machine; FileNotFoundError if some of it is not here."""
+    """Read from the cache of this machine; one of `MISSES` if some of it is not here."""
     assert task.cached is not None  # or the caller would read records
     solved, fixed = task.cached
     cache = BlockCache.at(solved.locations[block])
@@ -261,7 +218,7 @@ def _from_cache(block: int, grouped: GroupedRecords, task: HalfIterationTask, wi
     sources = set(np.flatnonzero(np.diff(weighted.offsets)).tolist()).difference(grouped.get("received", {}))
     received = received_rows(grouped, weighted.offsets, width, cached=_cached_rows(block, fixed, sources))
     heavy_sums = add_partial_sums(HeavyRows.read(cache.arrays), grouped.get("partial_sums", {}), width)
-    return _Inputs(cache, weighted, received, cache.factors(solved.step), heavy_sums)
+    return _Inputs(cache, "", weighted, received, cache.factors(solved.step), heavy_sums)
 
 
 def _cached_rows(block: int, fixed: CachedSide, sources: Iterable[int]) -> Iterator[tuple[int, Float32Array, Indices]]:
@@ -269,20 +226,3 @@ def _cached_rows(block: int, fixed: CachedSide, sources: Iterable[int]) -> Itera
     for source in sources:
         cache = BlockCache.at(fixed.locations[source])
         yield source, cache.factors(fixed.step), OutBlock.read(cache.arrays)[block]
-
-
-def _arrays(records: Records) -> RecordArrays:
-    return RecordArrays(group_records(record for _, record in records))
-
-
-def _sent_rows(block: int, out_block: OutBlock, rows: AnyArray) -> Sent:
-    """To each destination, the rows of a block that it needs."""
-    for destination, needed in out_block.items():
-        yield from keyed(destination, cut("received", rows[needed], peer=block))
-
-
-def _sent_sums(block: int, parts: HeavyParts, factors: Float32Array, unobserved_weight_in_confidence: float) -> Sent:
-    """To each destination, the partial normal equations of its heavy rows that a block computes."""
-    for destination, part in parts.items():
-        sums = partial_normal_equations(part, factors, unobserved_weight_in_confidence)
-        yield from keyed(destination, cut("partial_sums", sums, peer=block))
