@@ -17,8 +17,8 @@ from pyspark.sql import SparkSession
 import wals_spark
 from wals_spark.local.synthetic import synthetic_ratings
 from wals_spark.settings.train import Config
+from wals_spark.spark.prepared import check_input, prepare
 from wals_spark.spark.reading import read
-from wals_spark.spark.train import check_input, prepare
 
 
 def main() -> None:

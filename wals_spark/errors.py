@@ -33,8 +33,21 @@ class TrainingError(WalsError):
     """Training produced something that the mathematics forbids, or that no reader may see."""
 
 
+class HeldError(WalsError):
+    """Another run writes below this root, or has taken over from this one."""
+
+    exit_code = 5
+
+
+class InterruptedRunError(WalsError):
+    """The run was told to end, and has."""
+
+    exit_code = 143  # what a shell says of SIGTERM
+
+
 EXIT_CODES = (
     f"exit codes: 0 done, {WalsError.exit_code} unexpected (a retry may help), "
-    f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input or model refused"
+    f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input or model refused, "
+    f"{HeldError.exit_code} held by another run (retry later), {InterruptedRunError.exit_code} interrupted (retry)"
 )
 """What a job's ``--help`` says of its exit codes."""

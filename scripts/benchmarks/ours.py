@@ -16,11 +16,12 @@ from benchmarks.processes import n_cores, worker_memory_mib
 from benchmarks.workload import FOLDER, WARM_UPS, Workload
 from wals_spark.settings.train import Config
 from wals_spark.spark.model.factor_tables import write_factors
+from wals_spark.spark.prepared import Prepared, prepare
 from wals_spark.spark.reading import read
 from wals_spark.spark.session import open_session
-from wals_spark.spark.train import Prepared, prepare
-from wals_spark.spark.training.build import Blocks
-from wals_spark.spark.training.loop import Listeners, Trained, train
+from wals_spark.spark.training.loop import train
+from wals_spark.spark.training.state import Listeners, Trained
+from wals_spark.spark.training.stored_blocks import Blocks
 
 _WORK = FOLDER / "ours"
 

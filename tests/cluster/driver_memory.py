@@ -8,7 +8,7 @@ import sys
 
 import wals_spark
 from wals_spark.spark.model.factor_tables import write_factors
-from wals_spark.spark.train import prepare
+from wals_spark.spark.prepared import prepare
 from wals_spark.spark.training.loop import Listeners, train
 
 

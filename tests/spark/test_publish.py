@@ -82,7 +82,7 @@ def test_a_complete_version_stays_and_debris_is_deleted(storage, tmp_path):
     assert not (tmp_path / "model/versions/v1/_work").exists()
     with new_version(storage, "v1") as folder:
         assert not (tmp_path / "model/versions/v1/user_factors").exists()
-        publish(storage, "v1", {}, serve=True)
+        publish(storage, "v1", {}, to_serve=True)
     assert (tmp_path / "model/CURRENT").read_text() == "v1\n"
     with (
         pytest.raises(ConfigError, match=r"output\.version = v1: .* is a complete model and stays"),
@@ -94,7 +94,7 @@ def test_a_complete_version_stays_and_debris_is_deleted(storage, tmp_path):
 
 def test_a_failed_run_leaves_no_model_and_no_work_files(storage, tmp_path):
     with new_version(storage, "good"):
-        publish(storage, "good", {}, serve=True)
+        publish(storage, "good", {}, to_serve=True)
     with pytest.raises(ZeroDivisionError):
         _fail_half_way(storage, "bad")
     assert [path.name for path in (tmp_path / "model/versions/bad").iterdir()] == ["_wals_spark"]
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_written_is_refused_first(spark, tmp_path):
 
 def test_a_version_can_be_complete_without_being_served(storage, tmp_path):
     with new_version(storage, "candidate"):
-        publish(storage, "candidate", {}, serve=False)
+        publish(storage, "candidate", {}, to_serve=False)
     assert not (tmp_path / "model/CURRENT").exists()
 
 

@@ -14,8 +14,8 @@ from wals_spark.errors import InputError
 from wals_spark.settings.tables import Input
 from wals_spark.settings.train import Config
 from wals_spark.spark.checking import check
+from wals_spark.spark.prepared import build
 from wals_spark.spark.reading import read
-from wals_spark.spark.train import build
 from wals_spark.spark.training.build import build_blocks
 
 RNG = np.random.default_rng(0)

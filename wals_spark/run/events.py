@@ -8,6 +8,8 @@ from typing import Any
 
 from wals_spark.objective.objective import Loss
 
+_SECONDS = ("seconds", "solve_seconds", "slowest_solve_seconds")
+
 
 @dataclass(frozen=True)
 class HalfIteration:
@@ -41,8 +43,16 @@ class HalfIteration:
         """Whether both sides have been solved."""
         return self.number % 2 == 0
 
-    def as_json(self) -> str:
-        """One line of `events.jsonl`."""
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> HalfIteration:
+        """The half-iteration of a record that `as_record` made; its seconds are rounded."""
+        loss = Loss(*(record[name] for name in ("observed", "unobserved", "penalty")))
+        metric = {name: record[name] for name in ("metric", "evaluate_seconds") if name in record}
+        plain = {name: record[name] for name in ("planned", "side", "rows", *_SECONDS)}
+        return cls(number=record["half_iteration"], loss=loss, **plain, **metric)
+
+    def as_record(self) -> dict[str, Any]:
+        """The half-iteration as plain values."""
         loss = self.loss
         record: dict[str, Any] = {
             "event": "half_iteration",
@@ -61,7 +71,11 @@ class HalfIteration:
         }
         if self.metric is not None:
             record |= {"metric": self.metric, "evaluate_seconds": round(self.evaluate_seconds, 4)}
-        return json.dumps(record)
+        return record
+
+    def as_json(self) -> str:
+        """One line of `events.jsonl`."""
+        return json.dumps(self.as_record())
 
 
 def as_jsonl(events: list[HalfIteration]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -17,6 +15,8 @@ from wals_spark.arrays.histogram import Histogram
 from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.run.events import HalfIteration
+from wals_spark.run.run_record import written_by
+from wals_spark.run.sealed import checksum, sealed_json
 from wals_spark.run.version_files import VersionFile
 from wals_spark.settings.loader import with_new_names
 from wals_spark.settings.resolved import ResolvedConfig
@@ -53,6 +53,8 @@ class TrainingRun:
         Observations per user and per item.
     seconds : dict of str to float
         Seconds per phase.
+    run : str
+        The name of the run, if it has one.
     """
 
     version: str
@@ -68,6 +70,7 @@ class TrainingRun:
     degrees: Mapping[str, Histogram]
     seconds: Mapping[str, float]
     spark_version: str
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
         "format": "wals_spark model",
         "format_version": FORMAT_VERSION,
         "version": run.version,
+        **({"run": run.run} if run.run else {}),
         "created": _in_utc(run.created),
         "tables": {
             table: {"path": table, "rows": run.counts[side], "columns": ["id", "features"]}
@@ -114,7 +118,7 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
         "seconds": {phase: round(seconds, 3) for phase, seconds in run.seconds.items()},
         "settings": run.config.shown(),
         "automatic": list(run.automatic),
-        "written_by": _written_by(run.spark_version),
+        "written_by": written_by(run.spark_version),
     }
 
 
@@ -127,14 +131,7 @@ def _held_out(run: TrainingRun) -> dict[str, Any]:
 def sealed(document: Mapping[str, Any], files: Sequence[VersionFile]) -> str:
     """A manifest as JSON: the document, the files of the version, and a checksum of the manifest itself."""
     whole = {**document, "format_version": FORMAT_VERSION, "files": msgspec.to_builtins(files)}
-    return _as_text({**whole, "sha256": _checksum(whole)})
-
-
-def _checksum(document: Mapping[str, Any]) -> str:
-    """SHA-256 of the JSON of a manifest without its own checksum, keys in order and without blanks."""
-    others = {key: value for key, value in document.items() if key != "sha256"}
-    text = json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return sealed_json(whole)
 
 
 def _score(run: TrainingRun) -> dict[str, Any]:
@@ -226,7 +223,7 @@ def read_manifest(text: str, where: str) -> dict[str, Any]:
         msgspec.convert(document, _Sealed if format_version > 1 else _Manifest)
     except msgspec.ValidationError as error:
         raise InputError(f"{where}: {error}; {damaged}") from error
-    if format_version > 1 and document["sha256"] != _checksum(document):
+    if format_version > 1 and document["sha256"] != checksum(document):
         raise InputError(f"{where} is not as it was written: its own checksum differs; {damaged}")
     return document
 
@@ -250,7 +247,7 @@ def fold_in_manifest(parent: Mapping[str, Any], run: FoldInRun) -> dict[str, Any
         "tables": tables,
         "counts": dict(run.counts),
         "fold_in_settings": dict(run.settings),
-        "written_by": _written_by(run.spark_version),
+        "written_by": written_by(run.spark_version),
     }
 
 
@@ -289,11 +286,3 @@ def read_training_settings(document: dict[str, Any], where: str) -> Config:
 
 def _in_utc(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="seconds")
-
-
-def _written_by(spark_version: str) -> dict[str, str]:
-    return {"wals_spark": wals_spark.__version__, "spark": spark_version, "python": platform.python_version()}
-
-
-def _as_text(document: dict[str, Any]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

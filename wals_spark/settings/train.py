@@ -15,6 +15,7 @@ from wals_spark.objective.presets import PRESETS
 from wals_spark.settings.confidence import ConfidenceSettings
 from wals_spark.settings.held_out import HeldOutOfTraining
 from wals_spark.settings.loader import Section, Settings, load_settings
+from wals_spark.settings.run import Checkpoint, Lease, Run
 from wals_spark.settings.tables import Input, NewVersion, Publish, check_columns, moment_in_seconds, require_path
 from wals_spark.settings.training import RENAMED_TRAINING, Train
 
@@ -39,6 +40,14 @@ class Config(Settings, frozen=True, kw_only=True):
     confidence: ConfidenceSettings = ConfidenceSettings()
     train: Train = Train()
     output: Output = Output()
+    run: Run = Run()
+    checkpoint: Checkpoint = Checkpoint()
+    lease: Lease = Lease()
+
+    @property
+    def run_name(self) -> str:
+        """The name of a run that the same settings go on with; empty: each has another."""
+        return self.run.id or self.output.version
 
     def as_trained(self, table: Input) -> Input:
         """Another table of interactions, its rows read with the meaning that they had in this training.

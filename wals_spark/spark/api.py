@@ -62,7 +62,8 @@ def fit(
     with session_of(spark):
         scratch = None if settings.output.path else Scratch(spark)
         storage = scratch.storage if scratch else Storage(spark, settings.output.path)
-        return Model(train_version(interactions, settings, storage, held_out), scratch)
+        stored = train_version(interactions, settings, storage, held_out, exclusive=scratch is None)
+        return Model(stored, scratch)
 
 
 class Model:
@@ -251,7 +252,7 @@ class Model:
         with session_of(spark):
             scratch = Scratch(spark)
             config = fold_in_config(self._stored, self.config.input)
-            target = FoldInTarget(scratch.storage)
+            target = FoldInTarget(scratch.storage, exclusive=False)
             return Model(fold_in_version(self._stored, interactions, config, target, settings=settings), scratch)
 
     def publish(self, root: str, *, version: str = "", serve: bool = True) -> Model:
@@ -265,7 +266,7 @@ class Model:
             If there is a version of this name.
         """
         storage, name = Storage(self._stored.spark, root), version or self.version
-        copy_version(self._stored.storage, self._stored.folder, storage, name, serve=serve)
+        copy_version(self._stored.storage, self._stored.folder, storage, name, to_serve=serve)
         stored = open_version(self._stored.spark, root, name)
         logger.info("published version %s: %s", name, stored.storage.path(stored.folder))
         return Model(stored)

@@ -22,10 +22,10 @@ from wals_spark.spark.hard_negatives import with_negatives
 from wals_spark.spark.held_out import PopularityOptions, gathered
 from wals_spark.spark.histories import partitions
 from wals_spark.spark.model.publish import WORK
+from wals_spark.spark.prepared import build, check_input
 from wals_spark.spark.reading import read
 from wals_spark.spark.search import Search
 from wals_spark.spark.storage import Storage
-from wals_spark.spark.train import build, check_input
 from wals_spark.spark.training.loop import train
 from wals_spark.tuning.leaderboard import Trial
 

@@ -19,24 +19,30 @@ from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
 from wals_spark.spark.checking import Interactions
 from wals_spark.spark.fingerprint import fingerprint
+from wals_spark.spark.lease import sole_writer
 from wals_spark.spark.model.factor_tables import gramian_of, write_factors
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import WORK, new_version, publish
+from wals_spark.spark.prepared import build, check_input
 from wals_spark.spark.reading import read
 from wals_spark.spark.storage import GRAMIANS, Storage
-from wals_spark.spark.train import Prepared, build, check_input
 from wals_spark.spark.training.batch_fold_in import drop_unknown_items, fold_in_users, users_without_interactions
 from wals_spark.spark.training.rdd import unpersist
+from wals_spark.spark.training.stored_blocks import Blocks
 
 logger = logging.getLogger("wals_spark")
 
 
 class FoldInTarget(NamedTuple):
-    """Where a fold-in writes its version, and whether that becomes the served one."""
+    """Where a fold-in writes its version, and whether that becomes the served one.
+
+    A storage that no other run can know need not be held ``exclusive``.
+    """
 
     storage: Storage
     version: str = ""
     serve: bool = True
+    exclusive: bool = True
 
 
 def run_fold_in(spark: SparkSession, settings: FoldInSettings) -> None:
@@ -68,12 +74,16 @@ def fold_in_version(
     """
     created, storage = datetime.now(timezone.utc), target.storage
     version = target.version or new_version_name(created)
-    with new_version(storage, version) as folder:
+    with (
+        sole_writer(storage, version, exclusive=target.exclusive) as guard,
+        new_version(storage, version) as folder,
+    ):
         checked = check_input(raw, config)
         known = _of_known_items(model, checked, config)
         prepared = build(known, config, storage.path(folder, WORK))
         keep_users = bool(settings.get("fold_in", {}).get("keep_users"))
-        users = _write_tables(model, prepared, storage, folder, keep_users=keep_users)
+        others = users_without_interactions(model.user_factors, known.table) if keep_users else None
+        users = _write_tables(model, prepared.blocks, storage, folder, others)
         counts = {
             **prepared.counts,
             "users": users,
@@ -81,7 +91,7 @@ def fold_in_version(
             "rows_of_unknown_items": checked.rows - known.rows,
         }
         run = FoldInRun(version, created, counts, settings, model.spark.version)
-        publish(storage, version, fold_in_manifest(model.manifest, run), serve=target.serve)
+        publish(storage, version, fold_in_manifest(model.manifest, run), to_serve=target.serve, guard=guard)
     logger.info(
         "version %s is complete: %s users, %s of them folded in, and the items of %s: %s",
         version, f"{users:,}", f"{prepared.blocks.users.rows:,}", model.version, storage.path(folder),
@@ -103,9 +113,9 @@ def _of_known_items(model: ModelVersion, checked: Interactions, config: Config) 
     return replace(checked, table=table, rows=rows, fingerprint=row["fingerprint"])
 
 
-def _write_tables(model: ModelVersion, prepared: Prepared, storage: Storage, folder: str, *, keep_users: bool) -> int:
-    """Write the users that are folded in, and copy the items of the model; the number of users."""
-    blocks, objective, gramians = prepared.blocks, model.user_objective, model.gramians
+def _write_tables(model: ModelVersion, blocks: Blocks, storage: Storage, folder: str, others: DataFrame | None) -> int:
+    """Write the users that are folded in, and ``others``, and copy the items of the model; the number of users."""
+    objective, gramians = model.user_objective, model.gramians
     has_weights = objective.item_weight.function != "none"
     factors = fold_in_users(
         blocks,
@@ -117,8 +127,7 @@ def _write_tables(model: ModelVersion, prepared: Prepared, storage: Storage, fol
     table = storage.path(folder, "user_factors")
     users, gramians["users"] = blocks.users.rows, write_factors(blocks.users, factors, table)
     unpersist(factors)
-    if keep_users:
-        others = users_without_interactions(model.user_factors, prepared.interactions.table)
+    if others is not None:
         others.write.mode("append").parquet(table)
         users, gramians["users"] = gramian_of(model.spark.read.parquet(table))
     for name in ("item_factors", "item_weights")[: 1 + has_weights]:

@@ -15,6 +15,7 @@ from wals_spark.settings.command_line import parse_settings
 from wals_spark.settings.loader import SomeSettings
 from wals_spark.settings.tables import names_catalog_tables
 from wals_spark.spark.session import open_session
+from wals_spark.spark.stopping import ended_by_sigterm, stoppable
 
 logger = logging.getLogger("wals_spark")
 
@@ -37,7 +38,11 @@ def run_job(
     def run() -> None:
         settings = parse_settings(kind, description)
         before(settings)
-        with open_session(f"wals_spark {name}", hive=names_catalog_tables(settings)) as spark:
+        with (
+            open_session(f"wals_spark {name}", hive=names_catalog_tables(settings)) as spark,
+            ended_by_sigterm(),
+            stoppable(spark),
+        ):
             job(spark, settings)
 
     sys.exit(exit_code_of(run))

@@ -32,9 +32,9 @@ from wals_spark.spark.held_out import with_plain_ids
 from wals_spark.spark.histories import refuse_other_type
 from wals_spark.spark.sample_drawing import DrawnUser, Found, Id, draw_users, find
 from wals_spark.spark.sample_tasks import BlockResults, MergedResults, SampleTask, evaluate_block
-from wals_spark.spark.training.build import Blocks
 from wals_spark.spark.training.half_iteration import Side
 from wals_spark.spark.training.rdd import KeyedRecords, colocated_empty, materialize
+from wals_spark.spark.training.stored_blocks import Blocks
 
 logger = logging.getLogger("wals_spark")
 

@@ -26,6 +26,7 @@ from wals_spark.spark.histories import in_type_of, partitions, refuse_other_type
 from wals_spark.spark.model.factor_tables import write_factors, write_item_weights
 from wals_spark.spark.model.publish import WORK
 from wals_spark.spark.negatives import read_candidates
+from wals_spark.spark.prepared import Prepared, build, check_input
 from wals_spark.spark.reading import read
 from wals_spark.spark.sample_drawing import draw_users
 from wals_spark.spark.sample_evaluation import (
@@ -35,10 +36,10 @@ from wals_spark.spark.sample_evaluation import (
     sample_evaluator,
 )
 from wals_spark.spark.storage import Storage
-from wals_spark.spark.train import Prepared, build, check_input
 from wals_spark.spark.training.batch_fold_in import fold_in_users
-from wals_spark.spark.training.build import Blocks, build_blocks
+from wals_spark.spark.training.build import build_blocks
 from wals_spark.spark.training.rdd import KeyedRecords, unpersist
+from wals_spark.spark.training.stored_blocks import Blocks
 
 logger = logging.getLogger("wals_spark")
 
@@ -94,7 +95,7 @@ class Search:
         return self.storage.path(WORK, name)
 
     def _table(self, name: str) -> DataFrame:
-        return self.prepared.interactions.table.sparkSession.read.parquet(self._path(name, new=False))
+        return self.storage.spark.read.parquet(self._path(name, new=False))
 
 
 @contextmanager

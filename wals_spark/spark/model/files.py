@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from wals_spark.run.version_files import TABLES, VersionFile, refuse_other_files
+from wals_spark.spark.checksums import checksums
 from wals_spark.spark.storage import EVENTS, GRAMIANS, Storage
 
 # The report and the metrics are not listed: an evaluation writes them anew beside a version that stays the same.
@@ -34,14 +35,7 @@ def verify_files(storage: Storage, folder: str, listed: Sequence[VersionFile]) -
 
 def files_of(storage: Storage, folder: str) -> dict[str, tuple[int, str]]:
     """The size and the SHA-256 of each file, by its path in the folder."""
-    names = [name for name in (*TABLES, *_SINGLE) if storage.exists(folder, name)]
-    if not names:
-        return {}
-    storage.spark.sparkContext.setJobDescription("checksums of the model")
-    paths = [storage.path(folder, name) for name in names]
-    files = storage.spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(paths)
-    digests = files.select("path", "length", F.sha2("content", 256).alias("sha256")).collect()
-    return {_within(folder, row["path"]): (row["length"], row["sha256"]) for row in digests}
+    return checksums(storage, folder, (*TABLES, *_SINGLE))
 
 
 def _rows_of_parts(storage: Storage, folder: str) -> dict[str, int]:
@@ -57,8 +51,3 @@ def _rows_of_parts(storage: Storage, folder: str) -> dict[str, int]:
 
 def _read(spark: SparkSession, path: str) -> DataFrame:
     return spark.read.parquet(path).select(F.col("_metadata.file_name").alias("file"))
-
-
-def _within(folder: str, path: str) -> str:
-    """The path below a version's folder, from a full one; names of versions have no character that a URL changes."""
-    return path.rpartition(f"/{folder}/")[2]

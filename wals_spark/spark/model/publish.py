@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +13,17 @@ from typing import Any
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.messages import quoted
 from wals_spark.run.events import HalfIteration, as_jsonl
+from wals_spark.run.faults import fault_point
 from wals_spark.run.manifest import sealed
-from wals_spark.run.version_files import TABLES
 from wals_spark.spark.causes import JAVA_ERRORS, Causes
+from wals_spark.spark.lease import sole_writer
 from wals_spark.spark.model.files import list_files
-from wals_spark.spark.storage import CURRENT, EVENTS, GRAMIANS, MANIFEST, MARK, REPORT, Storage, written_or_nothing
+from wals_spark.spark.remains import is_ours
+from wals_spark.spark.storage import CURRENT, EVENTS, MANIFEST, MARK, Storage, written_or_nothing
 
 WORK = "_work"
-_OURS = {EVENTS, GRAMIANS, REPORT, WORK, *TABLES}
+
+logger = logging.getLogger("wals_spark")
 
 # A small file takes a tenth of a second to replace, on object stores more: as long as a short half-iteration.
 _SECONDS_BETWEEN_WRITES = 5.0
@@ -59,8 +63,7 @@ def _delete_unfinished(storage: Storage, folder: str) -> None:
     """Delete what a run that died has left, and nothing else."""
     if not storage.exists(folder):
         return
-    names = set(storage.names(folder))
-    if names and MARK not in names and not (EVENTS in names and names <= _OURS):  # wals_spark 0.1 left no mark
+    if not is_ours(storage, folder):
         raise ConfigError(
             f"{quoted(storage.path(folder))} is in the way and stays: it holds no {MANIFEST} and is not of wals_spark; "
             "move it, or set output.version"
@@ -84,15 +87,19 @@ def refuse_existing(storage: Storage, version: str) -> None:
 
 
 @contextmanager
-def event_log(storage: Storage, folder: str) -> Iterator[Callable[[list[HalfIteration]], None]]:
+def event_log(
+    storage: Storage, folder: str, guard: Callable[[], None] = lambda: None
+) -> Iterator[Callable[[list[HalfIteration]], None]]:
     """Yield a function that writes the events of a version, a few seconds behind; at the end all are written.
 
-    It takes all events so far. If the body of the ``with`` fails, the events until then are written too.
+    It takes all events so far. If the body of the ``with`` fails, the events until then are written too. ``guard``
+    raises if this run may no longer write.
     """
     latest: list[HalfIteration] = []
     written = -math.inf
 
     def write() -> None:
+        guard()
         storage.replace(as_jsonl(latest), folder, EVENTS)
 
     def log(events: list[HalfIteration]) -> None:
@@ -111,19 +118,51 @@ def event_log(storage: Storage, folder: str) -> Iterator[Callable[[list[HalfIter
     write()
 
 
-def publish(storage: Storage, version: str, document: Mapping[str, Any], *, serve: bool) -> None:
-    """Complete a version: readers wait for its manifest. With ``serve``, it becomes the served version.
+def publish(
+    storage: Storage,
+    version: str,
+    document: Mapping[str, Any],
+    *,
+    to_serve: bool,
+    guard: Callable[[], None] = lambda: None,
+) -> None:
+    """Complete a version: readers wait for its manifest. With ``to_serve``, it becomes the served version.
 
-    ``document`` is what the manifest says; the files of the version are added to it.
+    ``document`` is what the manifest says; the files of the version are added to it. ``guard`` raises if this run may
+    no longer write.
     """
     folder = version_folder(version)
+    storage.force(folder)
+    text = sealed(document, list_files(storage, folder))
+    fault_point("before_manifest")
+    guard()
+    storage.replace(text, folder, MANIFEST)
+    fault_point("after_manifest")
     storage.delete_tree(folder, MARK)
-    storage.replace(sealed(document, list_files(storage, folder)), folder, MANIFEST)
-    if serve:
-        storage.replace(f"{version}\n", CURRENT)
+    if to_serve:
+        guard()
+        serve(storage, version)
+    fault_point("after_current")
 
 
-def copy_version(source: Storage, source_folder: str, target: Storage, version: str, *, serve: bool) -> None:
+def serve(storage: Storage, version: str, *, unless_later_than: bool = False) -> None:
+    """Make a complete version the served one; ``unless_later_than``: unless one that was created later is."""
+    if unless_later_than and storage.exists(CURRENT):
+        served = storage.read_text(CURRENT).strip()
+        if _created(storage, served) > _created(storage, version):
+            logger.warning("version %s stays the served one: it is later than %s", served, version)
+            return
+    storage.replace(f"{version}\n", CURRENT)
+
+
+def _created(storage: Storage, version: str) -> str:
+    folder = version_folder(version)
+    if not storage.exists(folder, MANIFEST):
+        return ""
+    return str(json.loads(storage.read_text(folder, MANIFEST))["created"])
+
+
+def copy_version(source: Storage, source_folder: str, target: Storage, version: str, *, to_serve: bool) -> None:
     """Copy a complete version to another root, byte for byte, its manifest last.
 
     Raises
@@ -131,9 +170,9 @@ def copy_version(source: Storage, source_folder: str, target: Storage, version: 
     ConfigError
         If a version of this name is there.
     """
-    with new_version(target, version) as folder:
+    with sole_writer(target, version) as guard, new_version(target, version) as folder:
         for name in source.names(source_folder):
             if name not in (MANIFEST, WORK, MARK):
                 target.copy(source.path(source_folder, name), folder, name)
         document = json.loads(source.read_text(source_folder, MANIFEST))
-        publish(target, version, {**document, "version": version}, serve=serve)
+        publish(target, version, {**document, "version": version}, to_serve=to_serve, guard=guard)

@@ -26,9 +26,9 @@ from wals_spark.blocks.encoding import cut, cut_ids, group_records, ids_of, join
 from wals_spark.errors import InputError, TrainingError
 from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import EXACT
-from wals_spark.spark.training.build import Blocks
 from wals_spark.spark.training.rdd import KeyedRecords, by_block, materialize, persist, unpersist, zip_partitions
 from wals_spark.spark.training.sending import Records, Sent, send_block
+from wals_spark.spark.training.stored_blocks import Blocks
 from wals_spark.spark.training.tasks import (
     HalfIterationTask,
     MergedSummaries,
@@ -117,7 +117,7 @@ def _model_rows(blocks: Blocks, path: str, column: str) -> KeyedRecords:
     """A column of a model's table, the rows of each item block in the order of its ids."""
     items, sc = blocks.items, blocks.items.spark.sparkContext
     files = sc.binaryFiles(path, minPartitions=items.n_blocks)  # to Python as they are: PyArrow reads them there
-    address = partial(_rows_by_block, column=column, items_to_blocks=blocks.items_to_blocks)
+    address = partial(_rows_by_block, column=column, items_to_blocks=blocks.plan.items_to_blocks)
     rows = by_block(files.mapPartitionsWithIndex(address), items.n_blocks)
     records = zip_partitions(items.records("ids"), rows)
     return records.mapPartitionsWithIndex(_in_order_of_ids, preservesPartitioning=True)

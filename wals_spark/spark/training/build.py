@@ -8,8 +8,7 @@ rows, whatever has happened to the source since.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 from pyspark import TaskContext
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from wals_spark.arrays.arrow import as_arrow, as_binary, as_numpy
 from wals_spark.arrays.dictionary import as_float32_if_exact
-from wals_spark.arrays.distribution import Distribution
 from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.histogram import Histogram
 from wals_spark.blocks.assignment import Assignment, assign_by_cost
@@ -29,11 +27,11 @@ from wals_spark.blocks.build import ColumnBlock, SentColumns, build_column_block
 from wals_spark.blocks.encoding import Record, cut_ids, to_records
 from wals_spark.blocks.weighted import positive_counts
 from wals_spark.errors import InputError
-from wals_spark.objective.automatic import DataCounts
 from wals_spark.solvers.heavy_rows import row_limit
 from wals_spark.spark.fingerprint import fingerprint
 from wals_spark.spark.training.rdd import by_block
-from wals_spark.spark.training.sides import SCHEMA, BlockedSide, read_kind, read_records
+from wals_spark.spark.training.sides import SCHEMA, read_records
+from wals_spark.spark.training.stored_blocks import BlockPlan, Blocks, open_blocks, read_summaries
 
 if TYPE_CHECKING:  # executors run functions of this module, and know no settings
     from wals_spark.settings.train import Config
@@ -41,21 +39,6 @@ if TYPE_CHECKING:  # executors run functions of this module, and know no setting
 
 _HASH = "hash"  # the column of `fingerprint`
 _ROWS_PER_BLOCK = 5_000_000  # observations: 40 MB of in-block, a few seconds of one core per half-iteration
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """The blocks of both sides.
-
-    ``counts`` is without negatives. ``merged`` counts the rows beyond the first of their pair. ``items_to_blocks`` maps
-    items to their blocks.
-    """
-
-    users: BlockedSide
-    items: BlockedSide
-    counts: DataCounts
-    merged: int
-    items_to_blocks: Assignment
 
 
 def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blocks:
@@ -76,34 +59,15 @@ def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blo
     items_to_blocks = assign_by_cost(interactions.item_costs, n_items, row_limit=limit)
     task = partial(_build_user_block, items_to_blocks=items_to_blocks, duplicates=config.input.duplicates)
     user_summaries = _build_user_blocks(interactions, task, n_users, f"{folder}/users")
-    merged = sum(summary["duplicates"] for summary in user_summaries)
-    _refuse_duplicates(config.input.duplicates, merged, user_summaries)
+    _refuse_duplicates(config.input.duplicates, user_summaries)
 
     spark.sparkContext.setJobDescription("build item blocks")
     columns = read_records(spark, f"{folder}/users", "columns", n_users).map(_to_peer_block)
     built = by_block(columns, n_items).mapPartitionsWithIndex(partial(_build_item_block, n_user_blocks=n_users))
     _write(spark.createDataFrame(built, SCHEMA, verifySchema=False), f"{folder}/items")
-    item_summaries = _summaries(spark, f"{folder}/items")
-    users = _side(table, "users", n_users, folder, user_summaries)
-    items = _side(table, "items", n_items, folder, item_summaries)
-    counts = _counts(users, items, user_summaries, item_summaries).without_zeros(interactions.negatives)
-    return Blocks(users=users, items=items, counts=counts, merged=merged, items_to_blocks=items_to_blocks)
-
-
-def _counts(
-    users: BlockedSide,
-    items: BlockedSide,
-    user_summaries: Sequence[Mapping[str, Any]],
-    item_summaries: Sequence[Mapping[str, Any]],
-) -> DataCounts:
-    observations = sum(summary["observations"] for summary in user_summaries)
-    return DataCounts(
-        users=users.rows,
-        items=items.rows,
-        observations=observations,
-        ratings=Distribution.merged(Distribution.from_record(summary["ratings"]) for summary in user_summaries),
-        largest_item_count=max(summary["largest_count"] for summary in item_summaries),
-        mean_weight=sum(summary["weight"] for summary in user_summaries) / max(observations, 1),
+    types = {name: table.schema[name.removesuffix("s")].dataType for name in ("users", "items")}
+    return open_blocks(
+        spark, folder, BlockPlan({"users": n_users, "items": n_items}, types, items_to_blocks, interactions.negatives)
     )
 
 
@@ -120,16 +84,9 @@ def _build_user_blocks(
     # are hashed where they have been shuffled to, so that hashes are not.
     shuffled = interactions.table.repartition(n_blocks, "user").withColumn(_HASH, fingerprint(interactions.hashed))
     _write(shuffled.mapInArrow(task, SCHEMA), path)
-    summaries = _summaries(spark, path)
+    summaries = read_summaries(spark, path)
     _refuse_changed_input(interactions, summaries)
     return summaries
-
-
-def _side(table: DataFrame, name: str, n_blocks: int, folder: str, summaries: list[dict[str, Any]]) -> BlockedSide:
-    rows = sum(summary["rows"] for summary in summaries)
-    degrees = Histogram.merged(Histogram.from_record(summary["degrees"]) for summary in summaries)
-    id_type = table.schema[name.removesuffix("s")].dataType
-    return BlockedSide(table.sparkSession, name, f"{folder}/{name}", n_blocks, rows, id_type, degrees)
 
 
 def _refuse_changed_input(interactions: Interactions, summaries: list[dict[str, Any]]) -> None:
@@ -144,7 +101,8 @@ def _refuse_changed_input(interactions: Interactions, summaries: list[dict[str, 
         )
 
 
-def _refuse_duplicates(policy: str, rows: int, summaries: list[dict[str, Any]]) -> None:
+def _refuse_duplicates(policy: str, summaries: list[dict[str, Any]]) -> None:
+    rows = sum(summary["duplicates"] for summary in summaries)
     if policy == "refuse" and rows:
         pairs = [tuple(pair) for summary in summaries for pair in summary["examples"]]
         raise InputError(
@@ -261,12 +219,6 @@ def _write(records: DataFrame, path: str) -> None:
     # Files are read whole: 256 records are half a gigabyte. No payload repeats, so a Parquet dictionary gains nothing.
     options = {"maxRecordsPerFile": "256", "parquet.enable.dictionary": "false"}
     records.write.mode("overwrite").partitionBy("kind").options(**options).parquet(path)
-
-
-def _summaries(spark: SparkSession, path: str) -> list[dict[str, Any]]:
-    """One small record per block, in the order of the blocks."""
-    rows = read_kind(spark, path, "summary").orderBy("block").collect()
-    return [json.loads(bytes(row["payload"])) for row in rows]
 
 
 def _to_peer_block(sent: tuple[int, Record]) -> tuple[int, Record]:

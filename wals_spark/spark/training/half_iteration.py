@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 from pyspark import Accumulator, Broadcast, SparkContext
 
-from wals_spark.arrays.types import Float64Array
-from wals_spark.blocks.encoding import Record
+from wals_spark.arrays.types import Float32Array, Float64Array, Int64Array
+from wals_spark.blocks.encoding import Record, join
 from wals_spark.errors import TrainingError
 from wals_spark.solvers.gramian import merged
 from wals_spark.solvers.half_iteration import BlockSummary
@@ -279,3 +280,18 @@ def _delete_training(records: Iterable[tuple[int, Record]], *, training: str) ->
     deque(records, maxlen=0)  # there are none; Spark wants them read
     delete_training(training)
     return iter(())
+
+
+def rows_of(factors: KeyedRecords, wanted: Mapping[int, Int64Array], width: int) -> Float32Array:
+    """Some rows of each block of factors, shape (n, width), in the order of the blocks."""
+    rows = dict(factors.mapPartitionsWithIndex(partial(_wanted_rows, wanted=wanted, width=width)).collect())
+    parts = [np.frombuffer(rows[block], dtype=np.float32).reshape(-1, width) for block in sorted(wanted)]
+    return np.concatenate(parts) if parts else np.empty((0, width), dtype=np.float32)
+
+
+def _wanted_rows(
+    block: int, records: Iterable[tuple[int, Record]], *, wanted: Mapping[int, Int64Array], width: int
+) -> Iterator[tuple[int, bytes]]:
+    factors = join((record for _, record in records), np.float32).reshape(-1, width)
+    if block in wanted:
+        yield block, factors[wanted[block]].tobytes()

@@ -4,136 +4,99 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from py4j.protocol import Py4JJavaError
 
 from wals_spark.arrays.histogram import Histogram
-from wals_spark.arrays.types import Float32Array, Int64Array
-from wals_spark.errors import TrainingError
+from wals_spark.errors import InterruptedRunError, TrainingError
 from wals_spark.objective.objective import Loss, Objective
 from wals_spark.run.convergence import has_converged, refuse_rising_loss
 from wals_spark.run.events import HalfIteration
+from wals_spark.run.faults import fault_point
 from wals_spark.run.schedule import last_solver, solver_of
 from wals_spark.settings.training import ResolvedTrain
 from wals_spark.solvers.half_iteration import BlockSummary, Solver
-from wals_spark.spark.training.build import Blocks
-from wals_spark.spark.training.half_iteration import BlockSolver, LostSummaryError, Side, Solved
+from wals_spark.spark.stopping import raise_if_stopped, stop_noticed
+from wals_spark.spark.training.half_iteration import BlockSolver, LostSummaryError, Side, Solved, rows_of
 from wals_spark.spark.training.prepare import prepare_blocks
-from wals_spark.spark.training.rdd import KeyedRecords, unpersist
+from wals_spark.spark.training.rdd import KeyedRecords
+from wals_spark.spark.training.state import Best, Checkpoints, Listeners, Trained, TrainingState
+from wals_spark.spark.training.stored_blocks import Blocks
 from wals_spark.spark.training.tasks import HalfIterationTask
 
 logger = logging.getLogger("wals_spark")
 
-_MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
+"""Attempts that end with an executor lost before training gives up; each half-iteration gained sets them back."""
 
-
-class Evaluator(Protocol):
-    """Judges factors while training runs.
-
-    ``wanted`` are the rows of users, by block, whose factors ``value`` needs; with ``lower_is_better`` it is an error.
-    """
-
-    wanted: Mapping[int, Int64Array]
-    lower_is_better: bool
-
-    def value(self, users: Float32Array, items: Side) -> float:
-        """The metric for the factors of the wanted users, shape (n_users, width), and of all items."""
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """What is called during training; an exception that one raises ends training.
-
-    Attributes
-    ----------
-    on_weights
-        Called before the first half-iteration with the distribution of the weights of observations; again if training
-        starts again.
-    on_half_iteration
-        Called after each half-iteration with all events so far.
-    on_iteration
-        Called after each iteration but the last with its number and the current factors of users and of items.
-    evaluator
-        Evaluates after every ``evaluate_every`` iterations, and after the last.
-    """
-
-    on_weights: Callable[[Histogram], None] = lambda _: None
-    on_half_iteration: Callable[[list[HalfIteration]], None] = lambda _: None
-    on_iteration: Callable[[int, KeyedRecords, KeyedRecords], None] = lambda *_: None
-    evaluator: Evaluator | None = None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Factors of both sides, persisted until `unpersist`; the events; why it ended (``max_iter`` or ``tol``).
-
-    ``kept`` is the half-iteration that the factors are of: the last, or that of the best iteration.
-    """
-
-    user_factors: KeyedRecords
-    item_factors: KeyedRecords
-    events: list[HalfIteration]
-    stopped_by: str
-    kept: HalfIteration
-
-    def unpersist(self) -> None:
-        """Let Spark drop the factors."""
-        unpersist(self.user_factors)
-        unpersist(self.item_factors)
+# Spark's words where what an executor had is gone. Tasks alone it repeats by itself.
+_LOST = (
+    "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND", "ExecutorLostFailure", "FetchFailed", "Executor heartbeat timed out",
+    "exited caused by one of the running tasks",
+)  # fmt: skip
 
 
 def train(
-    blocks: Blocks, objectives: Mapping[str, Objective], settings: ResolvedTrain, listeners: Listeners | None = None
+    blocks: Blocks,
+    objectives: Mapping[str, Objective],
+    settings: ResolvedTrain,
+    listeners: Listeners | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Train from the start until ``max_iter`` or ``tol``.
+    """Train from the last checkpoint, or from the start, until ``max_iter`` or ``tol``.
 
     ``objectives`` has what is minimised for the rows of ``users`` and of ``items``: one objective, with the λ of each
     side.
 
     Factors are persisted on the executors without their lineage, so that the 200th iteration runs as the tenth did. If
-    an executor is lost with factors that nothing else has, training starts again from the blocks, which are on
-    storage, and arrives at the same model.
+    an executor is lost with factors that nothing else has, training goes on from the last of ``checkpoints``, or starts
+    again from the blocks, which are on storage, and arrives at the same model. If it is told to end by SIGTERM, it
+    writes one first.
 
     Raises
     ------
     TrainingError
         If the loss rises or a row has no finite solution: which half-iteration, and which id.
+    HeldError, InterruptedRunError
+        If it was told to end.
     """
-    for attempt in range(1, _MAX_ATTEMPTS + 1):
+    furthest = failures = 0
+    while True:
         training = _Training(blocks, objectives, settings, listeners or Listeners())
         try:
-            return training.run()
-        except (Py4JJavaError, LostSummaryError) as error:
+            return training.run(checkpoints)
+        except BaseException as error:
+            reason = stop_noticed()
+            if isinstance(reason, InterruptedRunError) and checkpoints is not None:
+                training.save_before_end(checkpoints)
             training.unpersist()
-            lost = isinstance(error, LostSummaryError) or "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND" in str(error)
-            if not lost or attempt == _MAX_ATTEMPTS:
+            if reason is not None:
+                raise reason from error
+            failures = 1 if len(training.events) > furthest else failures + 1
+            furthest = max(furthest, len(training.events))
+            if not is_lost_with_executor(error) or failures == MAX_ATTEMPTS:
                 raise
             logger.warning(
-                "factors were lost with an executor; training starts again from the blocks (attempt %d of %d)",
-                attempt + 1,
-                _MAX_ATTEMPTS,
+                "factors were lost with an executor; training starts again from the %s (attempt %d of %d)",
+                "blocks" if checkpoints is None else "last checkpoint, or from the blocks",
+                failures + 1,
+                MAX_ATTEMPTS,
             )
-        except BaseException:
-            training.unpersist()
-            raise
-    raise AssertionError("unreachable")
 
 
-class _Best(NamedTuple):
-    """The best iteration so far, its metric, the side that it solved first, and its rows that were evaluated."""
-
-    iteration: int
-    value: float
-    side: Side
-    wanted: Float32Array
+def is_lost_with_executor(error: BaseException) -> bool:
+    """Whether something failed because an executor had what nothing else has."""
+    if isinstance(error, LostSummaryError):
+        return True
+    return isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _LOST)
 
 
 class _Training:
-    """One attempt, from the start to the end."""
+    """One attempt, from a state to the end."""
 
     def __init__(
         self, blocks: Blocks, objectives: Mapping[str, Objective], settings: ResolvedTrain, listeners: Listeners
@@ -144,43 +107,85 @@ class _Training:
         self.listeners = listeners
         self.sc = blocks.users.spark.sparkContext
         self.solver = BlockSolver(self.sc)
-        self.constant = 0.0  # of the loss: Σ k, the observed loss where all scores are 0
-        self.step = 0  # counts solves, of which the last half-iteration may take two
+        self.events: list[HalfIteration] = []
+        self.constant = 0.0
+        self.weights = Histogram()
+        self.step = 0
         self.planned = 2 * settings.max_iter
         self.sides: dict[str, Side] = {}
         self.first = settings.first_side
         self.second = "items" if self.first == "users" else "users"
         self.wanted = np.empty((0, settings.width), dtype=np.float32)  # the current rows that are evaluated
-        self.best: _Best | None = None
+        self.best: Best | None = None
+        self.is_over = False
 
-    def run(self) -> Trained:
+    def run(self, checkpoints: Checkpoints | None) -> Trained:
         users, items, settings = self.blocks.users, self.blocks.items, self.settings
         prepared = prepare_blocks(users, items, self.objectives, heavy_row_threshold=settings.heavy_row_threshold)
         no_rows = np.zeros((settings.width, settings.width))
         self.sides = {side.name: Side(side, prepared[side.name], no_rows) for side in (users, items)}
-        self._start(self.second)
-        events: list[HalfIteration] = []
-        stopped_by = ""
-        while not stopped_by:
-            events.append(self._half_iteration(len(events) + 1))
-            refuse_rising_loss(events, settings.solver, constant=self.constant)
-            if has_converged(events, settings.tol):
-                stopped_by = "tol"
-                if solver_of(settings, len(events)) != last_solver(settings):
-                    events[-1] = self._half_iteration(len(events), last_solver(settings))
-            elif len(events) == self.planned:
-                stopped_by = "max_iter"
-            events[-1] = self._evaluated(events[-1], last=bool(stopped_by))
-            self.listeners.on_half_iteration(events)
-            if not stopped_by and events[-1].ends_iteration:
-                self.listeners.on_iteration(events[-1].iteration, *self._factors())
-        kept = self._keep(events[-1])
+        state = None if checkpoints is None else checkpoints.latest(self.sides)
+        if state is None:
+            self._start(self.second)
+            self.events.append(self._half_iteration(1))
+        else:
+            self._go_on_from(state)
+        while not (stopped_by := self._ended()):
+            if checkpoints is not None and checkpoints.is_due():
+                checkpoints.save(self._state())
+            self.events.append(self._half_iteration(len(self.events) + 1))
+        self.is_over = True
+        kept = self._keep(self.events[-1])
         self.solver.delete_cache(*self.sides.values())
         for side in self.sides.values():
             side.unpersist_blocks()
-        return Trained(*self._factors(), events, stopped_by, kept)
+        return Trained(*self._factors(), self.events, stopped_by, kept)
+
+    def _ended(self) -> str:
+        """Judge the half-iteration that has just been solved, and report it; why training ends with it, if it does."""
+        events, settings, stopped_by = self.events, self.settings, ""
+        refuse_rising_loss(events, settings.solver, constant=self.constant)
+        if has_converged(events, settings.tol):
+            stopped_by = "tol"
+            if solver_of(settings, len(events)) != last_solver(settings):
+                events[-1] = self._half_iteration(len(events), last_solver(settings))
+        elif len(events) == self.planned:
+            stopped_by = "max_iter"
+        events[-1] = self._evaluated(events[-1], last=bool(stopped_by))
+        self.listeners.on_half_iteration(events)
+        fault_point(f"half_iteration_{len(events)}")
+        raise_if_stopped()
+        if not stopped_by and events[-1].ends_iteration:
+            self.listeners.on_iteration(events[-1].iteration, *self._factors())
+        return stopped_by
+
+    def _state(self) -> TrainingState:
+        return TrainingState([*self.events], self.step, self.constant, self.weights, dict(self.sides), self.best)
+
+    def _go_on_from(self, state: TrainingState) -> None:
+        """Take over a state; the rows that are evaluated are looked up in its factors."""
+        self.events, self.step, self.constant = [*state.events], state.step, state.constant
+        self.weights, self.sides, self.best = state.weights, dict(state.sides), state.best
+        evaluator = self.listeners.evaluator
+        if evaluator is not None:
+            self.wanted = rows_of(self.sides["users"].current_factors, evaluator.wanted, self.settings.width)
+            if self.best is not None and self.first == "users":
+                wanted = rows_of(self.best.side.current_factors, evaluator.wanted, self.settings.width)
+                self.best = self.best._replace(wanted=wanted)
+        self.listeners.on_weights(self.weights)
+        logger.info("going on after half-iteration %d/%d, from its checkpoint", len(self.events), self.planned)
+
+    def save_before_end(self, checkpoints: Checkpoints) -> None:
+        """Save what there is, if it is whole; the run ends one way or the other."""
+        if self.events and not self.is_over:
+            try:
+                checkpoints.save(self._state())
+            except Exception as error:
+                logger.warning("no checkpoint could be written before the end: %s", error)
 
     def unpersist(self) -> None:
+        with suppress(Exception):  # executors may be what failed
+            self.solver.delete_cache(*self.sides.values())
         for side in self.sides.values():
             side.unpersist_blocks()
             side.unpersist_factors()
@@ -195,14 +200,16 @@ class _Training:
         evaluator, every = self.listeners.evaluator, self.settings.evaluate_every
         if evaluator is None or not event.ends_iteration or (event.iteration % every and not last):
             return event
+        if event.metric is not None and not last:
+            return event  # of a checkpoint
         began = time.perf_counter()
         value = evaluator.value(self.wanted, self.sides["items"])
         event = replace(event, metric=value, evaluate_seconds=time.perf_counter() - began)
         if self.settings.keep == "best":
             outdone, sign = self.best, -1.0 if evaluator.lower_is_better else 1.0
             if outdone is None or sign * value > sign * outdone.value:
-                self.best = _Best(event.iteration, value, self.sides[self.first], self.wanted)
-                if outdone is not None:
+                self.best = Best(event.iteration, value, self.sides[self.first], self.wanted)
+                if outdone is not None and outdone.side is not self.sides[self.first]:
                     outdone.side.unpersist_factors()
         return event
 
@@ -229,8 +236,9 @@ class _Training:
         parts = self._replaced(name, solved)
         self._warn_of_threads(max(part.blas_threads for part in parts.values()))
         weights = (part.weights for _, part in sorted(parts.items()) if part.weights is not None)
-        self.constant = sum(part.constant for part in parts.values())
-        self.listeners.on_weights(Histogram.merged(weights))
+        self.constant = sum(part.constant for _, part in sorted(parts.items()))
+        self.weights = Histogram.merged(weights)
+        self.listeners.on_weights(self.weights)
 
     def _warn_of_threads(self, n_threads: int) -> None:
         cores = int(self.sc.getConf().get("spark.task.cpus", "1") or 1)

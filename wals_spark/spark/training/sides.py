@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from wals_spark.spark.training.rdd import KeyedRecords, by_block
 
 SCHEMA = "kind string, block int, name string, peer int, start long, payload binary"
 """A record (`encoding.Record`), the block that it belongs to, and its kind: in, out, ids, columns or summary."""
+
+_ROW = "block int, name string, peer int, start long, payload binary"
+_RECORDS_PER_FILE = "32"  # of 2 MiB: a file is in memory whole while it is read, and while its checksum is computed
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,34 @@ def read_records(spark: SparkSession, path: str, kind: str, n_files: int) -> Key
     return spark.sparkContext.binaryFiles(f"{path}/kind={kind}", minPartitions=n_files).flatMap(_records_of_file)
 
 
+def write_records(spark: SparkSession, records: KeyedRecords, path: str) -> None:
+    """Write records of one kind, to be read by `read_records`, which names the folder of ``path`` and the kind."""
+    rows = spark.createDataFrame(records.map(_as_row), _ROW, verifySchema=False)
+    options = {"maxRecordsPerFile": _RECORDS_PER_FILE, "parquet.enable.dictionary": "false"}
+    rows.write.options(**options).parquet(path)
+
+
+def _as_row(keyed_record: tuple[int, Record]) -> tuple[int, str, int, int, bytes]:
+    block, record = keyed_record
+    return (block, *record)
+
+
+def unreadable_files(spark: SparkSession, path: str) -> list[str]:
+    """The files of records below a folder that are not as they were written, by the checksums of their pages."""
+    files = spark.sparkContext.binaryFiles(f"{path}/kind=*", minPartitions=spark.sparkContext.defaultParallelism)
+    return files.flatMap(_fault_of_file).collect()
+
+
+def _fault_of_file(file: tuple[str, bytes]) -> Iterator[str]:
+    try:
+        deque(_records_of_file(file), maxlen=0)
+    except (OSError, pa.ArrowException) as error:
+        yield f"{file[0]}: {error}"
+
+
 def _records_of_file(file: tuple[str, bytes]) -> Iterator[tuple[int, Record]]:
-    for batch in pq.ParquetFile(pa.BufferReader(file[1])).iter_batches(batch_size=16):
+    parquet = pq.ParquetFile(pa.BufferReader(file[1]), page_checksum_verification=True)
+    for batch in parquet.iter_batches(batch_size=16):
         columns = (batch.column(name).to_pylist() for name in ("block", "name", "peer", "start", "payload"))
         for block, *record in zip(*columns, strict=True):
             yield block, Record(*record)

@@ -1,0 +1,124 @@
+"""Ends a run from outside: SIGTERM, or a lease that is lost. Its Spark jobs are cancelled, and then it is told why."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from wals_spark.errors import InterruptedRunError, WalsError
+
+logger = logging.getLogger("wals_spark")
+
+_GROUP = "spark.jobGroup.id"
+_SECONDS_BETWEEN_CANCELS = 0.2  # a job that starts after one is cancelled by the next
+_of_thread = threading.local()
+_all: set[Stop] = set()
+
+
+class Stop:
+    """The end of what one thread does with Spark, which any thread may ask for.
+
+    Jobs of the thread are cancelled until it has noticed (`raise_if_stopped`); those that it starts then, to leave
+    things in order, run.
+    """
+
+    def __init__(self, sc: SparkContext) -> None:
+        self.error: WalsError | None = None
+        self.grace_seconds = 25.0
+        self.group = f"wals_spark-{uuid.uuid4().hex}"
+        self._sc = sc
+        self._noticed = threading.Event()
+
+    def request(self, error: WalsError) -> None:
+        """Have the thread end with this error, soon; only the first request counts."""
+        if self.error is None:
+            self.error = error
+            threading.Thread(target=self._cancel_jobs, name="wals_spark stop", daemon=True).start()
+
+    def notice(self) -> WalsError | None:
+        """The error to end with, if there is one; jobs that start from now on are not cancelled."""
+        if self.error is not None:
+            self._noticed.set()
+        return self.error
+
+    def _cancel_jobs(self) -> None:
+        while not self._noticed.wait(_SECONDS_BETWEEN_CANCELS):
+            with suppress(Exception):  # Spark may be what has ended
+                self._sc.cancelJobGroup(self.group)
+
+
+@contextmanager
+def stoppable(spark: SparkSession) -> Iterator[Stop]:
+    """Yield what ends this thread's work with Spark; within another such ``with``, the same."""
+    outer: Stop | None = getattr(_of_thread, "stop", None)
+    if outer is not None:
+        yield outer
+        return
+    sc = spark.sparkContext
+    stop, group = Stop(sc), sc.getLocalProperty(_GROUP)
+    sc.setLocalProperty(_GROUP, stop.group)
+    _of_thread.stop = stop
+    _all.add(stop)
+    try:
+        yield stop
+    except Exception as error:
+        if stop.notice() is not None and not isinstance(error, WalsError):
+            raise stop.error from error  # type: ignore[misc]  # it is not None
+        raise
+    finally:
+        _all.discard(stop)
+        del _of_thread.stop
+        stop.notice()
+        if sc._jsc is not None and not sc._jsc.sc().isStopped():
+            sc.setLocalProperty(_GROUP, group)  # type: ignore[arg-type]  # None removes it
+
+
+def raise_if_stopped() -> None:
+    """End what this thread does, if that was asked for.
+
+    Raises
+    ------
+    HeldError, InterruptedRunError
+        The reason.
+    """
+    error = stop_noticed()
+    if error is not None:
+        raise error
+
+
+def stop_noticed() -> WalsError | None:
+    """The reason to end what this thread does, if that was asked for; its jobs are no longer cancelled."""
+    stop: Stop | None = getattr(_of_thread, "stop", None)
+    return None if stop is None else stop.notice()
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end what runs in this process until the end of the ``with``, in the main thread.
+
+    What has not ended in time is ended by the operating system: another signal would follow that nothing survives.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        logger.warning("SIGTERM: the job ends; the same command goes on with it")
+        for stop in [*_all]:
+            stop.request(InterruptedRunError("interrupted by SIGTERM"))
+        grace = max((stop.grace_seconds for stop in _all), default=1.0)
+        timer = threading.Timer(grace, os._exit, [InterruptedRunError.exit_code])
+        timer.daemon = True
+        timer.start()
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
