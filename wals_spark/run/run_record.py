@@ -38,8 +38,6 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         Of this attempt, until the record was written.
     settings : dict
         Those that the model depends on.
-    data : dict of str to int
-        Rows and fingerprint of the interactions, once they are checked.
     """
 
     run: str
@@ -53,7 +51,6 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     written_by: dict[str, str] = {}
     settings: dict[str, Any] = {}
-    data: dict[str, int] = {}
     format: str = _FORMAT
 
     def as_json(self) -> str:

@@ -176,7 +176,7 @@ def _begin(run: Run, spark_version: str) -> None:
             )
         if earlier is not None:
             run.resumes = not run.is_complete
-            run.record = msgspec.structs.replace(run.record, attempts=earlier.attempts + 1, data=earlier.data)
+            run.record = msgspec.structs.replace(run.record, attempts=earlier.attempts + 1)
         mark_work(storage, run.work, run.name)
         run.write_record()
     except STORAGE_ERRORS as error:

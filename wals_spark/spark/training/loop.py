@@ -108,6 +108,7 @@ class _Training:
         self.sc = blocks.users.spark.sparkContext
         self.solver = BlockSolver(self.sc)
         self.events: list[HalfIteration] = []
+        self.resumed_from: HalfIteration | None = None
         self.constant = 0.0
         self.weights = Histogram()
         self.step = 0
@@ -152,7 +153,8 @@ class _Training:
         elif len(events) == self.planned:
             stopped_by = "max_iter"
         events[-1] = self._evaluated(events[-1], last=bool(stopped_by))
-        self.listeners.on_half_iteration(events)
+        if stopped_by or events[-1] != self.resumed_from:
+            self.listeners.on_half_iteration(events)
         fault_point(f"half_iteration_{len(events)}")
         raise_if_stopped()
         if not stopped_by and events[-1].ends_iteration:
@@ -166,6 +168,7 @@ class _Training:
         """Take over a state; the rows that are evaluated are looked up in its factors."""
         self.events, self.step, self.constant = [*state.events], state.step, state.constant
         self.weights, self.sides, self.best = state.weights, dict(state.sides), state.best
+        self.resumed_from = self.events[-1]
         evaluator = self.listeners.evaluator
         if evaluator is not None:
             self.wanted = rows_of(self.sides["users"].current_factors, evaluator.wanted, self.settings.width)

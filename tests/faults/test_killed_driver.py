@@ -1,0 +1,99 @@
+"""A driver that is killed at any moment: the same command again ends with the same model, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from killed_runs import HALF_ITERATIONS, Job, copied, factors
+
+from wals_spark.run.faults import POINTS
+
+CHECKPOINT_EACH = "checkpoint.every=0"
+
+
+HALVES = [f"half_iteration_{number}" for number in (1, 3, HALF_ITERATIONS - 2)]
+
+
+def marked(point):
+    return pytest.param(point, marks=pytest.mark.slow if point == "before_checkpoint_index" else pytest.mark.exhaustive)
+
+
+def assert_as_undisturbed(job: Job, undisturbed: Job):
+    """The model is that of a run that nothing has disturbed, it is served, and nothing is left beside it."""
+    assert job.served() == "a"
+    assert factors(job.root, "a") == factors(undisturbed.root, "a")
+    assert sorted(path.name for path in (job.root / "runs/a").iterdir()) == ["run.json"]
+    assert job.record("a")["state"] == "published"
+    assert not [*job.root.rglob("*.new")]
+
+
+@pytest.mark.parametrize("point", [marked(point) for point in (*POINTS, *HALVES)])
+def test_killed_at_a_point_and_run_again(tmp_path, served, undisturbed, point):
+    job = copied(served, tmp_path)
+    before = factors(job.root, "before")
+    killed = job.run("run.id=a", CHECKPOINT_EACH, fault=f"{point}:kill")
+    assert killed.returncode == -signal.SIGKILL, killed.log
+    is_served = point in ("after_current",) or (point == "after_run_record" and "is complete" in killed.log)
+    assert job.served() == ("a" if is_served else "before")
+    assert factors(job.root, "before") == before
+    again = job.run("run.id=a", CHECKPOINT_EACH)
+    assert again.returncode == 0, again.log
+    assert_as_undisturbed(job, undisturbed)
+    if again.solved:  # at most one half-iteration twice: there is a checkpoint after each
+        assert again.solved == [*range(again.solved[0], HALF_ITERATIONS + 1)]
+        assert max(killed.solved, default=0) - again.solved[0] <= 0
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("number", range(20))
+def test_killed_at_a_random_moment_and_run_again(tmp_path, served, undisturbed, number):
+    rng = np.random.default_rng(number)
+    job = copied(served, tmp_path)
+    running = job.start("run.id=a", CHECKPOINT_EACH)
+    running.wait_for("INFO input:")
+    whom = ("Python", "JVM", "both")[number % 3]
+    java = running.java()
+    if not running.ends_within(rng.uniform(0.0, 9.0)):
+        for process in {"Python": [running.pid], "JVM": [java], "both": [java, running.pid]}[whom]:
+            os.kill(process, signal.SIGKILL)
+    running.wait()
+    assert job.served() in ("before", "a")
+    again = job.run("run.id=a", CHECKPOINT_EACH)
+    assert again.returncode == 0, again.log
+    assert_as_undisturbed(job, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["half_iteration_5", pytest.param("after_blocks", marks=pytest.mark.exhaustive)])
+def test_sigterm_writes_a_checkpoint_and_lets_go_of_everything(tmp_path, served, undisturbed, point):
+    job = copied(served, tmp_path)
+    running = job.start("run.id=a", fault=f"{point}:term")
+    ended = running.wait()
+    assert ended.returncode == 143, ended.log
+    assert "error: interrupted by SIGTERM" in ended.log
+    assert not running.processes()
+    assert not job.left()
+    assert '"released"' in next((job.root / "leases").iterdir()).read_text()
+    record = job.record("a")
+    assert (record["state"], record["exit_code"]) == ("interrupted", 143)
+    assert job.served() == "before"
+    again = job.run("run.id=a")
+    assert again.returncode == 0, again.log
+    if point == "half_iteration_5":
+        assert again.solved == [6, 7, 8]
+    assert_as_undisturbed(job, undisturbed)
+
+
+def test_a_second_run_of_what_is_done_does_nothing(undisturbed, tmp_path):
+    job = copied(undisturbed, tmp_path)
+    (job.root / "CURRENT").write_text("another\n")  # served since
+    ended = job.run("run.id=a")
+    assert ended.returncode == 0, ended.log
+    assert not ended.solved
+    assert job.served() == "another"
+    other = job.run("run.id=a", "train.rank=7")
+    assert other.returncode == 2
+    assert "train.rank = 7 (it was 6)" in other.log
