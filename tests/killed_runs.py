@@ -50,11 +50,11 @@ class Ended(NamedTuple):
 
 
 class Job:
-    """A training job below ``folder``: a root ``model``, and local folders of Spark in ``local``."""
+    """A training job below ``folder``: a ``root``, by default in it, and local folders of Spark in ``local``."""
 
-    def __init__(self, folder: Path, plays: Path, *settings: str) -> None:
+    def __init__(self, folder: Path, plays: Path, *settings: str, root: Path | None = None) -> None:
         self.folder = folder
-        self.root = folder / "model"
+        self.root = root or folder / "model"
         folder.mkdir(parents=True, exist_ok=True)
         self.local = Path(tempfile.mkdtemp(prefix="wals-"))  # a short path: sockets are in it
         weakref.finalize(self, shutil.rmtree, self.local, ignore_errors=True)
@@ -62,17 +62,19 @@ class Job:
 
     def start(self, *settings: str, fault: str = "", wrapper: tuple[str, ...] = (), **variables: str) -> Popen:
         """Start it, with more settings, to end at a fault point; ``wrapper`` is a command that runs it."""
-        environment = {
+        job = [sys.executable, str(REPOSITORY / "jobs/train.py")]
+        command = [*wrapper, *job, *(f"--set={setting}" for setting in (*self.settings, *settings))]
+        return Popen(command, self.folder, self.environment(**{FAULT: fault}, **variables))
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The variables that it sees, with more of them."""
+        return {
             **os.environ,
             "SPARK_LOCAL_DIRS": str(self.local),
             "TMPDIR": str(self.local),
             "SPARK_SUBMIT_OPTS": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.io.tmpdir={self.local}",
-            FAULT: fault,
             **variables,
         }
-        job = [sys.executable, str(REPOSITORY / "jobs/train.py")]
-        command = [*wrapper, *job, *(f"--set={setting}" for setting in (*self.settings, *settings))]
-        return Popen(command, self.folder, environment)
 
     def run(self, *settings: str, fault: str = "", **options) -> Ended:
         """Start it and wait for its end."""
@@ -87,8 +89,8 @@ class Job:
         return json.loads((self.root / "runs" / run / "run.json").read_text())
 
     def left(self) -> list[str]:
-        """What is in Spark's local folders."""
-        return sorted(path.name for path in self.local.iterdir() if not path.name.startswith("hsperfdata"))
+        """What of the job is in Spark's local folders; a killed JVM leaves unpacked libraries beside it."""
+        return sorted(path.name for path in self.local.iterdir() if path.name.startswith(("blockmgr", "spark", "wals")))
 
 
 class Popen:
@@ -158,11 +160,11 @@ class Popen:
             time.sleep(0.05)
 
 
-def copied(job: Job, folder: Path) -> Job:
+def copied(job: Job, folder: Path, root: Path | None = None) -> Job:
     """The same job on a copy of its root, elsewhere."""
     settings = [setting for setting in job.settings if not setting.startswith(("input.path=", "output.path="))]
     plays = Path(job.settings[0].partition("=")[2])
-    copy = Job(folder, plays, *settings[len(SETTINGS) :])
+    copy = Job(folder, plays, *settings[len(SETTINGS) :], root=root)
     shutil.copytree(job.root, copy.root)
     return copy
 

@@ -26,7 +26,10 @@ _ACTIONS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGST
 
 
 def fault_point(name: str) -> None:
-    """If the environment names this point, send this process the signal that it names: kill, term or stop."""
+    """If the environment names this point, do what it says: kill, term or stop this process, or raise an error."""
     point, _, action = os.environ.get(FAULT, "").partition(":")
-    if point == name:
-        os.kill(os.getpid(), _ACTIONS[action])
+    if point != name:
+        return
+    if action == "raise":
+        raise RuntimeError(f"{FAULT} = {point}:{action}")
+    os.kill(os.getpid(), _ACTIONS[action])

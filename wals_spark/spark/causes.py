@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
+
+from wals_spark.errors import ConfigError
 
 # What befalls a cluster and not its input: a retry may help.
 _TRANSIENT = (
@@ -52,6 +54,20 @@ class Causes:
         if "Relative path in absolute URI" in line:
             return f"{line} ({NO_COLON})"
         return line
+
+
+def raise_as_refused(error: Exception, what: str) -> NoReturn:
+    """Say that storage refuses ``what``; a cluster or a disk that fails, where a retry may help, is raised as it is.
+
+    Raises
+    ------
+    ConfigError
+        With what Java or the operating system says.
+    """
+    causes = Causes(error)
+    if causes.is_transient:
+        raise error
+    raise ConfigError(f"{what}: {causes}") from error
 
 
 def _java_messages(error: Exception) -> Iterator[str]:

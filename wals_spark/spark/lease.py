@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from wals_spark.errors import ConfigError, HeldError
 from wals_spark.messages import quoted
 from wals_spark.settings.run import Lease as LeaseSettings
-from wals_spark.spark.causes import STORAGE_ERRORS, Causes
+from wals_spark.spark.causes import STORAGE_ERRORS, Causes, raise_as_refused
 from wals_spark.spark.process import is_gone, this_process
 from wals_spark.spark.stopping import Stop, raise_if_stopped, stoppable
 from wals_spark.spark.storage import Storage
@@ -135,7 +135,7 @@ def held_lease(storage: Storage, run: str, settings: LeaseSettings, stop: Stop) 
             return
         lease = _taken(storage, run, settings.stale_seconds, stop)
     except STORAGE_ERRORS as error:
-        raise ConfigError(f"output.path: {quoted(storage.root)} cannot be written: {Causes(error)}") from error
+        raise_as_refused(error, f"output.path: {quoted(storage.root)} cannot be written")
     try:
         yield lease
     finally:

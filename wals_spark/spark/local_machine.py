@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import shlex
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
 
+TEMPORARY = "wals_spark-"
+"""How the names of temporary folders of this package begin."""
+
+MARK = "_wals_spark"  # in a folder that a process uses
 _MIB = 2**20
 _LEAST_HEAP_MIB = 512  # Spark refuses to start with less than 450 MiB
 
@@ -78,13 +85,52 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def close_local_folders(spark: SparkSession) -> None:
-    """Take other users' access from the folders that Spark keeps rows of this run in: it makes them for all to read."""
-    context, jvm = spark.sparkContext, cast("Any", spark.sparkContext._jvm)
+def own_local_folders(spark: SparkSession) -> Iterator[Path]:
+    """The folders that this session's Spark keeps rows of this run in."""
+    jvm = cast("Any", spark.sparkContext._jvm)
     started = jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getStartTime() / 1000
+    for folder in _spark_folders(spark):
+        with suppress(OSError):  # of another run, which has ended now
+            status = folder.stat()
+            if status.st_ctime >= started and status.st_uid == os.geteuid():
+                yield folder
+
+
+@contextmanager
+def local_folders(spark: SparkSession) -> Iterator[None]:
+    """Close this run's local folders to other users, mark them, and remove those that killed runs have left.
+
+    Spark makes them for all to read, and leaves them behind when it is killed. A mark is a file that the process that
+    made it holds locked: where it is not locked, that process is gone, in whatever container it was.
+    """
+    with ExitStack() as marks:
+        for folder in own_local_folders(spark):
+            with suppress(OSError):
+                folder.chmod(0o700)
+                marks.enter_context(marked(folder))
+        for folder in (*_spark_folders(spark), *Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*")):
+            remove_if_abandoned(folder)
+        yield
+
+
+@contextmanager
+def marked(folder: Path) -> Iterator[None]:
+    """Mark a folder as in use by this process until the end of the ``with``."""
+    with (folder / MARK).open("wb") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def remove_if_abandoned(folder: Path) -> None:
+    """Remove a folder that has our mark and whose process is gone; whatever is wrong with it is not of this run."""
+    with suppress(OSError), (folder / MARK).open("rb+") as mark:
+        if folder.stat().st_uid == os.geteuid():
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spark_folders(spark: SparkSession) -> Iterator[Path]:
+    """What this and other runs of Spark have in the local directories of this one."""
+    context, jvm = spark.sparkContext, cast("Any", spark.sparkContext._jvm)
     for parent in jvm.org.apache.spark.util.Utils.getConfiguredLocalDirs(context._jsc.sc().conf()):
-        for folder in (*Path(parent).glob("blockmgr-*"), *Path(parent).glob("spark-*")):
-            with suppress(OSError):  # of another run, which has ended now
-                status = folder.stat()
-                if status.st_ctime >= started and status.st_uid == os.geteuid():
-                    folder.chmod(0o700)
+        yield from (*Path(parent).glob("blockmgr-*"), *Path(parent).glob("spark-*"))

@@ -16,6 +16,7 @@ from wals_spark.run.phases import Phases
 from wals_spark.run.sealed import read_sealed, sealed_json
 from wals_spark.settings.resolved import ResolvedConfig, resolved
 from wals_spark.settings.train import Config
+from wals_spark.spark.causes import JAVA_ERRORS, Causes
 from wals_spark.spark.checking import Interactions, check
 from wals_spark.spark.hard_negatives import with_negatives
 from wals_spark.spark.reading import unreadable_is_refused
@@ -181,8 +182,14 @@ def _whole(run: Run) -> dict[str, Any] | None:
     files = {path: size for path, size in work.list_files(folder).items() if path != _INDEX}
     paths = [work.path(folder, side) for side in ("users", "items")]
     faults = [work.path(folder, path) for path, size in document["files"].items() if files.get(path) != size]
-    faults = faults or [fault for path in paths for fault in unreadable_files(work.spark, path)]
+    try:
+        faults = faults or [fault for path in paths for fault in unreadable_files(work.spark, path)]
+    except JAVA_ERRORS as error:  # a local file system has checksums of its own
+        causes = Causes(error)
+        if causes.is_transient:
+            raise
+        faults = [str(causes)]
     if faults:
-        logger.warning("blocks are built again: %s is not as it was written", faults[0])
+        logger.warning("blocks are built again, one is not as it was written: %s", faults[0])
         return None
     return document

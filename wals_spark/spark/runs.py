@@ -19,7 +19,7 @@ from wals_spark.run.faults import fault_point
 from wals_spark.run.manifest import new_version_name
 from wals_spark.run.run_record import RunRecord, State, read_run_record, settings_of_model, written_by
 from wals_spark.settings.train import Config
-from wals_spark.spark.causes import STORAGE_ERRORS, Causes
+from wals_spark.spark.causes import STORAGE_ERRORS, raise_as_refused
 from wals_spark.spark.lease import Lease, held_lease
 from wals_spark.spark.model.publish import refuse_existing, serve, version_folder
 from wals_spark.spark.remains import RUN_RECORD, RUNS, delete_work, mark_work, remove_remains
@@ -76,6 +76,16 @@ class Run:
             The reason.
         """
         raise_if_stopped()
+        self.check_lease()
+
+    def check_lease(self) -> None:
+        """Refuse to write on if another run has taken over; a run that was told to end may leave things in order.
+
+        Raises
+        ------
+        HeldError
+            With who it is.
+        """
         if self.lease is not None:
             self.lease.check()
 
@@ -87,13 +97,14 @@ class Run:
 
     def checkpoints(self) -> StoredCheckpoints:
         """The checkpoints of the run."""
-        return StoredCheckpoints(self.work, f"{self.folder}/checkpoints", self.config.checkpoint.every, self.check)
+        return StoredCheckpoints(
+            self.work, f"{self.folder}/checkpoints", self.config.checkpoint.every, self.check_lease
+        )
 
     def write_record(self) -> None:
         """Write the record, if there is one."""
         if self.is_recorded:
-            if self.lease is not None:
-                self.lease.check()
+            self.check_lease()
             seconds = round(time.monotonic() - self._began, 3)
             self.record = msgspec.structs.replace(self.record, seconds=seconds)
             self.storage.replace(self.record.as_json(), RUNS, self.name, RUN_RECORD)
@@ -102,9 +113,12 @@ class Run:
     def end(self, state: State, exit_code: int, message: str = "") -> None:
         """Note how the run ended, and delete what nothing goes on with."""
         self.record = msgspec.structs.replace(self.record, state=state, exit_code=exit_code, message=message)
-        if state in ("published", "refused") or not self.config.run_name:
+        is_useless = (
+            state == "refused" and not self.resumes
+        )  # what an earlier attempt has built may be of use to others
+        if state == "published" or is_useless or not self.config.run_name:
             delete_work(self.work, self.name)
-        if state == "refused" and not self.config.run.id:
+        if is_useless and not self.config.run.id:
             delete_work(self.storage, self.name, all_of_it=True)
         else:
             self.write_record()
@@ -146,8 +160,8 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
         with held_lease(storage, name, config.lease, stop) as lease:
             fault_point("after_lease")
             run = Run(storage, work, config, name, version, created, lease, True, record)
+            _begin(run, spark.version)
             try:
-                _begin(run, spark.version)
                 yield run
             except BaseException as error:
                 with suppress(*STORAGE_ERRORS):  # the first error is the one to read
@@ -180,7 +194,7 @@ def _begin(run: Run, spark_version: str) -> None:
         mark_work(storage, run.work, run.name)
         run.write_record()
     except STORAGE_ERRORS as error:
-        raise ConfigError(f"output.path: {quoted(storage.root)} cannot be written: {Causes(error)}") from error
+        raise_as_refused(error, f"output.path: {quoted(storage.root)} cannot be written")
     fault_point("after_run_record")
 
 

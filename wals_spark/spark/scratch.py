@@ -7,10 +7,12 @@ import shutil
 import tempfile
 import uuid
 import weakref
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from wals_spark.spark.local_machine import TEMPORARY, marked
 from wals_spark.spark.session import is_local
 from wals_spark.spark.storage import Storage
 
@@ -26,9 +28,11 @@ class Scratch:
     def __init__(self, spark: SparkSession) -> None:
         base = os.environ.get("SPARKML_TEMP_DFS_PATH") or _checkpoint_folder(spark)
         if not base and is_local(spark):
-            folder = tempfile.mkdtemp(prefix="wals_spark-")
-            self.storage = Storage(spark, folder)
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            folder = tempfile.mkdtemp(prefix=TEMPORARY)
+            with ExitStack() as mark:
+                mark.enter_context(marked(Path(folder)))
+                self.storage = Storage(spark, folder)
+                weakref.finalize(self, _delete_local, folder, mark.pop_all())
             return
         self.storage = Storage(spark, f"{base or _home(spark)}/.wals_spark-{uuid.uuid4().hex}")
         weakref.finalize(self, _delete, self.storage)
@@ -44,6 +48,11 @@ def _home(spark: SparkSession) -> str:
     assert jvm is not None  # a classic session always has one
     file_system = jvm.org.apache.hadoop.fs.FileSystem.get(spark.sparkContext._jsc.hadoopConfiguration())
     return str(file_system.getHomeDirectory().toString())
+
+
+def _delete_local(folder: str, mark: ExitStack) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    mark.close()
 
 
 def _delete(storage: Storage) -> None:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 import wals_spark
 from wals_spark.spark.archive import write_archive
-from wals_spark.spark.local_machine import close_local_folders, local_conf, set_by_user
+from wals_spark.spark.local_machine import TEMPORARY, local_conf, local_folders, set_by_user
 
 _BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
 _RUNTIME_CONF = {
@@ -67,9 +67,7 @@ def open_session(app_name: str, *, local_master: str = "local[*]", hive: bool = 
     builder = builder.config("spark.shuffle.reduceLocality.enabled", "false")
     spark = builder.getOrCreate()
     try:
-        if is_local(spark):
-            close_local_folders(spark)
-        with session_of(spark):
+        with local_folders(spark) if is_local(spark) else nullcontext(), session_of(spark):
             yield spark
     finally:
         spark.stop()
@@ -138,7 +136,7 @@ def _send_package(spark: SparkSession) -> None:
     if is_local(spark) or not folder.is_dir() or spark.sparkContext in _archives:
         return  # workers see the driver's files; or the package came in a --py-files archive; or it is sent already
     # Executors fetch from the folder whenever one comes up; it is deleted with the SparkContext.
-    _archives[spark.sparkContext] = sent = tempfile.TemporaryDirectory(prefix="wals_spark-")
+    _archives[spark.sparkContext] = sent = tempfile.TemporaryDirectory(prefix=TEMPORARY)
     archive = Path(sent.name, "wals_spark.zip")
     write_archive(archive)
     spark.sparkContext.addPyFile(str(archive))

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from wals_spark.errors import ConfigError
 from wals_spark.messages import quoted
-from wals_spark.spark.causes import JAVA_ERRORS, STORAGE_ERRORS, Causes
+from wals_spark.spark.causes import JAVA_ERRORS, STORAGE_ERRORS, Causes, raise_as_refused
 from wals_spark.spark.file_systems import file_system_of
 
 CURRENT = "CURRENT"  # below the root: the name of the served version
@@ -39,7 +39,7 @@ class Storage:
             self._fs: Any = path.getFileSystem(self._conf)
         except JAVA_ERRORS as error:
             raise ConfigError(f"there is no storage at {quoted(root)}: {Causes(error)}") from error
-        if hasattr(self._fs, "getRawFileSystem"):
+        if str(self._fs.getUri().getScheme()) == "file":
             self._fs = self._fs.getRawFileSystem()  # local files without a .crc beside each
         self._system = file_system_of(spark.sparkContext._gateway, self._conf, self._fs)
         self.root: str = self._fs.makeQualified(path).toString()
@@ -156,7 +156,7 @@ def written_or_nothing(
         storage.replace("", *parts, MARK)
     except STORAGE_ERRORS as error:
         _delete_empty(storage, made)
-        raise ConfigError(f"{quoted(storage.path(*parts))} cannot be written: {Causes(error)}") from error
+        raise_as_refused(error, f"{quoted(storage.path(*parts))} cannot be written")
     try:
         yield
     except errors:

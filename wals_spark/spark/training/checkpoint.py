@@ -20,6 +20,7 @@ from wals_spark.run.checkpoint_times import interval_seconds
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.faults import fault_point
 from wals_spark.run.sealed import read_sealed, sealed_json
+from wals_spark.spark.causes import JAVA_ERRORS, Causes
 from wals_spark.spark.checksums import checksums
 from wals_spark.spark.storage import Storage
 from wals_spark.spark.training.half_iteration import Side
@@ -119,6 +120,12 @@ class StoredCheckpoints:
             found = checksums(storage, where, [f"kind={kind}" for kind in document["kinds"]])
         except InputError as error:
             logger.warning("passed over a checkpoint: %s", error)
+            return None
+        except JAVA_ERRORS as error:  # a local file system has checksums of its own
+            causes = Causes(error)
+            if causes.is_transient:
+                raise
+            logger.warning("passed over a checkpoint: %s cannot be read: %s", storage.path(where), causes)
             return None
         for path, expected in document["files"].items():
             if list(found.get(path, ())) != expected:
