@@ -7,8 +7,8 @@ from objectives import make_confidence, make_objective, train_settings
 from spark_blocks import blocks_of
 
 from wals_spark.blocks.encoding import group_records, join, join_ids
-from wals_spark.spark.training.loop import train
 from wals_spark.spark.training.rdd import zip_partitions
+from wals_spark.spark.training.recovery import train
 from wals_spark.spark.training.state import Listeners
 
 RNG = np.random.default_rng(1)

@@ -19,7 +19,7 @@ from wals_spark.spark.model.factor_tables import write_factors
 from wals_spark.spark.prepared import Prepared, prepare
 from wals_spark.spark.reading import read
 from wals_spark.spark.session import open_session
-from wals_spark.spark.training.loop import train
+from wals_spark.spark.training.recovery import train
 from wals_spark.spark.training.state import Listeners, Trained
 from wals_spark.spark.training.stored_blocks import Blocks
 

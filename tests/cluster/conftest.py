@@ -18,12 +18,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyspark
 import pytest
+import standalone_training
 
 SPARK_HOME = Path(pyspark.__file__).parent
 PATIENCE_SECONDS = 800  # below the timeout of a test in pyproject.toml
@@ -46,9 +47,10 @@ class Cluster:
     executor_python: Path
     folder: Path
     worker_processes: list[int] = field(default_factory=list)
+    start_worker: Callable[[int], None] = lambda _: None
     spark_submit = SPARK_HOME / "bin/spark-submit"
 
-    def submit(self, program: Path, *arguments: str, **options) -> subprocess.Popen:
+    def submit(self, program: Path, *arguments: str, conf: Sequence[str] = (), **options) -> subprocess.Popen:
         """Start ``spark-submit`` against this cluster; all that it prints comes as standard output."""
         settings = (
             "spark.driver.host=127.0.0.1",
@@ -61,7 +63,7 @@ class Cluster:
             "spark.ui.enabled=false",
             "spark.scheduler.minRegisteredResourcesRatio=1.0",  # else one executor may have all before the other is up
         )
-        command = [self.spark_submit, "--master", self.url, *(f"--conf={s}" for s in settings)]
+        command = [self.spark_submit, "--master", self.url, *(f"--conf={s}" for s in (*settings, *conf))]
         return subprocess.Popen(
             [*command, program, *arguments], cwd=self.folder, env=clean_environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
@@ -132,18 +134,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, executor_python: Path) -> 
     port = free_port()
     cluster = Cluster(f"spark://127.0.0.1:{port}", free_port(), executor_python, folder)
     options = ["--cores", "1", "--memory", "1g", "--webui-port", "0"]
-    commands = [
-        ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(cluster.ui_port)],
-        *(
-            ["worker.Worker", "--host", f"127.0.0.{n}", *options, "--work-dir", f"{folder}/worker-{n}", cluster.url]
-            for n in (2, 3)
-        ),
-    ]  # fmt: skip
+    master = ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(cluster.ui_port)]
     with contextlib.ExitStack() as stack:
-        for number, command in enumerate(commands):
-            process = stack.enter_context(started(number, command, folder))
-            if command[0] == "worker.Worker":
-                cluster.worker_processes.append(process.pid)
+        stack.enter_context(started(0, master, folder))
+
+        def start_worker(number: int) -> None:
+            host, work = f"127.0.0.{number + 1}", f"{folder}/worker-{number + 1}"
+            command = ["worker.Worker", "--host", host, *options, "--work-dir", work, cluster.url]
+            cluster.worker_processes.append(stack.enter_context(started(number, command, folder)).pid)
+
+        cluster.start_worker = start_worker
+        for number in (1, 2):
+            start_worker(number)
         deadline = time.monotonic() + 120
         while cluster.alive_workers() < 2:
             assert time.monotonic() < deadline, f"no cluster after 120 s; see the logs in {folder}"
@@ -167,3 +169,18 @@ def started(number: int, command: list[str], folder: Path) -> Iterator[subproces
         finally:
             process.terminate()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def interactions(cluster: Cluster) -> list[str]:
+    """The arguments of a training."""
+    return standalone_training.write_interactions(cluster.folder)
+
+
+@pytest.fixture(scope="session")
+def local_factors(cluster: Cluster, interactions: list[str]) -> dict:
+    """The same training on local[2], under spark-submit as well."""
+    train = standalone_training.TRAIN
+    command = [cluster.spark_submit, "--master", "local[2]", train, *interactions, "--set=output.version=local"]
+    subprocess.run(command, cwd=cluster.folder, check=True, capture_output=True, timeout=400)
+    return standalone_training.factors(cluster, "local")

@@ -6,57 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from log_lines import CACHE_MISS, HEAVY_ROWS_OF_ITEMS, STARTED_AGAIN
-
-TRAIN = Path(__file__).resolve().parents[2] / "jobs/train.py"
-
-
-@pytest.fixture(scope="module")
-def interactions(cluster):
-    """The settings of a training on interactions with string and integer ids, some hundred rows of each side."""
-    rng = np.random.default_rng(3)
-    pairs = np.unique(np.stack([rng.integers(400, size=6000), rng.zipf(1.3, size=6000) % 150], axis=1), axis=0)
-    table = pa.table(
-        {
-            "user": [f"user {u}" for u in pairs[:, 0]],
-            "item": pairs[:, 1],
-            "rating": rng.integers(1, 30, size=len(pairs)).astype(float),
-        }
-    )
-    pq.write_table(table, cluster.folder / "interactions.parquet")
-    return [
-        f"--set={setting}"
-        for setting in (
-            "input.path=interactions.parquet", "output.path=standalone", "train.rank=8", "train.max_iter=4",
-            "train.user_blocks=3", "train.item_blocks=2", "train.heavy_row_threshold=150",
-        )
-    ]  # fmt: skip
-
-
-def factors(cluster, version):
-    """The rows of both sides by (table, id)."""
-    rows = {}
-    for side in ("user_factors", "item_factors"):
-        table = pq.read_table(cluster.folder / "standalone/versions" / version / side)
-        ids, features = table["id"].to_pylist(), table["features"].to_pylist()
-        rows |= {(side, i): row for i, row in zip(ids, features, strict=True)}
-    return rows
-
-
-@pytest.fixture(scope="module")
-def local_factors(cluster, interactions):
-    """The same training on local[2], under spark-submit as well."""
-    command = [cluster.spark_submit, "--master", "local[2]", TRAIN, *interactions, "--set=output.version=local"]
-    subprocess.run(command, cwd=cluster.folder, check=True, capture_output=True, timeout=400)
-    return factors(cluster, "local")
+from standalone_training import TRAIN, factors
 
 
 def test_two_executors_train_the_model_of_local_mode(cluster, interactions, local_factors):

@@ -95,7 +95,7 @@ def test_a_writer_killed_at_a_system_call_leaves_a_whole_file(tmp_path, calls, w
     assert path.read_bytes() == b"done\n"
 
 
-def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
+def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/inside").write_text("")
     with pytest.raises(OSError, match="folder"):

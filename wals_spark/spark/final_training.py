@@ -26,7 +26,7 @@ from wals_spark.spark.prepared import build, check_input
 from wals_spark.spark.reading import read
 from wals_spark.spark.search import Search
 from wals_spark.spark.storage import Storage
-from wals_spark.spark.training.loop import train
+from wals_spark.spark.training.recovery import train
 from wals_spark.tuning.leaderboard import Trial
 
 logger = logging.getLogger("wals_spark")

@@ -54,9 +54,9 @@ class Run:
     name: str
     version: str
     created: datetime
-    lease: Lease | None
-    is_recorded: bool
     record: RunRecord
+    lease: Lease | None = None
+    is_recorded: bool = False
     resumes: bool = False
     is_complete: bool = False
     _began: float = field(default_factory=time.monotonic)
@@ -137,6 +137,30 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
     HeldError
         If another run holds the lease.
     """
+    run = _new_run(spark, config, storage)
+    with stoppable(spark) as stop:
+        stop.grace_seconds = config.checkpoint.grace_seconds
+        if not exclusive:
+            try:
+                yield run
+            finally:
+                delete_work(run.work, run.name)
+            return
+        with held_lease(storage, run.name, config.lease, stop) as run.lease:
+            fault_point("after_lease")
+            run.is_recorded = True
+            _begin(run, spark.version)
+            try:
+                yield run
+            except BaseException as error:
+                with suppress(*STORAGE_ERRORS):  # the first error is the one to read
+                    _end_badly(run, error)
+                raise
+            run.end("published", 0)
+            fault_point("after_run_record")
+
+
+def _new_run(spark: SparkSession, config: Config, storage: Storage) -> Run:
     created = datetime.now(timezone.utc)
     version = config.output.version or config.run.id or new_version_name(created)
     name = config.run.id or version
@@ -148,27 +172,7 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
         written_by=written_by(spark.version),
         settings=settings_of_model(config),
     )
-    with stoppable(spark) as stop:
-        stop.grace_seconds = config.checkpoint.grace_seconds
-        if not exclusive:
-            run = Run(storage, work, config, name, version, created, None, False, record)
-            try:
-                yield run
-            finally:
-                delete_work(work, name)
-            return
-        with held_lease(storage, name, config.lease, stop) as lease:
-            fault_point("after_lease")
-            run = Run(storage, work, config, name, version, created, lease, True, record)
-            _begin(run, spark.version)
-            try:
-                yield run
-            except BaseException as error:
-                with suppress(*STORAGE_ERRORS):  # the first error is the one to read
-                    _end_badly(run, error)
-                raise
-            run.end("published", 0)
-            fault_point("after_run_record")
+    return Run(storage, work, config, name, version, created, record)
 
 
 def _begin(run: Run, spark_version: str) -> None:

@@ -27,7 +27,7 @@ from wals_spark.spark.reading import read
 from wals_spark.spark.runs import Run, opened_run
 from wals_spark.spark.sample_evaluation import RawTables, SampleEvaluator, evaluator_of, raw_tables
 from wals_spark.spark.storage import GRAMIANS, Storage
-from wals_spark.spark.training.loop import MAX_ATTEMPTS, is_lost_with_executor, train
+from wals_spark.spark.training.recovery import MAX_ATTEMPTS, is_lost_with_executor, train
 from wals_spark.spark.training.state import Listeners, Trained
 
 logger = logging.getLogger("wals_spark")

@@ -20,8 +20,8 @@ from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.final_training import final_training
 from wals_spark.spark.search import Search, prepared_search
 from wals_spark.spark.storage import REPORT, Storage
-from wals_spark.spark.training.loop import train
 from wals_spark.spark.training.rdd import KeyedRecords
+from wals_spark.spark.training.recovery import train
 from wals_spark.spark.training.state import Listeners
 from wals_spark.tuning.best_settings import best_settings, changed_settings
 from wals_spark.tuning.leaderboard import COMPLETE, FAILED, PRUNED, Leaderboard, Trial, read_leaderboard

@@ -1,4 +1,4 @@
-"""The training loop: half-iterations until the end, their exact loss, the iteration that is kept, and recovery."""
+"""The training loop: half-iterations until the end, their exact loss, and the iteration that is kept."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
-from py4j.protocol import Py4JJavaError
 
 from wals_spark.arrays.histogram import Histogram
-from wals_spark.errors import InterruptedRunError, TrainingError
+from wals_spark.errors import TrainingError
 from wals_spark.objective.objective import Loss, Objective
 from wals_spark.run.convergence import has_converged, refuse_rising_loss
 from wals_spark.run.events import HalfIteration
@@ -20,8 +19,8 @@ from wals_spark.run.faults import fault_point
 from wals_spark.run.schedule import last_solver, solver_of
 from wals_spark.settings.training import ResolvedTrain
 from wals_spark.solvers.half_iteration import BlockSummary, Solver
-from wals_spark.spark.stopping import raise_if_stopped, stop_noticed
-from wals_spark.spark.training.half_iteration import BlockSolver, LostSummaryError, Side, Solved, rows_of
+from wals_spark.spark.stopping import raise_if_stopped
+from wals_spark.spark.training.half_iteration import BlockSolver, Side, Solved, rows_of
 from wals_spark.spark.training.prepare import prepare_blocks
 from wals_spark.spark.training.rdd import KeyedRecords
 from wals_spark.spark.training.state import Best, Checkpoints, Listeners, Trained, TrainingState
@@ -30,72 +29,8 @@ from wals_spark.spark.training.tasks import HalfIterationTask
 
 logger = logging.getLogger("wals_spark")
 
-MAX_ATTEMPTS = 3
-"""Attempts that end with an executor lost before training gives up; each half-iteration gained sets them back."""
 
-# Spark's words where what an executor had is gone. Tasks alone it repeats by itself.
-_LOST = (
-    "CHECKPOINT_RDD_BLOCK_ID_NOT_FOUND", "ExecutorLostFailure", "FetchFailed", "Executor heartbeat timed out",
-    "exited caused by one of the running tasks",
-)  # fmt: skip
-
-
-def train(
-    blocks: Blocks,
-    objectives: Mapping[str, Objective],
-    settings: ResolvedTrain,
-    listeners: Listeners | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> Trained:
-    """Train from the last checkpoint, or from the start, until ``max_iter`` or ``tol``.
-
-    ``objectives`` has what is minimised for the rows of ``users`` and of ``items``: one objective, with the λ of each
-    side.
-
-    Factors are persisted on the executors without their lineage, so that the 200th iteration runs as the tenth did. If
-    an executor is lost with factors that nothing else has, training goes on from the last of ``checkpoints``, or starts
-    again from the blocks, which are on storage, and arrives at the same model. If it is told to end by SIGTERM, it
-    writes one first.
-
-    Raises
-    ------
-    TrainingError
-        If the loss rises or a row has no finite solution: which half-iteration, and which id.
-    HeldError, InterruptedRunError
-        If it was told to end.
-    """
-    furthest = failures = 0
-    while True:
-        training = _Training(blocks, objectives, settings, listeners or Listeners())
-        try:
-            return training.run(checkpoints)
-        except BaseException as error:
-            reason = stop_noticed()
-            if isinstance(reason, InterruptedRunError) and checkpoints is not None:
-                training.save_before_end(checkpoints)
-            training.unpersist()
-            if reason is not None:
-                raise reason from error
-            failures = 1 if len(training.events) > furthest else failures + 1
-            furthest = max(furthest, len(training.events))
-            if not is_lost_with_executor(error) or failures == MAX_ATTEMPTS:
-                raise
-            logger.warning(
-                "factors were lost with an executor; training starts again from the %s (attempt %d of %d)",
-                "blocks" if checkpoints is None else "last checkpoint, or from the blocks",
-                failures + 1,
-                MAX_ATTEMPTS,
-            )
-
-
-def is_lost_with_executor(error: BaseException) -> bool:
-    """Whether something failed because an executor had what nothing else has."""
-    if isinstance(error, LostSummaryError):
-        return True
-    return isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _LOST)
-
-
-class _Training:
+class Training:
     """One attempt, from a state to the end."""
 
     def __init__(
