@@ -87,6 +87,24 @@ def test_sigterm_writes_a_checkpoint_and_lets_go_of_everything(tmp_path, served,
     assert_as_undisturbed(job, undisturbed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["JVM", pytest.param("Python", marks=pytest.mark.exhaustive)])
+def test_sigterm_in_a_half_iteration_cancels_it(tmp_path, served, whom):
+    """Under spark-submit in client mode the signal reaches the JVM."""
+    job = copied(served, tmp_path)
+    running = job.start("run.id=a", "train.max_iter=5000")
+    running.wait_for("half-iteration     7/10000")
+    os.kill(running.java() if whom == "JVM" else running.pid, signal.SIGTERM)
+    ended = running.wait(timeout=60.0)
+    assert ended.returncode == 143, ended.log
+    (checkpoint,) = (job.root / "runs/a/checkpoints").iterdir()
+    assert int(checkpoint.name) in (max(ended.solved), max(ended.solved) + 1)
+    assert job.record("a")["state"] == "interrupted"
+    assert not running.processes()
+    assert not job.left()
+
+
+@pytest.mark.slow
 def test_a_second_run_of_what_is_done_does_nothing(undisturbed, tmp_path):
     job = copied(undisturbed, tmp_path)
     (job.root / "CURRENT").write_text("another\n")  # served since

@@ -40,7 +40,7 @@ def run_job(
         before(settings)
         with (
             open_session(f"wals_spark {name}", hive=names_catalog_tables(settings)) as spark,
-            ended_by_sigterm(),
+            ended_by_sigterm(spark),
             stoppable(spark),
         ):
             job(spark, settings)

@@ -35,7 +35,7 @@ def run_predict(spark: SparkSession, settings: PredictSettings) -> None:
         spark.sparkContext.setJobDescription("predict and write")
         batch_rows = max(1, _BATCH_BYTES // (8 * model.width))
         with unreadable_is_refused(settings.pairs, "pairs", writing=True), arrow_batch_rows(spark, batch_rows):
-            predicted.write.parquet(folder.path())
+            predicted.write.mode("append").parquet(folder.path())  # which is ours
         written = spark.read.parquet(folder.path())
         unknown = F.count_if(F.isnan(PREDICTION)).alias("unknown")
         (row,) = written.agg(F.count("*").alias("rows"), unknown).collect()

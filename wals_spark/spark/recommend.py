@@ -77,7 +77,7 @@ def write_recommendations(rows: DataFrame, model: ModelVersion, path: str) -> No
     """Rank, and write what `recommend` gives."""
     model.spark.sparkContext.setJobDescription("rank and write")
     with arrow_batch_rows(model.spark, min(_QUERIES_PER_BATCH, _BATCH_BYTES // (4 * model.width))):
-        rows.write.parquet(path)
+        rows.write.mode("append").parquet(path)  # to a folder that is ours
 
 
 def known_interactions(model: ModelVersion, raw: DataFrame, source: Input, options: Recommend) -> DataFrame:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 
 import wals_spark
 from wals_spark.spark.archive import write_archive
+from wals_spark.spark.causes import JAVA_ERRORS
 from wals_spark.spark.local_machine import TEMPORARY, local_conf, local_folders, set_by_user
 
 _BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
@@ -70,7 +71,8 @@ def open_session(app_name: str, *, local_master: str = "local[*]", hive: bool = 
         with local_folders(spark) if is_local(spark) else nullcontext(), session_of(spark):
             yield spark
     finally:
-        spark.stop()
+        with suppress(*JAVA_ERRORS, OSError):  # a JVM that was told to end may be gone
+            spark.stop()
 
 
 @contextmanager
@@ -100,12 +102,18 @@ def runtime_conf(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        if not spark.sparkContext._jsc.sc().isStopped():
-            for name, previous in before.items():
-                if previous is None:
-                    spark.conf.unset(name)
-                else:
-                    spark.conf.set(name, previous)
+        with suppress(*JAVA_ERRORS, OSError):  # as above
+            _set(spark, before)
+
+
+def _set(spark: SparkSession, values: dict[str, str | None]) -> None:
+    """Give a session that still runs these settings; None: none."""
+    if not spark.sparkContext._jsc.sc().isStopped():
+        for name, value in values.items():
+            if value is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, value)
 
 
 def started_by_spark_submit() -> bool:

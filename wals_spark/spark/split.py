@@ -114,7 +114,7 @@ def write_parts(spark: SparkSession, parts: DataFrame, path: str) -> list[Part]:
     """
     with new_folder(spark, path) as folder:
         spark.sparkContext.setJobDescription("split")
-        unmarked = parts.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+        unmarked = parts.write.mode("append").option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
         unmarked.partitionBy("part").parquet(folder.path())
         counts = (F.count("*").alias("rows"), F.countDistinct("user").alias("users"))
         rows = spark.read.parquet(folder.path()).groupBy("part").agg(*counts).collect()

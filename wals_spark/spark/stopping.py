@@ -6,19 +6,25 @@ import logging
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from pyspark import SparkContext
+from pyspark.java_gateway import ensure_callback_server_started
 from pyspark.sql import SparkSession
 
 from wals_spark.errors import InterruptedRunError, WalsError
+from wals_spark.spark.causes import JAVA_ERRORS, Causes
 
 logger = logging.getLogger("wals_spark")
 
 _GROUP = "spark.jobGroup.id"
+_BEFORE_SPARK = 100  # Spark's hook has 40
+_LONGEST_GRACE = 3600  # seconds, of which we take what the settings say
 _SECONDS_BETWEEN_CANCELS = 0.2  # a job that starts after one is cancelled by the next
 _of_thread = threading.local()
 _all: set[Stop] = set()
@@ -78,8 +84,9 @@ def stoppable(spark: SparkSession) -> Iterator[Stop]:
         _all.discard(stop)
         del _of_thread.stop
         stop.notice()
-        if sc._jsc is not None and not sc._jsc.sc().isStopped():
-            sc.setLocalProperty(_GROUP, group)  # type: ignore[arg-type]  # None removes it
+        with suppress(*JAVA_ERRORS, OSError):  # a JVM that was told to end may be gone
+            if sc._jsc is not None and not sc._jsc.sc().isStopped():
+                sc.setLocalProperty(_GROUP, group)  # type: ignore[arg-type]  # None removes it
 
 
 def raise_if_stopped() -> None:
@@ -102,23 +109,70 @@ def stop_noticed() -> WalsError | None:
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end what runs in this process until the end of the ``with``, in the main thread.
+def ended_by_sigterm(spark: SparkSession) -> Iterator[None]:
+    """Let SIGTERM to this process, or to its JVM, end what runs here until the end of the ``with``, in the main thread.
 
-    What has not ended in time is ended by the operating system: another signal would follow that nothing survives.
+    Under ``spark-submit`` in client mode the signal reaches the JVM, which would stop Spark at once: it waits. What has
+    not ended in time is ended by the operating system: another signal would follow that nothing survives.
     """
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        logger.warning("SIGTERM: the job ends; the same command goes on with it")
-        for stop in [*_all]:
-            stop.request(InterruptedRunError("interrupted by SIGTERM"))
-        grace = max((stop.grace_seconds for stop in _all), default=1.0)
+        grace = _request_all()
         timer = threading.Timer(grace, os._exit, [InterruptedRunError.exit_code])
         timer.daemon = True
         timer.start()
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python lets no other thread handle signals
+        return
     before = signal.signal(signal.SIGTERM, end)
+    try:
+        with _awaited_by_jvm(spark):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _request_all() -> float:
+    """Have all that runs in this process end; the seconds that it may take."""
+    running = [*_all]
+    if any(stop.error is None for stop in running):
+        logger.warning("SIGTERM: the job ends; the same command goes on with it")
+    for stop in running:
+        stop.request(InterruptedRunError("interrupted by SIGTERM"))
+    return max((stop.grace_seconds for stop in running), default=1.0)
+
+
+class _JvmEnds:
+    """What the JVM calls, in a thread of its own, before it ends."""
+
+    def run(self) -> None:
+        end = time.monotonic() + _request_all()
+        while _all and time.monotonic() < end:
+            time.sleep(_SECONDS_BETWEEN_CANCELS)
+
+    class Java:
+        """What py4j reads."""
+
+        implements = ("java.lang.Runnable",)
+
+
+@contextmanager
+def _awaited_by_jvm(spark: SparkSession) -> Iterator[None]:
+    """Have the JVM call us before it stops Spark, which Spark's own hook does with a lower priority."""
+    gateway: Any = spark.sparkContext._gateway
+    try:
+        ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
+        jvm = gateway.jvm
+        hook = jvm.java.lang.Thread(_JvmEnds())
+        hooks, seconds = jvm.org.apache.hadoop.util.ShutdownHookManager.get(), jvm.java.util.concurrent.TimeUnit.SECONDS
+        hooks.addShutdownHook(hook, _BEFORE_SPARK, _LONGEST_GRACE, seconds)
+    except JAVA_ERRORS as error:
+        logger.warning("SIGTERM to the JVM will end the job without a checkpoint: %s", Causes(error))
+        yield
+        return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        with suppress(*JAVA_ERRORS):  # it may be what ends
+            hooks.removeShutdownHook(hook)

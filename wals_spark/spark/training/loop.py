@@ -56,6 +56,7 @@ class Training:
         self.is_over = False
 
     def run(self, checkpoints: Checkpoints | None) -> Trained:
+        """Train to the end, from the last of the checkpoints if there is one."""
         users, items, settings = self.blocks.users, self.blocks.items, self.settings
         prepared = prepare_blocks(users, items, self.objectives, heavy_row_threshold=settings.heavy_row_threshold)
         no_rows = np.zeros((settings.width, settings.width))
@@ -122,6 +123,7 @@ class Training:
                 logger.warning("no checkpoint could be written before the end: %s", error)
 
     def unpersist(self) -> None:
+        """Let Spark and executors drop all that this attempt has."""
         with suppress(Exception):  # executors may be what failed
             self.solver.delete_cache(*self.sides.values())
         for side in self.sides.values():

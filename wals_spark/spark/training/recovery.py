@@ -37,8 +37,7 @@ def train(
 ) -> Trained:
     """Train from the last checkpoint, or from the start, until ``max_iter`` or ``tol``.
 
-    ``objectives`` has what is minimised for the rows of ``users`` and of ``items``: one objective, with the λ of each
-    side.
+    ``objectives`` is what is minimised for the rows of ``users`` and ``items``: the same, with the λ of each side.
 
     Factors are persisted on the executors without their lineage, so that the 200th iteration runs as the tenth did. If
     an executor is lost with factors that nothing else has, training goes on from the last of ``checkpoints``, or starts
