@@ -154,7 +154,7 @@ def test_settings_are_listed_and_refused_without_spark(interactions):
     listed = run("--help")
     assert listed.returncode == 0
     assert 'train.reg_param = "auto"' in listed.stdout
-    assert "3 input or model refused" in listed.stdout
+    assert "3 input or model refused, 5 held by another run (retry later), 143 interrupted" in listed.stdout
     refused = run("--set=train.rnak=3")
     assert refused.returncode == 2
     assert "did you mean rank?" in refused.stderr
@@ -174,13 +174,16 @@ def test_a_killed_run_leaves_no_model_and_the_next_one_succeeds(run_train, inter
     os.killpg(process.pid, signal.SIGKILL)
     process.stderr.close()
     assert process.wait(timeout=60) == -signal.SIGKILL
-    version = tmp_path / "model/versions/nightly"
-    assert (version / "_work").exists()  # it did die in the middle
+    version, run = tmp_path / "model/versions/nightly", tmp_path / "model/runs/nightly"
+    assert (run / "blocks/index.json").exists()  # it did die in the middle
     assert not (version / "manifest.json").exists()
     assert not (tmp_path / "model/CURRENT").exists()
 
-    done = run_train(*settings, "train.max_iter=2")
+    refused = run_train(*settings, "train.max_iter=2")
+    assert refused.returncode == 2
+    assert "train.max_iter = 2 (it was 5000)" in refused.stderr
+    done = run_train(*settings, "train.max_iter=2", "checkpoint.resume=never")
     assert done.returncode == 0, done.stderr
     assert (version / "manifest.json").exists()
-    assert not (version / "_work").exists()
+    assert [path.name for path in run.iterdir()] == ["run.json"]
     assert len(read_factors(version / "user_factors")) == len(USERS)

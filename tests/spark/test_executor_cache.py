@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -87,6 +89,21 @@ def lose(what, local_dir):
         else:
             for file in folder.glob("factors-*.npy"):
                 file.unlink()
+
+
+def test_two_trainings_in_two_threads_do_not_disturb_each_other(spark, tmp_path):
+    table = interactions(spark)
+
+    def factors(seed):
+        settings = train_settings(rank=6, max_iter=5, user_blocks=3, item_blocks=2, seed=seed)
+        return [matrix(side) for side in trained_on(tmp_path / uuid.uuid4().hex, table, settings)[:2]]
+
+    alone = [factors(seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as threads:
+        together = [*threads.map(factors, (0, 1))]
+    for sides, expected in zip(together, alone, strict=True):
+        for side, of_alone in zip(sides, expected, strict=True):
+            np.testing.assert_array_equal(side, of_alone)
 
 
 @pytest.mark.parametrize("iterations", [10, pytest.param(100, marks=pytest.mark.slow)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from wals_spark.errors import InputError
 from wals_spark.run.run_record import read_run_record
@@ -31,9 +31,8 @@ def remove_remains(storage: Storage, work: Storage, run: str) -> None:
         logger.info("removed what runs that died have left below %s: %s", storage.root, ", ".join(removed))
 
 
-def is_ours(storage: Storage, folder: str) -> bool:
-    """Whether a folder of a version without a manifest is of this package; that of wals_spark 0.1 has no mark."""
-    names = set(storage.names(folder))
+def is_ours(names: Set[str]) -> bool:
+    """Whether a version's folder with these names and no manifest is of this package; 0.1 left no mark in it."""
     return not names or MARK in names or (EVENTS in names and names <= _OF_01)
 
 
@@ -59,9 +58,10 @@ def _names(storage: Storage, folder: str) -> list[str]:
 def _remove_versions(storage: Storage) -> Iterator[str]:
     for version in _names(storage, VERSIONS):
         folder = f"{VERSIONS}/{version}"
-        if storage.exists(folder, MANIFEST):
+        names = set(storage.names(folder))
+        if MANIFEST in names and MARK in names:
             storage.delete_tree(folder, MARK)
-        elif is_ours(storage, folder):
+        elif MANIFEST not in names and is_ours(names):
             storage.delete_tree(folder)
             yield folder
 

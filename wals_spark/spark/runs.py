@@ -154,7 +154,7 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
                 yield run
             except BaseException as error:
                 with suppress(*STORAGE_ERRORS):  # the first error is the one to read
-                    _end_badly(run, error)
+                    _end_badly(run, stop.notice() or error)
                 raise
             run.end("published", 0)
             fault_point("after_run_record")

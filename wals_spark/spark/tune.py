@@ -18,6 +18,7 @@ from wals_spark.run.events import HalfIteration
 from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.tune import TuneSettings
 from wals_spark.spark.final_training import final_training
+from wals_spark.spark.lease import sole_writer
 from wals_spark.spark.search import Search, prepared_search
 from wals_spark.spark.storage import REPORT, Storage
 from wals_spark.spark.training.rdd import KeyedRecords
@@ -39,8 +40,13 @@ def require_optuna(_: TuneSettings) -> None:
 
 
 def run_tune(spark: SparkSession, settings: TuneSettings) -> None:
-    """Search as the settings say, or continue a search whose leaderboard is there."""
+    """Search as the settings say, or continue a search whose leaderboard is there; one search at a time."""
     storage = Storage(spark, settings.output.path)
+    with sole_writer(storage, "search"):
+        _search(spark, storage, settings)
+
+
+def _search(spark: SparkSession, storage: Storage, settings: TuneSettings) -> None:
     path = storage.path(LEADERBOARD)
     board = None
     if storage.exists(LEADERBOARD):

@@ -63,7 +63,7 @@ def _delete_unfinished(storage: Storage, folder: str) -> None:
     """Delete what a run that died has left, and nothing else."""
     if not storage.exists(folder):
         return
-    if not is_ours(storage, folder):
+    if not is_ours(set(storage.names(folder))):
         raise ConfigError(
             f"{quoted(storage.path(folder))} is in the way and stays: it holds no {MANIFEST} and is not of wals_spark; "
             "move it, or set output.version"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from py4j.protocol import Py4JJavaError
-
 from wals_spark.errors import InterruptedRunError
 from wals_spark.objective.objective import Objective
 from wals_spark.settings.training import ResolvedTrain
+from wals_spark.spark.causes import JAVA_ERRORS
 from wals_spark.spark.stopping import stop_noticed
 from wals_spark.spark.training.half_iteration import LostSummaryError
 from wals_spark.spark.training.loop import Training
@@ -84,4 +83,4 @@ def is_lost_with_executor(error: BaseException) -> bool:
     """Whether something failed because an executor had what nothing else has."""
     if isinstance(error, LostSummaryError):
         return True
-    return isinstance(error, Py4JJavaError) and any(sign in str(error) for sign in _LOST)
+    return isinstance(error, JAVA_ERRORS) and any(sign in str(error) for sign in _LOST)
