@@ -3,4 +3,4 @@
 CACHE_MISS = "blocks were not solved where they are cached, or their files are not as they were"
 HEAVY_ROWS_OF_ITEMS = "blocks of users compute parts of rows with more than"
 HEAVY_ROWS_OF_USERS = "blocks of items compute parts of rows with more than"
-STARTED_AGAIN = "training starts again from the blocks (attempt 2 of 3)"
+STARTED_AGAIN = "training starts again from the last checkpoint or, without one, from the blocks (attempt 2 of 3)"

@@ -47,7 +47,7 @@ class InterruptedRunError(WalsError):
 
 EXIT_CODES = (
     f"exit codes: 0 done, {WalsError.exit_code} unexpected (a retry may help), "
-    f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input or model refused, "
+    f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input or model refused,\n"
     f"{HeldError.exit_code} held by another run (retry later), {InterruptedRunError.exit_code} interrupted (retry)"
 )
 """What a job's ``--help`` says of its exit codes."""

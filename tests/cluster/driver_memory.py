@@ -9,7 +9,8 @@ import sys
 import wals_spark
 from wals_spark.spark.model.factor_tables import write_factors
 from wals_spark.spark.prepared import prepare
-from wals_spark.spark.training.loop import Listeners, train
+from wals_spark.spark.training.recovery import train
+from wals_spark.spark.training.state import Listeners
 
 
 def main(n_users: int, work: str) -> None:

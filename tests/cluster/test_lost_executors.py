@@ -75,7 +75,7 @@ def some(cases, first):
     return [case if case == first else pytest.param(case, marks=pytest.mark.exhaustive) for case in cases]
 
 
-@pytest.mark.parametrize("what", some(KILLED, "three executors"))
+@pytest.mark.parametrize("what", some(KILLED, None))
 def test_what_is_killed_costs_time_and_nothing_else(cluster, interactions, local_factors, what):
     lines, kill = KILLED[what]
     version = what.replace(" ", "-")

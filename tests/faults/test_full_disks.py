@@ -12,8 +12,6 @@ from killed_runs import copied, factors
 
 from wals_spark.run.faults import POINTS
 
-pytestmark = pytest.mark.slow
-
 
 @contextlib.contextmanager
 def memory(folder, kibibytes):
@@ -28,6 +26,7 @@ def memory(folder, kibibytes):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_local_folders_in_memory_have_no_cache(tmp_path, served, undisturbed):
     job = copied(served, tmp_path)
     with memory(tmp_path / "memory", 64_000) as folder:
@@ -42,7 +41,11 @@ FREE_KIBIBYTES = {"in writing": 420, "in a checkpoint": 500, "in building blocks
 
 
 @pytest.mark.parametrize(
-    "when", ["in writing", *(pytest.param(when, marks=pytest.mark.exhaustive) for when in [*FREE_KIBIBYTES][1:])]
+    "when",
+    [
+        pytest.param(when, marks=pytest.mark.slow if when == "in writing" else pytest.mark.exhaustive)
+        for when in FREE_KIBIBYTES
+    ],
 )
 def test_a_full_output_is_an_error_and_no_loss(tmp_path, served, undisturbed, when):
     """The served version stays, and what was written is gone after the next run that has room."""

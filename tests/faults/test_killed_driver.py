@@ -66,8 +66,8 @@ def test_killed_at_a_random_moment_and_run_again(tmp_path, served, undisturbed, 
     assert_as_undisturbed(job, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("point", ["half_iteration_5", pytest.param("after_blocks", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("point", ["half_iteration_5", "after_blocks"])
 def test_sigterm_writes_a_checkpoint_and_lets_go_of_everything(tmp_path, served, undisturbed, point):
     job = copied(served, tmp_path)
     running = job.start("run.id=a", fault=f"{point}:term")
@@ -104,7 +104,7 @@ def test_sigterm_in_a_half_iteration_cancels_it(tmp_path, served, whom):
     assert not job.left()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_second_run_of_what_is_done_does_nothing(undisturbed, tmp_path):
     job = copied(undisturbed, tmp_path)
     (job.root / "CURRENT").write_text("another\n")  # served since

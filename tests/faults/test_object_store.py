@@ -11,8 +11,6 @@ import object_stores
 import pytest
 from killed_runs import REPOSITORY, Job, factors
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def submit_arguments(tmp_path):
@@ -35,6 +33,7 @@ def as_folders(store, folder):
         target.write_bytes(path.read_bytes())
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_its_model_is_used(tmp_path, plays, undisturbed, submit_arguments):
     root = f"{object_stores.BUCKET}/model"
     job = Job(tmp_path, plays, f"output.path={root}", "run.id=a", "checkpoint.every=0")
@@ -58,6 +57,7 @@ def test_a_killed_run_goes_on_and_its_model_is_used(tmp_path, plays, undisturbed
     assert not (tmp_path / "copy/recommended/_wals_spark").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_store_that_cannot_give_a_lease_is_refused(tmp_path, plays, submit_arguments):
     job = Job(tmp_path, plays, f"output.path={object_stores.BUCKET}/model", "run.id=a")
     environment = {"PYSPARK_SUBMIT_ARGS": submit_arguments(conditional=False)}

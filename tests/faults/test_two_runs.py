@@ -67,7 +67,7 @@ def test_a_holder_that_was_overtaken_writes_nothing_more(tmp_path, served, undis
     assert factors(job.root, "a") == factors(undisturbed.root, "a")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_lease_of_a_run_that_is_gone_is_free_at_once(tmp_path, served):
     job = copied(served, tmp_path)
     killed = job.run("run.id=a", "lease.stale_seconds=600", fault="after_lease:kill")

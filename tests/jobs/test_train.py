@@ -154,7 +154,7 @@ def test_settings_are_listed_and_refused_without_spark(interactions):
     listed = run("--help")
     assert listed.returncode == 0
     assert 'train.reg_param = "auto"' in listed.stdout
-    assert "3 input or model refused, 5 held by another run (retry later), 143 interrupted" in listed.stdout
+    assert "5 held by another run (retry later), 143 interrupted (retry)" in listed.stdout
     refused = run("--set=train.rnak=3")
     assert refused.returncode == 2
     assert "did you mean rank?" in refused.stderr
@@ -163,7 +163,7 @@ def test_settings_are_listed_and_refused_without_spark(interactions):
     assert "JAVA_GATEWAY_EXITED" in started.stderr  # so Spark cannot start here
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # tests/faults has more of them
 def test_a_killed_run_leaves_no_model_and_the_next_one_succeeds(run_train, interactions, tmp_path):
     settings = [*interactions, "train.rank=3", "output.version=nightly"]
     command = [sys.executable, TRAIN, *(f"--set={s}" for s in [*settings, "train.max_iter=5000"])]

@@ -56,7 +56,7 @@ def undisturbed():
 
 
 @pytest.mark.parametrize(
-    "loss", [pytest.param(LOSSES[0]), *(pytest.param(loss, marks=pytest.mark.slow) for loss in LOSSES[1:])]
+    "loss", [pytest.param(LOSSES[0]), *(pytest.param(loss, marks=pytest.mark.exhaustive) for loss in LOSSES[1:])]
 )
 def test_blocks_missing_from_the_cache_are_sent(spark, tmp_path, local_dir, caplog, undisturbed, loss):
     def on_half_iteration(events):
@@ -91,6 +91,7 @@ def lose(what, local_dir):
                 file.unlink()
 
 
+@pytest.mark.slow
 def test_two_trainings_in_two_threads_do_not_disturb_each_other(spark, tmp_path):
     table = interactions(spark)
 
@@ -106,7 +107,7 @@ def test_two_trainings_in_two_threads_do_not_disturb_each_other(spark, tmp_path)
             np.testing.assert_array_equal(side, of_alone)
 
 
-@pytest.mark.parametrize("iterations", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("iterations", [10, pytest.param(100, marks=pytest.mark.exhaustive)])
 def test_what_spark_keeps_does_not_grow_with_iterations(spark, local_dir, tmp_path, iterations):
     sc = spark.sparkContext
     seen = []

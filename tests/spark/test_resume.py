@@ -85,7 +85,9 @@ OTHER_TRAININGS = {
 }
 
 
-@pytest.mark.parametrize("number", [1, 4, pytest.param(HALF_ITERATIONS - 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number", [4, *(pytest.param(number, marks=pytest.mark.exhaustive) for number in (1, HALF_ITERATIONS - 1))]
+)
 def test_going_on_after_a_half_iteration_gives_the_same_bits(trainer, undisturbed, number):
     trainer.train_until(f"half_iteration_{number + 1}")
     kept = [f"{half:06d}" for half in range(max(1, number - 1), number + 1)]
@@ -100,8 +102,13 @@ def test_going_on_after_a_half_iteration_gives_the_same_bits(trainer, undisturbe
     assert [json.loads(event)["half_iteration"] for event in events] == [*range(1, HALF_ITERATIONS + 1)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("training", OTHER_TRAININGS)
+@pytest.mark.parametrize(
+    "training",
+    [
+        pytest.param(training, marks=pytest.mark.slow if training == "held out" else pytest.mark.exhaustive)
+        for training in OTHER_TRAININGS
+    ],
+)
 def test_every_training_goes_on_to_the_same_bits(spark, tmp_path, caplog, monkeypatch, undisturbed, training):
     settings = OTHER_TRAININGS[training]
     trainer = Trainer(spark, tmp_path, caplog, monkeypatch, **settings)
@@ -138,7 +145,10 @@ DAMAGES = {
 
 @pytest.mark.parametrize(
     "damage",
-    [marked if marked == "a flipped byte" else pytest.param(marked, marks=pytest.mark.slow) for marked in DAMAGES],
+    [
+        marked if marked == "a flipped byte" else pytest.param(marked, marks=pytest.mark.exhaustive)
+        for marked in DAMAGES
+    ],
 )
 def test_a_damaged_checkpoint_is_passed_over(trainer, undisturbed, damage):
     trainer.train_until("half_iteration_6")
@@ -148,7 +158,7 @@ def test_a_damaged_checkpoint_is_passed_over(trainer, undisturbed, damage):
     assert factors(trainer.root, "a") == undisturbed()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_without_a_whole_checkpoint_training_starts_again(trainer, undisturbed):
     trainer.train_until("half_iteration_6")
     for folder in (trainer.root / "runs/a/checkpoints").iterdir():
@@ -157,6 +167,7 @@ def test_without_a_whole_checkpoint_training_starts_again(trainer, undisturbed):
     assert factors(trainer.root, "a") == undisturbed()
 
 
+@pytest.mark.slow
 def test_the_source_is_not_read_again(trainer, undisturbed):
     trainer.train_until("half_iteration_3")
     write_plays(trainer.plays, seed=7)
@@ -165,7 +176,7 @@ def test_the_source_is_not_read_again(trainer, undisturbed):
     assert factors(trainer.root, "a") == undisturbed()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("damage", ["a flipped byte", "a missing file"])
 def test_damaged_blocks_are_built_again(trainer, undisturbed, damage):
     trainer.train_until("half_iteration_3")
@@ -196,6 +207,7 @@ def test_other_settings_are_refused_by_name(trainer):
         trainer.train()
 
 
+@pytest.mark.slow
 def test_resume_is_a_choice(trainer, undisturbed):
     with pytest.raises(ConfigError, match=r"checkpoint\.resume = must: there is no run a"):
         trainer.train(**{"checkpoint.resume": "must"})
@@ -207,6 +219,7 @@ def test_resume_is_a_choice(trainer, undisturbed):
     assert factors(trainer.root, "a") != undisturbed()
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(trainer):
     trainer.train(**{"output.version": "v"})
     trainer.plays.unlink()
@@ -216,6 +229,7 @@ def test_what_is_done_is_not_done_again(trainer):
         trainer.train(**{"output.version": "v", "run.id": "b"})
 
 
+@pytest.mark.slow
 def test_another_run_removes_the_remains(trainer, tmp_path):
     trainer.train_until("half_iteration_3")
     foreign = trainer.root / "versions/foreign/notes.txt"
@@ -229,6 +243,7 @@ def test_another_run_removes_the_remains(trainer, tmp_path):
     assert "removed what runs that died have left" in trainer.caplog.text
 
 
+@pytest.mark.exhaustive
 def test_checkpoints_may_be_elsewhere(trainer, tmp_path, undisturbed):
     settings = {"checkpoint.path": str(tmp_path / "elsewhere")}
     trainer.train_until("half_iteration_3", **settings)
@@ -241,6 +256,7 @@ def test_checkpoints_may_be_elsewhere(trainer, tmp_path, undisturbed):
     assert [path.name for path in (tmp_path / "elsewhere/runs").iterdir()] == ["of-another-root"]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_dataframe_goes_on_with_that_one(trainer, spark):
     config = Config.of({**trainer.settings, "output.path": str(trainer.root)})
     storage = Storage(spark, str(trainer.root))
@@ -257,6 +273,7 @@ def test_a_run_of_a_dataframe_goes_on_with_that_one(trainer, spark):
     assert SOLVED.findall(trainer.caplog.text)[0] == "3"
 
 
+@pytest.mark.exhaustive
 def test_a_version_that_is_not_yet_served_becomes_it(trainer):
     trainer.train_until("after_manifest")
     assert not (trainer.root / "CURRENT").exists()
@@ -264,6 +281,7 @@ def test_a_version_that_is_not_yet_served_becomes_it(trainer):
     assert (trainer.root / "CURRENT").read_text() == "a\n"
 
 
+@pytest.mark.slow
 def test_a_later_version_stays_the_served_one(trainer):
     trainer.train_until("after_manifest")
     document = trainer.root / "versions/a/manifest.json"

@@ -29,7 +29,8 @@ from wals_spark.local import training as local_training
 from wals_spark.settings.resolved import resolved
 from wals_spark.settings.train import load_config
 from wals_spark.solvers.start import Start, start_factors
-from wals_spark.spark.training.loop import Listeners, train
+from wals_spark.spark.training.recovery import train
+from wals_spark.spark.training.state import Listeners
 
 
 @pytest.mark.parametrize(("first_side", "heavy_row_threshold"), [("users", 0), ("items", 0), ("items", 7)])

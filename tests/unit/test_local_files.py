@@ -41,7 +41,7 @@ def _contents(path, stop):
     return looks, wrong
 
 
-@pytest.mark.parametrize("replacements", [1_000, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("replacements", [1_000, pytest.param(20_000, marks=pytest.mark.exhaustive)])
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path, replacements):
     path = tmp_path / "CURRENT"
     replace_local_file(path, b"0\n")
@@ -62,7 +62,7 @@ def _create(path, barrier):
     return create_local_file(path, str(os.getpid()).encode()), os.getpid()
 
 
-@pytest.mark.parametrize("races", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("races", [20, pytest.param(200, marks=pytest.mark.exhaustive)])
 def test_of_eight_processes_one_creates_the_file(tmp_path, races):
     with multiprocessing.Manager() as manager, ProcessPoolExecutor(8) as processes:
         barrier = manager.Barrier(8)
@@ -76,7 +76,7 @@ def test_of_eight_processes_one_creates_the_file(tmp_path, races):
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: it kills at a system call")
 @pytest.mark.parametrize("calls", ["rename,renameat,renameat2", "fsync", "openat"])
-@pytest.mark.parametrize("when", [1, 2, 5])
+@pytest.mark.parametrize("when", [1, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_a_writer_killed_at_a_system_call_leaves_a_whole_file(tmp_path, calls, when):
     path = tmp_path / "CURRENT"
     replace_local_file(path, b"0\n")

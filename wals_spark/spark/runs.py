@@ -180,7 +180,8 @@ def _begin(run: Run, spark_version: str) -> None:
     storage, config = run.storage, run.config
     try:
         earlier = _record_of(storage, run.name)
-        if earlier is not None and config.checkpoint.resume != "never":
+        is_done = earlier is not None and earlier.state == "published"
+        if earlier is not None and config.checkpoint.resume != "never" and (config.run.id or not is_done):
             earlier.refuse_other(config, spark_version, storage.path(RUNS, run.name, RUN_RECORD))
         _refuse_or_complete(run, earlier)
         remove_remains(storage, run.work, run.name)

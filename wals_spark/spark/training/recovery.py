@@ -62,8 +62,8 @@ def train(
             if not is_lost_with_executor(error) or failures == MAX_ATTEMPTS:
                 raise
             logger.warning(
-                "factors were lost with an executor; training starts again from the %s (attempt %d of %d)",
-                "blocks" if checkpoints is None else "last checkpoint, or from the blocks",
+                "factors were lost with an executor; training starts again from the last checkpoint or, without one, "
+                "from the blocks (attempt %d of %d)",
                 failures + 1,
                 MAX_ATTEMPTS,
             )
