@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from killed_runs import HALF_ITERATIONS, Job, copied, factors
 
 from wals_spark.run.faults import POINTS
+from wals_spark.run.manifest import files_of_manifest, read_manifest
+from wals_spark.run.version_files import TABLES, local_files, refuse_other_files
 
 CHECKPOINT_EACH = "checkpoint.every=0"
 
@@ -36,8 +39,7 @@ def test_killed_at_a_point_and_run_again(tmp_path, served, undisturbed, point):
     before = factors(job.root, "before")
     killed = job.run("run.id=a", CHECKPOINT_EACH, fault=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL, killed.log
-    is_served = point in ("after_current",) or (point == "after_run_record" and "is complete" in killed.log)
-    assert job.served() == ("a" if is_served else "before")
+    assert job.served() == ("a" if point in ("after_current", "after_end") else "before")
     assert factors(job.root, "before") == before
     again = job.run("run.id=a", CHECKPOINT_EACH)
     assert again.returncode == 0, again.log
@@ -45,6 +47,40 @@ def test_killed_at_a_point_and_run_again(tmp_path, served, undisturbed, point):
     if again.solved:  # at most one half-iteration twice: there is a checkpoint after each
         assert again.solved == [*range(again.solved[0], HALF_ITERATIONS + 1)]
         assert max(killed.solved, default=0) - again.solved[0] <= 0
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: it kills at a system call")
+@pytest.mark.parametrize("number", range(1, 16))
+def test_killed_at_a_rename_the_served_version_verifies(tmp_path, served, undisturbed, number):
+    """Of the driver's main thread, which writes all small files; its last renames are those of a publish."""
+    job = copied(served, tmp_path)
+    kill = ("strace", "-o", "/dev/null", "-e", "trace=rename", "-e", f"inject=rename:signal=SIGKILL:when={number}")
+    killed = job.run("run.id=a", wrapper=kill)
+    assert killed.returncode in (0, -signal.SIGKILL, 128 + signal.SIGKILL), killed.log
+    folder = job.root / "versions" / job.served()
+    listed = files_of_manifest(read_manifest((folder / "manifest.json").read_text(), str(folder)))
+    assert listed
+    refuse_other_files(listed, local_files(folder, (*TABLES, "events.jsonl", "gramians.json")), str(folder))
+    again = job.run("run.id=a")
+    assert again.returncode == 0, again.log
+    assert_as_undisturbed(job, undisturbed)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset is not installed: it takes cores away")
+def test_a_run_goes_on_with_fewer_cores_to_the_same_bits(tmp_path, served, undisturbed):
+    job, blocks = copied(served, tmp_path), ("train.user_blocks=0", "train.item_blocks=0")
+    killed = job.run(
+        "run.id=a", *blocks, CHECKPOINT_EACH, fault="half_iteration_4:kill", wrapper=("taskset", "-c", "0,1")
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.log
+    assert "2 blocks of 300 users" in killed.log
+    again = job.run("run.id=a", *blocks, wrapper=("taskset", "-c", "0"))
+    assert again.returncode == 0, again.log
+    assert "2 blocks of 300 users" in again.log
+    assert again.solved[0] == 4
+    assert_as_undisturbed(job, undisturbed)
 
 
 @pytest.mark.exhaustive

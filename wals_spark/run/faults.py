@@ -19,6 +19,7 @@ POINTS = (
     "before_manifest",
     "after_manifest",
     "after_current",
+    "after_end",
 )
 """All names but ``half_iteration_N``, which is the end of half-iteration N."""
 

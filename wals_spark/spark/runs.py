@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pyspark.sql import SparkSession
 from wals_spark.errors import ConfigError, HeldError, InputError, InterruptedRunError, WalsError
 from wals_spark.messages import quoted
 from wals_spark.run.faults import fault_point
-from wals_spark.run.manifest import new_version_name
+from wals_spark.run.manifest import new_version_name, read_manifest
 from wals_spark.run.run_record import RunRecord, State, read_run_record, settings_of_model, written_by
 from wals_spark.settings.train import Config
 from wals_spark.spark.causes import STORAGE_ERRORS, raise_as_refused
@@ -113,9 +112,8 @@ class Run:
     def end(self, state: State, exit_code: int, message: str = "") -> None:
         """Note how the run ended, and delete what nothing goes on with."""
         self.record = msgspec.structs.replace(self.record, state=state, exit_code=exit_code, message=message)
-        is_useless = (
-            state == "refused" and not self.resumes
-        )  # what an earlier attempt has built may be of use to others
+        # What an earlier attempt has built stays: another command may go on with it.
+        is_useless = state == "refused" and not self.resumes
         if state == "published" or is_useless or not self.config.run_name:
             delete_work(self.work, self.name)
         if is_useless and not self.config.run.id:
@@ -157,7 +155,7 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
                     _end_badly(run, stop.notice() or error)
                 raise
             run.end("published", 0)
-            fault_point("after_run_record")
+            fault_point("after_end")
 
 
 def _new_run(spark: SparkSession, config: Config, storage: Storage) -> Run:
@@ -215,7 +213,7 @@ def _refuse_or_complete(run: Run, earlier: RunRecord | None) -> None:
     folder = version_folder(run.version)
     if not storage.exists(folder, MANIFEST):
         return
-    of_run = json.loads(storage.read_text(folder, MANIFEST)).get("run")
+    of_run = read_manifest(storage.read_text(folder, MANIFEST), storage.path(folder, MANIFEST)).get("run")
     died_before_its_end = earlier is not None and earlier.state != "published"
     if of_run != run.name or not (config.run.id or died_before_its_end):
         refuse_existing(storage, run.version)

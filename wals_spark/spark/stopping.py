@@ -137,7 +137,7 @@ def _request_all() -> float:
     """Have all that runs in this process end; the seconds that it may take."""
     running = [*_all]
     if any(stop.error is None for stop in running):
-        logger.warning("SIGTERM: the job ends; the same command goes on with it")
+        logger.warning("SIGTERM: the job ends")
     for stop in running:
         stop.request(InterruptedRunError("interrupted by SIGTERM"))
     return max((stop.grace_seconds for stop in running), default=1.0)
