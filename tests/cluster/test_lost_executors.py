@@ -10,7 +10,7 @@ import time
 import pytest
 from standalone_training import TRAIN, factors
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive  # test_standalone.py kills one executor
 
 
 def killed_at(cluster, process, lines, kill):
@@ -71,11 +71,7 @@ MOVED = {
 }  # fmt: skip
 
 
-def some(cases, first):
-    return [case if case == first else pytest.param(case, marks=pytest.mark.exhaustive) for case in cases]
-
-
-@pytest.mark.parametrize("what", some(KILLED, None))
+@pytest.mark.parametrize("what", KILLED)
 def test_what_is_killed_costs_time_and_nothing_else(cluster, interactions, local_factors, what):
     lines, kill = KILLED[what]
     version = what.replace(" ", "-")
@@ -85,7 +81,7 @@ def test_what_is_killed_costs_time_and_nothing_else(cluster, interactions, local
     assert factors(cluster, version) == local_factors
 
 
-@pytest.mark.parametrize("how", some(MOVED, "speculation"))
+@pytest.mark.parametrize("how", MOVED)
 def test_where_spark_runs_a_task_does_not_matter(cluster, interactions, local_factors, how):
     version = how.replace(" ", "-")
     process = cluster.submit(TRAIN, *interactions, f"--set=output.version={version}", conf=MOVED[how])

@@ -103,7 +103,7 @@ def test_a_search_ranks_its_trials_by_the_metric(command, run_job, tmp_path):
     assert not (tmp_path / "tuning/_work").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_search_continues_with_the_next_trial(command, run_job, tmp_path):
     trials = 10
     process = subprocess.Popen(

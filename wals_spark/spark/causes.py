@@ -17,7 +17,7 @@ _TRANSIENT = (
     "OutOfMemoryError", "No space left on device", "FetchFailed", "SparkContext was shut down",
     "Cannot call methods on a stopped SparkContext", "java.net.ConnectException", "java.net.SocketException",
     "java.net.SocketTimeoutException", "java.net.NoRouteToHostException", "Service Unavailable", "SlowDown",
-    "SPARK_JOB_CANCELLED", "cancelled job group",
+    "SPARK_JOB_CANCELLED", "cancelled job tag",
 )  # fmt: skip
 _FILE = re.compile(r"(?:reading file|Could not read footer for file:?|in file|footer of file)[: ]+(\S+?)[.,]?(?:\s|$)")
 JAVA_ERRORS = (PySparkException, Py4JError)

@@ -45,10 +45,10 @@ def delete_work(work: Storage, run: str, *, all_of_it: bool = False) -> None:
     """Delete the blocks and checkpoints of a run, and with ``all_of_it`` the folder of the run."""
     if all_of_it:
         work.delete_tree(RUNS, run)
-        return
     for name in (*WORK_OF_RUN, MARK):
         work.delete_tree(RUNS, run, name)
-    work.delete_empty(work.path(RUNS, run))
+    for folder in (work.path(RUNS, run), work.path(RUNS)):
+        work.delete_empty(folder)
 
 
 def _names(storage: Storage, folder: str) -> list[str]:

@@ -22,7 +22,6 @@ from wals_spark.spark.causes import JAVA_ERRORS, Causes
 
 logger = logging.getLogger("wals_spark")
 
-_GROUP = "spark.jobGroup.id"
 _BEFORE_SPARK = 100  # Spark's hook has 40
 _LONGEST_GRACE = 3600  # seconds, of which we take what the settings say
 _SECONDS_BETWEEN_CANCELS = 0.2  # a job that starts after one is cancelled by the next
@@ -40,7 +39,7 @@ class Stop:
     def __init__(self, sc: SparkContext) -> None:
         self.error: WalsError | None = None
         self.grace_seconds = 25.0
-        self.group = f"wals_spark-{uuid.uuid4().hex}"
+        self.tag = f"wals_spark-{uuid.uuid4().hex}"  # beside a job group of the user's
         self._sc = sc
         self._noticed = threading.Event()
 
@@ -59,7 +58,7 @@ class Stop:
     def _cancel_jobs(self) -> None:
         while not self._noticed.wait(_SECONDS_BETWEEN_CANCELS):
             with suppress(Exception):  # Spark may be what has ended
-                self._sc.cancelJobGroup(self.group)
+                self._sc.cancelJobsWithTag(self.tag)
 
 
 @contextmanager
@@ -70,15 +69,16 @@ def stoppable(spark: SparkSession) -> Iterator[Stop]:
         yield outer
         return
     sc = spark.sparkContext
-    stop, group = Stop(sc), sc.getLocalProperty(_GROUP)
-    sc.setLocalProperty(_GROUP, stop.group)
+    stop = Stop(sc)
+    sc.addJobTag(stop.tag)
     _of_thread.stop = stop
     _all.add(stop)
     try:
         yield stop
     except Exception as error:
-        if stop.notice() is not None and not isinstance(error, WalsError):
-            raise stop.error from error  # type: ignore[misc]  # it is not None
+        reason = stop.notice()
+        if reason is not None and error is not reason:
+            raise reason from error  # a job that is cancelled fails in many ways
         raise
     finally:
         _all.discard(stop)
@@ -86,7 +86,7 @@ def stoppable(spark: SparkSession) -> Iterator[Stop]:
         stop.notice()
         with suppress(*JAVA_ERRORS, OSError):  # a JVM that was told to end may be gone
             if sc._jsc is not None and not sc._jsc.sc().isStopped():
-                sc.setLocalProperty(_GROUP, group)  # type: ignore[arg-type]  # None removes it
+                sc.removeJobTag(stop.tag)
 
 
 def raise_if_stopped() -> None:
