@@ -235,9 +235,12 @@ def test_another_run_removes_the_remains(trainer, tmp_path):
     foreign = trainer.root / "versions/foreign/notes.txt"
     foreign.parent.mkdir(parents=True)
     foreign.write_text("not of wals_spark")
-    (trainer.root / f".CURRENT.{'0' * 32}.new").write_text("half of a n")
+    for name in ("CURRENT", "runs/b/run.json"):
+        path = trainer.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.with_name(f".{path.name}.{'0' * 32}.new").write_text("half of a n")
     trainer.train(**{"run.id": "b"})
-    assert sorted(path.name for path in (trainer.root / "runs").iterdir()) == ["b"]
+    assert sorted(path.name for path in (trainer.root / "runs").rglob("*")) == ["b", "run.json"]
     assert sorted(path.name for path in (trainer.root / "versions").iterdir()) == ["b", "foreign"]
     assert sorted(path.name for path in trainer.root.iterdir()) == ["CURRENT", "leases", "runs", "versions"]
     assert "removed what runs that died have left" in trainer.caplog.text

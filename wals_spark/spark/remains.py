@@ -23,10 +23,11 @@ _TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{32}}{re.escape(TEMPORARY)}")
 def remove_remains(storage: Storage, work: Storage, run: str) -> None:
     """Remove incomplete versions, and blocks and checkpoints of other runs than ``run``, which are below ``work``."""
     removed = [*_remove_versions(storage), *_remove_runs(storage, run), *_remove_work(storage, work, run)]
-    for name in storage.names() if storage.exists() else []:
-        if _TEMPORARY.fullmatch(name):
-            storage.delete_tree(name)
-            removed.append(name)
+    for folder in ((), (RUNS, run)):
+        for name in storage.names(*folder) if storage.exists(*folder) else []:
+            if _TEMPORARY.fullmatch(name):
+                storage.delete_tree(*folder, name)
+                removed.append("/".join((*folder, name)))
     if removed:
         logger.info("removed what runs that died have left below %s: %s", storage.root, ", ".join(removed))
 
