@@ -40,13 +40,8 @@ def test_local_folders_in_memory_have_no_cache(tmp_path, served, undisturbed):
 FREE_KIBIBYTES = {"in writing": 420, "in a checkpoint": 500, "in building blocks": 150, "at the start": 4}
 
 
-@pytest.mark.parametrize(
-    "when",
-    [
-        pytest.param(when, marks=pytest.mark.slow if when == "in writing" else pytest.mark.exhaustive)
-        for when in FREE_KIBIBYTES
-    ],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("when", FREE_KIBIBYTES)
 def test_a_full_output_is_an_error_and_no_loss(tmp_path, served, undisturbed, when):
     """The served version stays, and what was written is gone after the next run that has room."""
     with memory(tmp_path / "small", 40_000) as folder:
