@@ -65,10 +65,15 @@ def raise_as_refused(error: Exception, what: str) -> NoReturn:
     ConfigError
         With what Java or the operating system says.
     """
+    raise ConfigError(f"{what}: {lasting_causes(error)}") from error
+
+
+def lasting_causes(error: Exception) -> Causes:
+    """Why something fails each time; an error of the cluster or of a disk, where a retry may help, is raised again."""
     causes = Causes(error)
     if causes.is_transient:
         raise error
-    raise ConfigError(f"{what}: {causes}") from error
+    return causes
 
 
 def _java_messages(error: Exception) -> Iterator[str]:

@@ -198,9 +198,9 @@ class ObjectStore:
         try:
             passed = 0
             streams = []
-            for attempt in (self._opened_new, self._opened_new):
+            for _ in range(2):
                 with suppress(*JAVA_ERRORS):
-                    streams.append(attempt(path))
+                    streams.append(self._opened_new(path))
             for stream in streams:
                 with suppress(*JAVA_ERRORS):
                     stream.write(b"x")
@@ -253,10 +253,7 @@ def _forced(target: Path, content: bytes) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(_temporary_name(target.name))
     try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write_new(temporary, content)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -265,13 +262,18 @@ def _forced(target: Path, content: bytes) -> Path:
 
 def _created_exclusively(target: Path, content: bytes) -> bool:
     try:
-        with target.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write_new(target, content)
     except FileExistsError:
         return False
     return True
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet, and force it to disk."""
+    with path.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _force(path: Path) -> None:

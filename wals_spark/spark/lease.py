@@ -80,11 +80,10 @@ class Lease:
         HeldError
             With who it is.
         """
-        seen = _highest(self._storage)
-        if seen.token > self.token:
+        if max(_tokens(self._storage), default=0) > self.token:
             raise HeldError(
-                f"{quoted(self._storage.root)} was taken over by {seen}, because this run did not renew its lease for "
-                "too long; nothing more is written"
+                f"{quoted(self._storage.root)} was taken over by {_highest(self._storage)}, because this run did not "
+                "renew its lease for too long; nothing more is written"
             )
 
     def release(self) -> None:
@@ -92,7 +91,7 @@ class Lease:
         self._ended.set()
         self._thread.join(timeout=60.0)
         with suppress(*STORAGE_ERRORS):  # it becomes stale, too
-            if _highest(self._storage).token == self.token:
+            if max(_tokens(self._storage), default=0) == self.token:
                 self._write("released")
 
     def _renew_until_ended(self) -> None:
@@ -199,7 +198,7 @@ def _taken(
 def _highest(storage: Storage) -> _Seen:
     """The latest lease. A file that goes while it is read is looked for again: its successor is there."""
     for _ in range(10):
-        tokens = [int(name.removesuffix(_SUFFIX)) for name in _names(storage) if name.removesuffix(_SUFFIX).isdecimal()]
+        tokens = _tokens(storage)
         if not tokens:
             return _Seen(0, "")
         with suppress(*STORAGE_ERRORS):
@@ -207,12 +206,13 @@ def _highest(storage: Storage) -> _Seen:
     return _Seen(max(tokens), "")
 
 
-def _names(storage: Storage) -> list[str]:
-    return storage.names(LEASES) if storage.exists(LEASES) else []
+def _tokens(storage: Storage) -> list[int]:
+    numbers = (name.removesuffix(_SUFFIX) for name in storage.names(LEASES))
+    return [int(number) for number in numbers if number.isdecimal()]
 
 
 def _delete_older(storage: Storage, token: int) -> None:
-    for name in _names(storage):
+    for name in storage.names(LEASES):
         number = name.removesuffix(_SUFFIX)
         if not number.isdecimal() or int(number) < token:
             storage.delete_tree(LEASES, name)

@@ -85,7 +85,7 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def own_local_folders(spark: SparkSession) -> Iterator[Path]:
+def _own_folders(spark: SparkSession) -> Iterator[Path]:
     """The folders that this session's Spark keeps rows of this run in."""
     jvm = cast("Any", spark.sparkContext._jvm)
     started = jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getStartTime() / 1000
@@ -104,12 +104,12 @@ def local_folders(spark: SparkSession) -> Iterator[None]:
     made it holds locked: where it is not locked, that process is gone, in whatever container it was.
     """
     with ExitStack() as marks:
-        for folder in own_local_folders(spark):
+        for folder in _own_folders(spark):
             with suppress(OSError):
                 folder.chmod(0o700)
                 marks.enter_context(marked(folder))
         for folder in (*_spark_folders(spark), *Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*")):
-            remove_if_abandoned(folder)
+            _remove_if_abandoned(folder)
         yield
 
 
@@ -121,7 +121,7 @@ def marked(folder: Path) -> Iterator[None]:
         yield
 
 
-def remove_if_abandoned(folder: Path) -> None:
+def _remove_if_abandoned(folder: Path) -> None:
     """Remove a folder that has our mark and whose process is gone; whatever is wrong with it is not of this run."""
     with suppress(OSError), (folder / MARK).open("rb+") as mark:
         if folder.stat().st_uid == os.geteuid():

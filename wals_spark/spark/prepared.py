@@ -16,7 +16,7 @@ from wals_spark.run.phases import Phases
 from wals_spark.run.sealed import read_sealed, sealed_json
 from wals_spark.settings.resolved import ResolvedConfig, resolved
 from wals_spark.settings.train import Config
-from wals_spark.spark.causes import JAVA_ERRORS, Causes
+from wals_spark.spark.causes import JAVA_ERRORS, lasting_causes
 from wals_spark.spark.checking import Interactions, check
 from wals_spark.spark.hard_negatives import with_negatives
 from wals_spark.spark.reading import unreadable_is_refused
@@ -185,10 +185,7 @@ def _whole(run: Run) -> dict[str, Any] | None:
     try:
         faults = faults or [fault for path in paths for fault in unreadable_files(work.spark, path)]
     except JAVA_ERRORS as error:  # a local file system has checksums of its own
-        causes = Causes(error)
-        if causes.is_transient:
-            raise
-        faults = [str(causes)]
+        faults = [str(lasting_causes(error))]
     if faults:
         logger.warning("blocks are built again, one is not as it was written: %s", faults[0])
         return None

@@ -24,7 +24,7 @@ def remove_remains(storage: Storage, work: Storage, run: str) -> None:
     """Remove incomplete versions, and blocks and checkpoints of other runs than ``run``, which are below ``work``."""
     removed = [*_remove_versions(storage), *_remove_runs(storage, run), *_remove_work(storage, work, run)]
     for folder in ((), (RUNS, run)):
-        for name in storage.names(*folder) if storage.exists(*folder) else []:
+        for name in storage.names(*folder):
             if _TEMPORARY.fullmatch(name):
                 storage.delete_tree(*folder, name)
                 removed.append("/".join((*folder, name)))
@@ -52,12 +52,8 @@ def delete_work(work: Storage, run: str, *, all_of_it: bool = False) -> None:
         work.delete_empty(folder)
 
 
-def _names(storage: Storage, folder: str) -> list[str]:
-    return storage.names(folder) if storage.exists(folder) else []
-
-
 def _remove_versions(storage: Storage) -> Iterator[str]:
-    for version in _names(storage, VERSIONS):
+    for version in storage.names(VERSIONS):
         folder = f"{VERSIONS}/{version}"
         names = set(storage.names(folder))
         if MANIFEST in names and MARK in names:
@@ -69,7 +65,7 @@ def _remove_versions(storage: Storage) -> Iterator[str]:
 
 def _remove_runs(storage: Storage, run: str) -> Iterator[str]:
     """The records of other runs that wrote no version, with what is beside them; the record of others stays."""
-    for other in _names(storage, RUNS):
+    for other in storage.names(RUNS):
         if other == run or not storage.exists(RUNS, other, RUN_RECORD):
             continue
         where = storage.path(RUNS, other, RUN_RECORD)
@@ -88,7 +84,7 @@ def _remove_runs(storage: Storage, run: str) -> Iterator[str]:
 
 def _remove_work(storage: Storage, work: Storage, run: str) -> Iterator[str]:
     """Blocks and checkpoints below another folder, which runs of other roots may share."""
-    for other in _names(work, RUNS) if work.root != storage.root else []:
+    for other in work.names(RUNS) if work.root != storage.root else []:
         if other != run and work.exists(RUNS, other, MARK) and work.read_text(RUNS, other, MARK) == storage.root:
             delete_work(work, other)
             yield work.path(RUNS, other)

@@ -53,7 +53,9 @@ class Storage:
         return bool(self._fs.exists(self._path(*parts)))
 
     def names(self, *parts: str) -> list[str]:
-        """The names of the files and folders in a folder."""
+        """The names of the files and folders in a folder; none if it is not there."""
+        if not self.exists(*parts):
+            return []
         return sorted(str(status.getPath().getName()) for status in self._fs.listStatus(self._path(*parts)))
 
     def list_files(self, *parts: str) -> dict[str, int]:

@@ -18,7 +18,7 @@ from wals_spark.run.manifest import files_of_manifest, read_manifest, read_objec
 from wals_spark.settings.tables import VERSION_NAME
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import from_json
-from wals_spark.spark.causes import JAVA_ERRORS, Causes
+from wals_spark.spark.causes import JAVA_ERRORS, lasting_causes
 from wals_spark.spark.model.files import verify_files
 from wals_spark.spark.model.publish import version_folder
 from wals_spark.spark.storage import CURRENT, GRAMIANS, MANIFEST, Storage
@@ -96,9 +96,7 @@ def open_version(
     except ConfigError as error:
         raise InputError(f"{setting}.path = {quoted(root)} cannot be opened: {error}") from error
     except JAVA_ERRORS as error:
-        causes = Causes(error)
-        if causes.is_transient:
-            raise
+        causes = lasting_causes(error)
         raise InputError(f"{setting}.path = {quoted(root)} cannot be opened: {causes}") from error
 
 

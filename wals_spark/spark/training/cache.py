@@ -83,8 +83,11 @@ class BlockCache:
         """Write all of a block or nothing; two attempts at a task may do so at the same time."""
         if _is_in_memory(folder.parent.parent.parent):
             raise OSError(f"{folder.parent.parent.parent} is in memory, which the cache would take from tasks")
-        if not MappedArrays(folder).is_whole():
+        # Asked first whether it exists: what another attempt puts there in the meantime is whole, and stays.
+        is_damaged = folder.exists() and not MappedArrays(folder).is_whole()
+        if is_damaged:
             shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
             unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
             try:
                 unfinished.mkdir(parents=True)

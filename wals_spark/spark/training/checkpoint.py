@@ -20,7 +20,7 @@ from wals_spark.run.checkpoint_times import interval_seconds
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.faults import fault_point
 from wals_spark.run.sealed import read_sealed, sealed_json
-from wals_spark.spark.causes import JAVA_ERRORS, Causes
+from wals_spark.spark.causes import JAVA_ERRORS, lasting_causes
 from wals_spark.spark.checksums import checksums
 from wals_spark.spark.storage import Storage
 from wals_spark.spark.training.half_iteration import Side
@@ -102,9 +102,7 @@ class StoredCheckpoints:
         return None
 
     def _names(self) -> list[str]:
-        storage = self._storage
-        names = storage.names(self._folder) if storage.exists(self._folder) else []
-        return [name for name in names if name.isdecimal()]
+        return [name for name in self._storage.names(self._folder) if name.isdecimal()]
 
     def _executors(self) -> int:
         """The executors of the session, besides the driver."""
@@ -122,9 +120,7 @@ class StoredCheckpoints:
             logger.warning("passed over a checkpoint: %s", error)
             return None
         except JAVA_ERRORS as error:  # a local file system has checksums of its own
-            causes = Causes(error)
-            if causes.is_transient:
-                raise
+            causes = lasting_causes(error)
             logger.warning("passed over a checkpoint: %s cannot be read: %s", storage.path(where), causes)
             return None
         for path, expected in document["files"].items():
