@@ -18,6 +18,7 @@ POINTS = (
     "after_user_factors",
     "before_manifest",
     "after_manifest",
+    "after_history",
     "after_current",
     "after_end",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -55,6 +55,8 @@ class TrainingRun:
         Seconds per phase.
     run : str
         The name of the run, if it has one.
+    more : dict
+        What else the manifest says: ``warm_start``, and what a retraining adds.
     """
 
     version: str
@@ -71,6 +73,7 @@ class TrainingRun:
     seconds: Mapping[str, float]
     spark_version: str
     run: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def training_manifest(run: TrainingRun) -> dict[str, Any]:
         "half_iterations": run.last.number,
         "stopped_by": run.stopped_by,
         **_held_out(run),
+        **run.more,
         "solved_last": run.last.side,
         "objectives": {side: asdict(objective) for side, objective in run.objectives.items()},
         "explanation": list(run.objective_summary),

@@ -15,7 +15,7 @@ from wals_spark.settings.train import Config
 
 State = Literal["running", "published", "failed", "refused", "interrupted"]
 _FORMAT = "wals_spark run"
-_FREE = ("run", "checkpoint", "lease")  # sections that may differ when a run goes on
+_FREE = ("run", "checkpoint", "lease", "data", "gate", "retain")  # sections that may differ when a run goes on
 _FREE_OUTPUT = ("path", "publish")
 
 
@@ -36,6 +36,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         How often it was started.
     seconds : float
         Of this attempt, until the record was written.
+    warm_start : str
+        The version that training starts from, if there is one.
     settings : dict
         Those that the model depends on.
     """
@@ -49,6 +51,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     started: str = ""
     seconds: float = 0.0
+    warm_start: str = ""
     written_by: dict[str, str] = {}
     settings: dict[str, Any] = {}
     format: str = _FORMAT

@@ -11,6 +11,7 @@ from wals_spark.objective.automatic import AUTO, Auto
 from wals_spark.objective.objective import RegScaling, Target, UnobservedOn
 from wals_spark.objective.presets import PresetName
 from wals_spark.settings.loader import Section
+from wals_spark.settings.tables import VERSION_NAME
 from wals_spark.solvers.half_iteration import Method
 from wals_spark.solvers.start import Start
 
@@ -18,6 +19,9 @@ Side = Literal["users", "items"]
 
 POPULARITY = "popularity"
 """The source of negatives that is no model."""
+
+SERVED = "served"
+"""The version that is served, whatever its name."""
 
 RENAMED_TRAINING = {"train.spread_above": "train.heavy_row_threshold"}
 """Old names of settings and the new ones."""
@@ -214,6 +218,16 @@ class Train(Section, frozen=True, kw_only=True):
         ),
     ] = "auto"
     start_scale: Annotated[float, Meta(description="Factors start from N(0, start_scale / sqrt(rank)).", gt=0)] = 1.0
+    warm_start: Annotated[
+        str,
+        Meta(
+            description=(
+                f"Start from the factors of a version below output.path: its name, or {SERVED}. Ids that it does not "
+                "have start as they always do; with another rank, biases or objective all do. Empty: none."
+            ),
+            pattern=rf"{VERSION_NAME}|\A\Z",
+        ),
+    ] = ""
     first_side: Annotated[
         Side,
         Meta(

@@ -158,7 +158,7 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
     } | {
         f"train.{key}": "of held-out interactions of one training, which a search does not have: test judges its trials"
         for key in ("evaluate_every", "keep")
-    }
+    } | {"train.warm_start": "each trial of a search starts as the others do"}
 
     input: Input = Input()
     test: HeldOutInput = HeldOutInput()

@@ -47,7 +47,8 @@ class BlockSummary:
     ``observed`` and ``penalty`` are the block's parts of the loss, ``gramian`` (width, width) its part of the
     solved side's Gramian. ``failed_row`` is the first row that has no finite solution, -1 if all have. At the start,
     ``weights`` are the confidences of the block's observations, ``constant`` the part of the loss that is theirs
-    where all scores are 0, ``Σ k``, and ``blas_threads`` the threads of the worker's BLAS.
+    where all scores are 0, ``Σ k``, ``blas_threads`` the threads of the worker's BLAS, and ``warm_rows`` the rows that
+    a warm start took from a stored model.
     ``seconds`` is the time that solving took, if it was measured; ``location`` is where the block is cached,
     ``cache_failure`` why it is not; ``reported`` are the factors of rows that the driver asked for.
     """
@@ -61,6 +62,7 @@ class BlockSummary:
     weights: Histogram | None = None
     constant: float = 0.0
     blas_threads: int = 0
+    warm_rows: int = 0
     seconds: float = 0.0
     location: tuple[str, str] | None = None
     cache_failure: str = ""

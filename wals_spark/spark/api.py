@@ -36,7 +36,11 @@ _DEFAULT_K = Recommend().k
 
 
 def fit(
-    interactions: DataFrame, config: Config | Mapping[str, Any] | None = None, *, held_out: DataFrame | None = None
+    interactions: DataFrame,
+    config: Config | Mapping[str, Any] | None = None,
+    *,
+    held_out: DataFrame | None = None,
+    warm_start: Model | None = None,
 ) -> Model:
     """Train a model on a table of interactions.
 
@@ -51,6 +55,9 @@ def fit(
     held_out
         Interactions to evaluate by after each iteration (``train.evaluate_every``), in the same columns; with
         ``train.keep`` = best, the model is that of the best iteration.
+    warm_start
+        A model whose ids start from their factors in it; other ids start as they always do, and all of them do where
+        rank, biases or objective are not the model's.
 
     Raises
     ------
@@ -62,7 +69,8 @@ def fit(
     with session_of(spark):
         scratch = None if settings.output.path else Scratch(spark)
         storage = scratch.storage if scratch else Storage(spark, settings.output.path)
-        stored = train_version(interactions, settings, storage, held_out, exclusive=scratch is None)
+        model = None if warm_start is None else warm_start._stored
+        stored = train_version(interactions, settings, storage, held_out, warm_start=model, exclusive=scratch is None)
         return Model(stored, scratch)
 
 

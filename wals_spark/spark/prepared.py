@@ -69,6 +69,21 @@ def check_input(raw: DataFrame, config: Config) -> Interactions:
     return interactions
 
 
+class CheckedTables(NamedTuple):
+    """Interactions to train on, and those to evaluate training by, if there are any."""
+
+    training: Interactions
+    held_out: Interactions | None = None
+
+
+def check_tables(tables: RawTables, config: Config) -> CheckedTables:
+    """Check the interactions of a training."""
+    training, raw = check_input(tables.training, config), tables.held_out
+    if raw is None:
+        return CheckedTables(training)
+    return CheckedTables(training, check(raw, config.held_out, implicit=config.train.implicit, section="held_out"))
+
+
 def prepare(raw: DataFrame, config: Config, folder: str) -> Prepared:
     """Check interactions, and build their blocks below ``folder``."""
     return build(check_input(raw, config), config, folder)
@@ -80,8 +95,8 @@ def build(interactions: Interactions, config: Config, folder: str) -> Prepared:
         return Prepared(build_blocks(interactions, config, folder), interactions.dropped)
 
 
-def prepare_run(run: Run, tables: Callable[[], RawTables], phases: Phases) -> Prepared:
-    """The blocks of a run: those that an earlier attempt has built, or else of the tables, which are read then.
+def prepare_run(run: Run, tables: Callable[[], CheckedTables], phases: Phases) -> Prepared:
+    """The blocks of a run: those that an earlier attempt has built, or else of the tables, which are checked then.
 
     A source may have changed since, and so may the number of cores, which blocks and with them bits depend on.
 
@@ -101,16 +116,16 @@ def prepare_run(run: Run, tables: Callable[[], RawTables], phases: Phases) -> Pr
             f"checkpoint.resume = must: run {run.name} died before its blocks were built, so there is nothing to go on "
             "with; set checkpoint.resume = auto"
         )
-    return _built(run, tables(), phases)
+    return _built(run, tables, phases)
 
 
-def _built(run: Run, tables: RawTables, phases: Phases) -> Prepared:
+def _built(run: Run, tables: Callable[[], CheckedTables], phases: Phases) -> Prepared:
     config, work = run.config, run.work
     for name in (_BLOCKS, "checkpoints", "negatives"):
         work.delete_tree(run.folder, name)
     run.step("read and check")
-    interactions = check_input(tables.training, config)
-    judged = judged_users(_check_held_out(tables.held_out, config), interactions, config)
+    interactions, held_out = tables()
+    judged = judged_users(held_out, interactions, config)
     phases.end("read and check")
     fault_point("after_check")
     run.step("build blocks")
@@ -122,13 +137,6 @@ def _built(run: Run, tables: RawTables, phases: Phases) -> Prepared:
     phases.end("build blocks")
     fault_point("after_blocks")
     return prepared
-
-
-def _check_held_out(raw: DataFrame | None, config: Config) -> Interactions | None:
-    """Check held-out interactions, if there are any."""
-    if raw is None:
-        return None
-    return check(raw, config.held_out, implicit=config.train.implicit, section="held_out")
 
 
 def _data_of(interactions: Interactions) -> list[int]:
@@ -152,14 +160,14 @@ def _save(run: Run, prepared: Prepared, data: list[int]) -> None:
     run.work.replace(sealed_json(document), run.folder, _BLOCKS, _INDEX)
 
 
-def _saved(run: Run, tables: Callable[[], RawTables]) -> Prepared | None:
+def _saved(run: Run, tables: Callable[[], CheckedTables]) -> Prepared | None:
     """The blocks that an earlier attempt has built, if they are whole."""
     document = _whole(run)
     if document is None:
         return None
     spark, folder = run.storage.spark, run.work.path(run.folder, _BLOCKS)
     if not run.config.input.path:
-        now = _data_of(check_input(tables().training, run.config))
+        now = _data_of(tables().training)
         if now != document["data"]:
             raise ConfigError(
                 f"run {run.name} was started with another DataFrame ({document['data'][0]} rows, now {now[0]}; the "

@@ -20,6 +20,7 @@ from wals_spark.run.run_record import RunRecord, State, read_run_record, setting
 from wals_spark.settings.train import Config
 from wals_spark.spark.causes import STORAGE_ERRORS, raise_as_refused
 from wals_spark.spark.lease import Lease, held_lease
+from wals_spark.spark.model.history import restored_current
 from wals_spark.spark.model.publish import refuse_existing, serve, version_folder
 from wals_spark.spark.remains import RUN_RECORD, RUNS, delete_work, mark_work, remove_remains
 from wals_spark.spark.stopping import raise_if_stopped, stoppable
@@ -94,6 +95,11 @@ class Run:
         if now or time.monotonic() - self._written > _SECONDS_BETWEEN_RECORDS:
             self.write_record()
 
+    def note_warm_start(self, version: str) -> None:
+        """Note which version training starts from: if the run is resumed, it does again."""
+        self.record = msgspec.structs.replace(self.record, warm_start=version)
+        self.write_record()
+
     def checkpoints(self) -> StoredCheckpoints:
         """The checkpoints of the run."""
         return StoredCheckpoints(
@@ -123,10 +129,18 @@ class Run:
 
 
 @contextmanager
-def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusive: bool = True) -> Iterator[Run]:
+def opened_run(
+    spark: SparkSession,
+    config: Config,
+    storage: Storage,
+    *,
+    recorded: Config | None = None,
+    exclusive: bool = True,
+) -> Iterator[Run]:
     """Hold the lease on a root, and a run below it, until the end of the ``with``, however it ends.
 
-    Not ``exclusive``: the root is this run's alone, and has neither lease nor record.
+    ``recorded`` are the settings with which alone the run may be gone on with, by default ``config``. Not
+    ``exclusive``: the root is this run's alone, and has neither lease nor record.
 
     Raises
     ------
@@ -135,7 +149,7 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
     HeldError
         If another run holds the lease.
     """
-    run = _new_run(spark, config, storage)
+    run = _new_run(spark, config, storage, recorded or config)
     with stoppable(spark) as stop:
         stop.grace_seconds = config.checkpoint.grace_seconds
         if not exclusive:
@@ -147,7 +161,7 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
         with held_lease(storage, run.name, config.lease, stop) as run.lease:
             fault_point("after_lease")
             run.is_recorded = True
-            _begin(run, spark.version)
+            _begin(run, recorded or config, spark.version)
             try:
                 yield run
             except BaseException as error:
@@ -158,7 +172,7 @@ def opened_run(spark: SparkSession, config: Config, storage: Storage, *, exclusi
             fault_point("after_end")
 
 
-def _new_run(spark: SparkSession, config: Config, storage: Storage) -> Run:
+def _new_run(spark: SparkSession, config: Config, storage: Storage, recorded: Config) -> Run:
     created = datetime.now(timezone.utc)
     version = config.output.version or config.run.id or new_version_name(created)
     name = config.run.id or version
@@ -168,19 +182,20 @@ def _new_run(spark: SparkSession, config: Config, storage: Storage) -> Run:
         version=version,
         started=created.isoformat(timespec="seconds"),
         written_by=written_by(spark.version),
-        settings=settings_of_model(config),
+        settings=settings_of_model(recorded),
     )
     return Run(storage, work, config, name, version, created, record)
 
 
-def _begin(run: Run, spark_version: str) -> None:
+def _begin(run: Run, recorded: Config, spark_version: str) -> None:
     """Find out what an earlier attempt has done, remove what is left of others, and note that this one has begun."""
     storage, config = run.storage, run.config
     try:
         earlier = _record_of(storage, run.name)
         is_done = earlier is not None and earlier.state == "published"
         if earlier is not None and config.checkpoint.resume != "never" and (config.run.id or not is_done):
-            earlier.refuse_other(config, spark_version, storage.path(RUNS, run.name, RUN_RECORD))
+            earlier.refuse_other(recorded, spark_version, storage.path(RUNS, run.name, RUN_RECORD))
+        restored_current(storage)
         _refuse_or_complete(run, earlier)
         remove_remains(storage, run.work, run.name)
         if config.checkpoint.resume == "never" and not run.is_complete:
@@ -193,7 +208,8 @@ def _begin(run: Run, spark_version: str) -> None:
             )
         if earlier is not None:
             run.resumes = not run.is_complete
-            run.record = msgspec.structs.replace(run.record, attempts=earlier.attempts + 1)
+            again = {"attempts": earlier.attempts + 1, "warm_start": earlier.warm_start}
+            run.record = msgspec.structs.replace(run.record, **again)
         mark_work(storage, run.work, run.name)
         run.write_record()
     except STORAGE_ERRORS as error:

@@ -123,8 +123,18 @@ def _open(storage: Storage, version: str, *, verified: bool, setting: str) -> Mo
     listed = files_of_manifest(manifest)
     if listed and not verified:
         verify_files(storage, folder, listed)
-    tables = (storage.spark.read.parquet(storage.path(folder, name)) for name in ("user_factors", "item_factors"))
-    return ModelVersion(storage, version, folder, manifest, *tables)
+    return ModelVersion(storage, version, folder, manifest, *_tables(storage, folder))
+
+
+def unfinished_version(storage: Storage, version: str, document: dict[str, Any]) -> ModelVersion:
+    """A version whose tables are written and whose manifest is not: ``document`` is what it will say."""
+    folder = version_folder(version)
+    return ModelVersion(storage, version, folder, document, *_tables(storage, folder))
+
+
+def _tables(storage: Storage, folder: str) -> tuple[DataFrame, DataFrame]:
+    users, items = (storage.spark.read.parquet(storage.path(folder, f"{side}_factors")) for side in ("user", "item"))
+    return users, items
 
 
 def collect_sample(factors: DataFrame, n: int) -> Float32Array:

@@ -18,8 +18,9 @@ from wals_spark.run.manifest import sealed
 from wals_spark.spark.causes import JAVA_ERRORS, Causes
 from wals_spark.spark.lease import sole_writer
 from wals_spark.spark.model.files import list_files
+from wals_spark.spark.model.history import append, restored_current
 from wals_spark.spark.remains import is_ours
-from wals_spark.spark.storage import CURRENT, EVENTS, MANIFEST, MARK, Storage, written_or_nothing
+from wals_spark.spark.storage import EVENTS, MANIFEST, MARK, Storage, written_or_nothing
 
 WORK = "_work"
 
@@ -147,12 +148,13 @@ def publish(
 
 def serve(storage: Storage, version: str, *, unless_later_than: bool = False) -> None:
     """Make a complete version the served one; ``unless_later_than``: unless one that was created later is."""
-    if unless_later_than and storage.exists(CURRENT):
-        served = storage.read_text(CURRENT).strip()
-        if _created(storage, served) > _created(storage, version):
-            logger.warning("version %s stays the served one: it is later than %s", served, version)
-            return
-    storage.replace(f"{version}\n", CURRENT)
+    last = restored_current(storage)
+    if last is not None and last.version == version:
+        return
+    if unless_later_than and last is not None and _created(storage, last.version) > _created(storage, version):
+        logger.warning("version %s stays the served one: it is later than %s", last.version, version)
+        return
+    append(storage, last, "publish", version)
 
 
 def _created(storage: Storage, version: str) -> str:

@@ -6,28 +6,20 @@ of the item factors differs: they are read from the model's files and sent to th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import partial
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark import Accumulator
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from wals_spark.arrays.arrow import as_arrow, as_numpy
-from wals_spark.arrays.features import feature_rows
 from wals_spark.arrays.types import Float64Array
-from wals_spark.blocks.assignment import Assignment
-from wals_spark.blocks.encoding import cut, cut_ids, group_records, ids_of, join, keyed, records_of
-from wals_spark.errors import InputError, TrainingError
+from wals_spark.errors import InputError
 from wals_spark.objective.objective import Objective
 from wals_spark.solvers.half_iteration import EXACT
+from wals_spark.spark.training.model_rows import item_rows
 from wals_spark.spark.training.rdd import KeyedRecords, by_block, materialize, persist, unpersist, zip_partitions
-from wals_spark.spark.training.sending import Records, Sent, send_block
+from wals_spark.spark.training.sending import send_block
 from wals_spark.spark.training.stored_blocks import Blocks
 from wals_spark.spark.training.tasks import (
     HalfIterationTask,
@@ -83,11 +75,11 @@ def fold_in_users(
     in_blocks = users.records("in")
     if item_weights is not None:
         # A weight is 8 bytes; as two numbers of 4 it travels as factors do.
-        weights = _sent(blocks, _model_rows(blocks, item_weights, "weight"), width=2)
+        weights = _sent(blocks, item_rows(blocks, item_weights, "weight"), width=2)
         in_blocks = zip_partitions(in_blocks, weights)
     weight = partial(weight_block, side="users", objective=objective)
     weighted = in_blocks.mapPartitionsWithIndex(weight, preservesPartitioning=True)
-    received = _sent(blocks, _model_rows(blocks, item_factors, "features"), width=len(gramian))
+    received = _sent(blocks, item_rows(blocks, item_factors, "features"), width=len(gramian))
 
     summaries: Accumulator[Summaries] = sc.accumulator({}, MergedSummaries())
     task = HalfIterationTask(1, "users", objective, summaries, EXACT)
@@ -111,56 +103,3 @@ def _sent(blocks: Blocks, rows: KeyedRecords, *, width: int) -> KeyedRecords:
     send = partial(send_block, width=width, unobserved_weight_in_confidence=0.0)
     sent = zip_partitions(blocks.items.records("out"), rows).mapPartitionsWithIndex(send)
     return by_block(sent, blocks.users.n_blocks)
-
-
-def _model_rows(blocks: Blocks, path: str, column: str) -> KeyedRecords:
-    """A column of a model's table, the rows of each item block in the order of its ids."""
-    items, sc = blocks.items, blocks.items.spark.sparkContext
-    files = sc.binaryFiles(path, minPartitions=items.n_blocks)  # to Python as they are: PyArrow reads them there
-    address = partial(_rows_by_block, column=column, items_to_blocks=blocks.plan.items_to_blocks)
-    rows = by_block(files.mapPartitionsWithIndex(address), items.n_blocks)
-    records = zip_partitions(items.records("ids"), rows)
-    return records.mapPartitionsWithIndex(_in_order_of_ids, preservesPartitioning=True)
-
-
-def _rows_by_block(
-    partition: int, files: Iterable[tuple[str, bytes]], *, column: str, items_to_blocks: Assignment
-) -> Sent:
-    """Send each row of a model's table, and its id, to the block of that id."""
-    for number, batch in enumerate(_batches(files, column)):
-        source = (partition << 32) + number  # by which ids and rows find each other
-        ids, values = batch.column("id"), batch.column(column)
-        rows = feature_rows(values) if pa.types.is_list(values.type) else as_numpy(values)[:, None]
-        block_of_row = items_to_blocks.block_of(ids)
-        for block in np.unique(block_of_row).tolist():
-            in_block = np.flatnonzero(block_of_row == block)
-            yield from keyed(block, cut_ids("model_ids", ids.take(as_arrow(in_block)), peer=source))
-            yield from keyed(block, cut("model_rows", rows[in_block], peer=source))
-
-
-def _batches(files: Iterable[tuple[str, bytes]], column: str) -> Iterator[pa.RecordBatch]:
-    for _, content in files:
-        yield from pq.ParquetFile(pa.BufferReader(content)).iter_batches(columns=["id", column])
-
-
-def _in_order_of_ids(block: int, records: Records) -> Sent:
-    """Bring the rows of a model's table that arrived into the order of the block's ids; a row is bytes of any type."""
-    grouped = group_records(record for _, record in records)
-    wanted = _comparable(ids_of(grouped))
-    sources = sorted(grouped.get("model_ids", {}))
-    if not len(wanted):
-        return
-    ids = [ids_of(grouped, "model_ids", source) for source in sources]
-    rows = [
-        join(records_of(grouped, "model_rows", source), np.uint8).reshape(len(source_ids), -1)
-        for source, source_ids in zip(sources, ids, strict=True)
-    ]
-    positions = pc.index_in(wanted, _comparable(pa.concat_arrays(ids)))
-    if positions.null_count:
-        raise TrainingError(f"block {block}: {positions.null_count} items are not in the model's table")
-    yield from keyed(block, cut("factors", np.concatenate(rows)[as_numpy(positions)]))
-
-
-def _comparable(ids: pa.Array) -> pa.Array:
-    """Integers of any width are the same ids."""
-    return ids.cast(pa.int64()) if pa.types.is_integer(ids.type) else ids

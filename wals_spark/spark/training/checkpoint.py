@@ -155,6 +155,7 @@ class StoredCheckpoints:
             Histogram.from_record(document["weights"]),
             both,
             best,
+            document.get("warm_rows", {}),
         )
 
 
@@ -167,6 +168,7 @@ def _document(state: TrainingState, kinds: Mapping[str, Side]) -> dict[str, Any]
         "step": state.step,
         "constant": state.constant,
         "weights": state.weights.as_record(),
+        "warm_rows": dict(state.warm_rows),
         "kinds": {
             kind: {"gramian": side.gramian.tolist(), "penalty": float(side.penalty)} for kind, side in kinds.items()
         },

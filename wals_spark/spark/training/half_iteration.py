@@ -134,9 +134,10 @@ class BlockSolver:
         if self._never_caches:
             logger.info("blocks are not cached on executors: %s", self._never_caches)
 
-    def start(self, side: Side, task: HalfIterationTask, start: Start) -> Solved:
-        """Draw the factors of a side that the first half-iteration holds fixed."""
-        records = zip_partitions(side.blocked.records("ids"), side.prepared.in_blocks)
+    def start(self, side: Side, task: HalfIterationTask, start: Start, *, stored: KeyedRecords | None) -> Solved:
+        """Draw the factors of a side; rows whose ids are among those of a model, ``stored``, are the model's."""
+        of_blocks = (side.blocked.records("ids"), side.prepared.in_blocks)
+        records = zip_partitions(*of_blocks, *([] if stored is None else [stored]))
         draw = partial(start_block, task=task, start=start)
         return self._materialized(records.mapPartitionsWithIndex(draw, preservesPartitioning=True), task, side)
 

@@ -21,9 +21,10 @@ from wals_spark.settings.training import ResolvedTrain
 from wals_spark.solvers.half_iteration import BlockSummary, Solver
 from wals_spark.spark.stopping import raise_if_stopped
 from wals_spark.spark.training.half_iteration import BlockSolver, Side, Solved, rows_of
+from wals_spark.spark.training.model_rows import stored_factors
 from wals_spark.spark.training.prepare import prepare_blocks
 from wals_spark.spark.training.rdd import KeyedRecords
-from wals_spark.spark.training.state import Best, Checkpoints, Listeners, Trained, TrainingState
+from wals_spark.spark.training.state import Best, Checkpoints, Listeners, Trained, TrainingState, WarmStart
 from wals_spark.spark.training.stored_blocks import Blocks
 from wals_spark.spark.training.tasks import HalfIterationTask
 
@@ -53,17 +54,20 @@ class Training:
         self.second = "items" if self.first == "users" else "users"
         self.wanted = np.empty((0, settings.width), dtype=np.float32)  # the current rows that are evaluated
         self.best: Best | None = None
+        self.warm_rows: dict[str, int] = {}
         self.is_over = False
 
-    def run(self, checkpoints: Checkpoints | None) -> Trained:
-        """Train to the end, from the last of the checkpoints if there is one."""
+    def run(self, checkpoints: Checkpoints | None, warm_start: WarmStart | None = None) -> Trained:
+        """Train to the end, from the last of the checkpoints if there is one, or else from a model if it is given."""
         users, items, settings = self.blocks.users, self.blocks.items, self.settings
         prepared = prepare_blocks(users, items, self.objectives, heavy_row_threshold=settings.heavy_row_threshold)
         no_rows = np.zeros((settings.width, settings.width))
         self.sides = {side.name: Side(side, prepared[side.name], no_rows) for side in (users, items)}
         state = None if checkpoints is None else checkpoints.latest(self.sides)
         if state is None:
-            self._start(self.second)
+            self._start(self.second, warm_start)
+            if warm_start is not None:  # the side that is solved first has current factors, too
+                self._start(self.first, warm_start)
             self.events.append(self._half_iteration(1))
         else:
             self._go_on_from(state)
@@ -76,7 +80,7 @@ class Training:
         self.solver.delete_cache(*self.sides.values())
         for side in self.sides.values():
             side.unpersist_blocks()
-        return Trained(*self._factors(), self.events, stopped_by, kept)
+        return Trained(*self._factors(), self.events, stopped_by, kept, self.warm_rows)
 
     def _ended(self) -> str:
         """Judge the half-iteration that has just been solved, and report it; why training ends with it, if it does."""
@@ -98,13 +102,14 @@ class Training:
         return stopped_by
 
     def _state(self) -> TrainingState:
-        return TrainingState([*self.events], self.step, self.constant, self.weights, dict(self.sides), self.best)
+        sides, warm_rows = dict(self.sides), dict(self.warm_rows)
+        return TrainingState([*self.events], self.step, self.constant, self.weights, sides, self.best, warm_rows)
 
     def _go_on_from(self, state: TrainingState) -> None:
         """Take over a state; the rows that are evaluated are looked up in its factors."""
         self.events, self.step, self.constant = [*state.events], state.step, state.constant
         self.weights, self.sides, self.best = state.weights, dict(state.sides), state.best
-        self.resumed_from = self.events[-1]
+        self.warm_rows, self.resumed_from = dict(state.warm_rows), self.events[-1]
         evaluator = self.listeners.evaluator
         if evaluator is not None:
             self.wanted = rows_of(self.sides["users"].current_factors, evaluator.wanted, self.settings.width)
@@ -167,13 +172,18 @@ class Training:
         kept = self._half_iteration(2 * best.iteration, last_solver(self.settings))
         return self._evaluated(kept, last=True)
 
-    def _start(self, name: str) -> None:
-        """Draw the factors of the side that the first half-iteration holds fixed."""
+    def _start(self, name: str, warm_start: WarmStart | None) -> None:
+        """Draw the factors of a side, or take them from a model: of the one that is held fixed first, or of both."""
         self.sc.setJobDescription(f"start: draw {name}")
         side = self.sides[name]
         task = HalfIterationTask(0, name, self.objectives[name], self.solver.summaries)
-        solved = self.solver.start(side, task, self.settings.start_options)
+        stored = None if warm_start is None else stored_factors(self.blocks, name, warm_start.table_of(name))
+        solved = self.solver.start(side, task, self.settings.start_options, stored=stored)
         parts = self._replaced(name, solved)
+        if warm_start is not None:
+            self.warm_rows[name] = sum(part.warm_rows for part in parts.values())
+        if name == self.first:
+            return
         self._warn_of_threads(max(part.blas_threads for part in parts.values()))
         weights = (part.weights for _, part in sorted(parts.items()) if part.weights is not None)
         self.constant = sum(part.constant for _, part in sorted(parts.items()))

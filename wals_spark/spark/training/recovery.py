@@ -12,7 +12,7 @@ from wals_spark.spark.causes import JAVA_ERRORS
 from wals_spark.spark.stopping import stop_noticed
 from wals_spark.spark.training.half_iteration import LostSummaryError
 from wals_spark.spark.training.loop import Training
-from wals_spark.spark.training.state import Checkpoints, Listeners, Trained
+from wals_spark.spark.training.state import Checkpoints, Listeners, Trained, WarmStart
 from wals_spark.spark.training.stored_blocks import Blocks
 
 logger = logging.getLogger("wals_spark")
@@ -33,8 +33,11 @@ def train(
     settings: ResolvedTrain,
     listeners: Listeners | None = None,
     checkpoints: Checkpoints | None = None,
+    warm_start: WarmStart | None = None,
 ) -> Trained:
     """Train from the last checkpoint, or from the start, until ``max_iter`` or ``tol``.
+
+    With a ``warm_start``, ids of that model start from their rows in it, and others from where they always do.
 
     ``objectives`` is what is minimised for the rows of ``users`` and ``items``: the same, with the λ of each side.
 
@@ -54,7 +57,7 @@ def train(
     while True:
         training = Training(blocks, objectives, settings, listeners or Listeners())
         try:
-            return training.run(checkpoints)
+            return training.run(checkpoints, warm_start)
         except BaseException as error:
             _let_go(training, checkpoints, error)
             failures = 1 if len(training.events) > furthest else failures + 1

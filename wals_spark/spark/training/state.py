@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from wals_spark.arrays.histogram import Histogram
@@ -63,7 +63,8 @@ class TrainingState:
     """All that the rest of a training depends on, besides its settings and blocks.
 
     ``step`` counts solves, ``constant`` is of the loss (Σ k, the observed loss where all scores are 0), ``weights`` the
-    distribution of the weights of observations.
+    distribution of the weights of observations; ``warm_rows`` are the rows of each side that a warm start took from a
+    model.
     """
 
     events: list[HalfIteration]
@@ -72,6 +73,18 @@ class TrainingState:
     weights: Histogram
     sides: Mapping[str, Side]
     best: Best | None
+    warm_rows: Mapping[str, int]
+
+
+class WarmStart(NamedTuple):
+    """The factor tables of a model, by their paths, whose rows the ids that it has start from."""
+
+    user_factors: str
+    item_factors: str
+
+    def table_of(self, side: str) -> str:
+        """The table of ``users`` or of ``items``."""
+        return self.user_factors if side == "users" else self.item_factors
 
 
 class Checkpoints(Protocol):
@@ -91,7 +104,8 @@ class Checkpoints(Protocol):
 class Trained:
     """Factors of both sides, persisted until `unpersist`; the events; why it ended (``max_iter`` or ``tol``).
 
-    ``kept`` is the half-iteration that the factors are of: the last, or that of the best iteration.
+    ``kept`` is the half-iteration that the factors are of: the last, or that of the best iteration. ``warm_rows`` are
+    the rows of each side that a warm start took from a model; empty without one.
     """
 
     user_factors: KeyedRecords
@@ -99,6 +113,7 @@ class Trained:
     events: list[HalfIteration]
     stopped_by: str
     kept: HalfIteration
+    warm_rows: Mapping[str, int] = field(default_factory=dict)
 
     def unpersist(self) -> None:
         """Let Spark drop the factors."""

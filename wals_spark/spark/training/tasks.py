@@ -40,6 +40,7 @@ from wals_spark.solvers.normal_equations import HeavyRowSums
 from wals_spark.solvers.start import Start, start_factors
 from wals_spark.solvers.systems import LeastSquares
 from wals_spark.spark.training.cache import MISSES, BlockCache, CachedSide
+from wals_spark.spark.training.model_rows import matching_rows
 from wals_spark.spark.training.sending import Records, Sent
 
 Summaries = dict[tuple[int, int], BlockSummary | None]
@@ -98,14 +99,17 @@ def weight_block(
 
 
 def start_block(block: int, records: Records, *, task: HalfIterationTask, start: Start) -> Sent:
-    """From ids and weighted block: the factors that training starts from."""
+    """From ids, weighted block and, for a warm start, a model's rows: the factors that training starts from."""
     grouped = group_records(record for _, record in records)
-    arrays = RecordArrays(grouped)
-    factors = start_factors(ids_of(grouped), start, side=task.side, held=task.objective.held)
+    arrays, ids = RecordArrays(grouped), ids_of(grouped)
+    factors = start_factors(ids, start, side=task.side, held=task.objective.held)
+    known, stored = matching_rows(grouped, ids)
+    if len(known):
+        factors[known] = stored
     heavy = HeavyRows.read(arrays)
     times_of_heavy = heavy.times if len(heavy.rows) else None
     summary = summarize_start(factors, WeightedBlock.read(arrays), task.objective, times_of_heavy)
-    task.summaries.add({(task.number, block): replace(summary, blas_threads=blas_threads())})
+    task.summaries.add({(task.number, block): replace(summary, blas_threads=blas_threads(), warm_rows=len(known))})
     return keyed(block, cut("factors", factors))
 
 
