@@ -33,6 +33,12 @@ class TrainingError(WalsError):
     """Training produced something that the mathematics forbids, or that no reader may see."""
 
 
+class GateError(WalsError):
+    """The gate refuses a model, which is kept and not served."""
+
+    exit_code = 4
+
+
 class HeldError(WalsError):
     """Another run writes below this root, or has taken over from this one."""
 
@@ -48,6 +54,7 @@ class InterruptedRunError(WalsError):
 EXIT_CODES = (
     f"exit codes: 0 done, {WalsError.exit_code} unexpected (a retry may help), "
     f"{ConfigError.exit_code} configuration refused, {InputError.exit_code} input or model refused,\n"
-    f"{HeldError.exit_code} held by another run (retry later), {InterruptedRunError.exit_code} interrupted (retry)"
+    f"{GateError.exit_code} model refused by the gate, {HeldError.exit_code} held by another run (retry later), "
+    f"{InterruptedRunError.exit_code} interrupted (retry)"
 )
 """What a job's ``--help`` says of its exit codes."""

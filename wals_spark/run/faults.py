@@ -10,6 +10,7 @@ POINTS = (
     "after_lease",
     "after_run_record",
     "after_check",
+    "after_snapshot",
     "after_blocks",
     "before_checkpoint",
     "before_checkpoint_index",
@@ -18,8 +19,11 @@ POINTS = (
     "after_user_factors",
     "before_manifest",
     "after_manifest",
+    "after_gate",
     "after_history",
     "after_current",
+    "after_publish",
+    "after_retain",
     "after_end",
 )
 """All names but ``half_iteration_N``, which is the end of half-iteration N."""

@@ -13,7 +13,8 @@ import wals_spark
 from wals_spark.errors import ConfigError, InputError
 from wals_spark.settings.train import Config
 
-State = Literal["running", "published", "failed", "refused", "interrupted"]
+State = Literal["running", "published", "skipped", "failed", "refused", "interrupted"]
+JobOfRun = Literal["train", "retrain"]
 _FORMAT = "wals_spark run"
 _FREE = ("run", "checkpoint", "lease", "data", "gate", "retain")  # sections that may differ when a run goes on
 _FREE_OUTPUT = ("path", "publish")
@@ -31,7 +32,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     exit_code : int, optional
         What the job returned; None while it runs, and of a run that was killed.
     message : str
-        Why it failed.
+        Why it failed, or was skipped.
+    job : str
+        What it runs: a training, or a night's retraining.
+    steps : dict of str to float
+        The steps of this attempt, and after how many seconds each began.
+    details : dict
+        Of a night: the figures of its data and of the gate.
     attempts : int
         How often it was started.
     seconds : float
@@ -48,10 +55,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     step: str = ""
     exit_code: int | None = None
     message: str = ""
+    job: JobOfRun = "train"
     attempts: int = 1
     started: str = ""
     seconds: float = 0.0
     warm_start: str = ""
+    steps: dict[str, float] = {}
+    details: dict[str, Any] = {}
     written_by: dict[str, str] = {}
     settings: dict[str, Any] = {}
     format: str = _FORMAT

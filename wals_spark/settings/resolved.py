@@ -14,7 +14,7 @@ from wals_spark.objective.automatic import AUTO, RULES, DataCounts, Rules
 from wals_spark.objective.objective import Confidence, ItemWeight, Objective
 from wals_spark.settings.confidence import ConfidenceSettings, ResolvedConfidence
 from wals_spark.settings.train import Config
-from wals_spark.settings.training import ResolvedTrain
+from wals_spark.settings.training import WARM_MAX_ITER, ResolvedTrain
 
 _ONCE: Mapping[str, float] = MappingProxyType({})
 _OF_IMPLICIT = frozenset({"confidence.alpha", "confidence.epsilon", "train.unobserved_weight"})
@@ -26,6 +26,12 @@ class ResolvedConfig(Config, frozen=True, kw_only=True):
 
     confidence: ResolvedConfidence
     train: ResolvedTrain
+
+    def as_warm(self, config: Config) -> ResolvedConfig:
+        """The same for a warm start: an automatic number of iterations is that of one."""
+        if config.train.max_iter != AUTO:
+            return self
+        return msgspec.structs.replace(self, train=msgspec.structs.replace(self.train, max_iter=WARM_MAX_ITER))
 
     def objectives(self, counts: DataCounts) -> dict[str, Objective]:
         """What is minimised, per side, as executors receive it."""

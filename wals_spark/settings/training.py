@@ -23,6 +23,9 @@ POPULARITY = "popularity"
 SERVED = "served"
 """The version that is served, whatever its name."""
 
+WARM_MAX_ITER = 4
+"""The automatic number of iterations of a warm start: its second reaches the loss of the tenth of a cold one."""
+
 RENAMED_TRAINING = {"train.spread_above": "train.heavy_row_threshold"}
 """Old names of settings and the new ones."""
 
@@ -128,7 +131,8 @@ class Train(Section, frozen=True, kw_only=True):
         Meta(description="Number of factors; auto: 128, but not more than there are users or items."),
     ] = AUTO
     max_iter: Annotated[
-        Annotated[int, Meta(ge=1)] | Auto, Meta(description="Iterations; each solves both sides once; auto: 10.")
+        Annotated[int, Meta(ge=1)] | Auto,
+        Meta(description=f"Iterations; each solves both sides once; auto: 10, with a warm start {WARM_MAX_ITER}."),
     ] = AUTO
     tol: Annotated[
         float,

@@ -152,13 +152,19 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
         **RENAMED_TRAINING,
         **{f"tune.space.{old}": f"tune.space.{new}" for old, new in RENAMED_TRAINING.items()},
     }
-    unused: ClassVar[Mapping[str, str]] = {
-        f"evaluate.{key}": "no meaning in a search, whose trials are evaluated by tune.metric and tune.logged"
-        for key in ("k", "metrics")
-    } | {
-        f"train.{key}": "of held-out interactions of one training, which a search does not have: test judges its trials"
-        for key in ("evaluate_every", "keep")
-    } | {"train.warm_start": "each trial of a search starts as the others do"}
+    unused: ClassVar[Mapping[str, str]] = (
+        {
+            f"evaluate.{key}": "no meaning in a search, whose trials are evaluated by tune.metric and tune.logged"
+            for key in ("k", "metrics")
+        }
+        | {
+            f"train.{key}": (
+                "of held-out interactions of one training, which a search does not have: test judges its trials"
+            )
+            for key in ("evaluate_every", "keep")
+        }
+        | {"train.warm_start": "each trial of a search starts as the others do"}
+    )
 
     input: Input = Input()
     test: HeldOutInput = HeldOutInput()

@@ -36,7 +36,8 @@ class Interactions:
 
     ``item_costs`` are the rows of each bucket of items (`assignment.bucket_of`), shape (N_BUCKETS,). ``fingerprint`` is
     of all rows over the ``hashed`` columns (`fingerprint.py`); None: another pass is not compared with this one.
-    ``negatives`` of the rows were added (`hard_negatives.py`).
+    ``negatives`` of the rows were added (`hard_negatives.py`). ``times`` are the earliest and the newest time, if
+    times were read, in seconds since 1970.
     """
 
     table: DataFrame
@@ -46,6 +47,7 @@ class Interactions:
     fingerprint: int | None = None
     hashed: tuple[str, ...] = ("user", "item")
     negatives: int = 0
+    times: tuple[float, float] = (0.0, 0.0)
 
     def with_rows(self, table: DataFrame) -> Interactions:
         """The same with the rows of another table, which need no check; they are counted."""
@@ -103,12 +105,18 @@ def check(
     _log_schema(shaped, counts, rules)
     unobserved = _refuse_or_drop(shaped, counts, rules)
     clean = _good_rows(shaped, all_good=not counts.by_reason)
+    clean = weighed_by_age(clean, decay, counts.newest, keep_time=keep_time)
+    times = (counts.earliest, counts.newest)
+    dropped, item_costs = counts.bad + unobserved, counts.item_costs
+    return Interactions(clean, counts.good, dropped, item_costs, counts.fingerprint, hashed, times=times)
+
+
+def weighed_by_age(table: DataFrame, decay: Decay | None, newest: float, *, keep_time: bool) -> DataFrame:
+    """The rows with ratings that have decayed until the ``newest``, or until the time that the settings say."""
     if decay is not None:
-        reference = counts.newest if decay.reference is None else decay.reference
-        clean = clean.withColumn("rating", F.col("rating") * _decayed(decay, reference))
-    if not keep_time:
-        clean = clean.drop("timestamp")
-    return Interactions(clean, counts.good, counts.bad + unobserved, counts.item_costs, counts.fingerprint, hashed)
+        reference = newest if decay.reference is None else decay.reference
+        table = table.withColumn("rating", F.col("rating") * _decayed(decay, reference))
+    return table if keep_time else table.drop("timestamp")
 
 
 def _good_rows(shaped: DataFrame, *, all_good: bool) -> DataFrame:

@@ -84,7 +84,7 @@ def evaluate_version(
         As `evaluate` and `check`.
     """
     models = [model] if against is None else [model, against]
-    shared = None if against is None else _shared_users(model, against)
+    shared = None if against is None else shared_users([model, against])
     options = settings.evaluate
     names = options.rating_metrics(predicts_ratings=all(m.user_objective.target == "rating" for m in models))
     found = [Evaluation([], {}) for _ in models]
@@ -115,11 +115,13 @@ def _identity(model: ModelVersion) -> dict[str, str]:
     return {"path": model.storage.root, "version": model.version}
 
 
-def _shared_users(model: ModelVersion, against: ModelVersion) -> DataFrame:
-    """The ids of the users of both models: one column, ``user``."""
-    ours, theirs = (with_plain_ids(one.user_factors.select("id"), "id") for one in (model, against))
-    refuse_other_type(theirs.schema["id"].dataType, ours.schema["id"].dataType, setting="against: user ids")
-    return ours.join(theirs, "id", "left_semi").withColumnRenamed("id", "user")
+def shared_users(models: Sequence[ModelVersion]) -> DataFrame:
+    """The ids of the users of all models: one column, ``user``."""
+    shared, *others = (with_plain_ids(one.user_factors.select("id"), "id") for one in models)
+    for ids in others:
+        refuse_other_type(ids.schema["id"].dataType, shared.schema["id"].dataType, setting="against: user ids")
+        shared = shared.join(ids, "id", "left_semi")
+    return shared.withColumnRenamed("id", "user")
 
 
 def _of_users(test: DataFrame, users: DataFrame | None) -> DataFrame:

@@ -15,7 +15,7 @@ logger = logging.getLogger("wals_spark")
 
 RUNS, VERSIONS = "runs", "versions"
 RUN_RECORD = "run.json"
-WORK_OF_RUN = ("blocks", "checkpoints", "negatives")
+WORK_OF_RUN = ("interactions", "blocks", "checkpoints", "negatives")
 _OF_01 = {EVENTS, GRAMIANS, REPORT, "_work", "user_factors", "item_factors", "item_weights"}
 _TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{32}}{re.escape(TEMPORARY)}")
 
@@ -64,7 +64,7 @@ def _remove_versions(storage: Storage) -> Iterator[str]:
 
 
 def _remove_runs(storage: Storage, run: str) -> Iterator[str]:
-    """The records of other runs that wrote no version, with what is beside them; the record of others stays."""
+    """What is beside the records of other runs, and the record of a training that wrote no version, not of a night."""
     for other in storage.names(RUNS):
         if other == run or not storage.exists(RUNS, other, RUN_RECORD):
             continue
@@ -74,7 +74,7 @@ def _remove_runs(storage: Storage, run: str) -> Iterator[str]:
         except InputError as error:
             logger.warning("%s", error)
             continue
-        if record.state != "published":
+        if record.state != "published" and record.job == "train":
             delete_work(storage, other, all_of_it=True)
             yield f"{RUNS}/{other}"
         elif any(storage.exists(RUNS, other, name) for name in WORK_OF_RUN):

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any
 
 import msgspec
 from pyspark.sql import SparkSession
 
-from wals_spark.errors import ConfigError, HeldError, InputError, InterruptedRunError, WalsError
+from wals_spark.errors import ConfigError, GateError, HeldError, InputError, InterruptedRunError, WalsError
 from wals_spark.messages import quoted
 from wals_spark.run.faults import fault_point
 from wals_spark.run.manifest import new_version_name, read_manifest
 from wals_spark.run.run_record import RunRecord, State, read_run_record, settings_of_model, written_by
+from wals_spark.settings.retrain import RetrainSettings
 from wals_spark.settings.train import Config
 from wals_spark.spark.causes import STORAGE_ERRORS, raise_as_refused
 from wals_spark.spark.lease import Lease, held_lease
@@ -46,6 +48,8 @@ class Run:
         Whether an earlier attempt may have left blocks and checkpoints.
     is_complete : bool
         Whether an earlier attempt wrote the version.
+    outcome : str
+        The state that it ends in, if nothing fails.
     """
 
     storage: Storage
@@ -59,6 +63,7 @@ class Run:
     is_recorded: bool = False
     resumes: bool = False
     is_complete: bool = False
+    outcome: State = "published"
     _began: float = field(default_factory=time.monotonic)
     _written: float = float("-inf")
 
@@ -92,12 +97,15 @@ class Run:
     def step(self, name: str, *, now: bool = True) -> None:
         """Note what the run is doing; not ``now``: unless it has done so some seconds ago."""
         self.record = msgspec.structs.replace(self.record, step=name)
+        if now:
+            seconds = round(time.monotonic() - self._began, 3)
+            self.record = msgspec.structs.replace(self.record, steps={**self.record.steps, name: seconds})
         if now or time.monotonic() - self._written > _SECONDS_BETWEEN_RECORDS:
             self.write_record()
 
-    def note_warm_start(self, version: str) -> None:
-        """Note which version training starts from: if the run is resumed, it does again."""
-        self.record = msgspec.structs.replace(self.record, warm_start=version)
+    def note(self, **fields: Any) -> None:
+        """Note something in the record, and write it."""
+        self.record = msgspec.structs.replace(self.record, **fields)
         self.write_record()
 
     def checkpoints(self) -> StoredCheckpoints:
@@ -120,7 +128,8 @@ class Run:
         self.record = msgspec.structs.replace(self.record, state=state, exit_code=exit_code, message=message)
         # What an earlier attempt has built stays: another command may go on with it.
         is_useless = state == "refused" and not self.resumes
-        if state == "published" or is_useless or not self.config.run_name:
+        is_over = state in ("published", "skipped") or exit_code == GateError.exit_code
+        if is_over or is_useless or not self.config.run_name:
             delete_work(self.work, self.name)
         if is_useless and not self.config.run.id:
             delete_work(self.storage, self.name, all_of_it=True)
@@ -134,13 +143,13 @@ def opened_run(
     config: Config,
     storage: Storage,
     *,
-    recorded: Config | None = None,
+    night: RetrainSettings | None = None,
     exclusive: bool = True,
 ) -> Iterator[Run]:
     """Hold the lease on a root, and a run below it, until the end of the ``with``, however it ends.
 
-    ``recorded`` are the settings with which alone the run may be gone on with, by default ``config``. Not
-    ``exclusive``: the root is this run's alone, and has neither lease nor record.
+    ``night`` are all settings of a retraining, of which ``config`` is the training. Not ``exclusive``: the root is this
+    run's alone, and has neither lease nor record.
 
     Raises
     ------
@@ -149,7 +158,7 @@ def opened_run(
     HeldError
         If another run holds the lease.
     """
-    run = _new_run(spark, config, storage, recorded or config)
+    run = _new_run(spark, config, storage, night)
     with stoppable(spark) as stop:
         stop.grace_seconds = config.checkpoint.grace_seconds
         if not exclusive:
@@ -161,18 +170,18 @@ def opened_run(
         with held_lease(storage, run.name, config.lease, stop) as run.lease:
             fault_point("after_lease")
             run.is_recorded = True
-            _begin(run, recorded or config, spark.version)
+            _begin(run, night or config, spark.version)
             try:
                 yield run
             except BaseException as error:
                 with suppress(*STORAGE_ERRORS):  # the first error is the one to read
                     _end_badly(run, stop.notice() or error)
                 raise
-            run.end("published", 0)
+            run.end(run.outcome, 0, run.record.message)
             fault_point("after_end")
 
 
-def _new_run(spark: SparkSession, config: Config, storage: Storage, recorded: Config) -> Run:
+def _new_run(spark: SparkSession, config: Config, storage: Storage, night: RetrainSettings | None) -> Run:
     created = datetime.now(timezone.utc)
     version = config.output.version or config.run.id or new_version_name(created)
     name = config.run.id or version
@@ -182,7 +191,8 @@ def _new_run(spark: SparkSession, config: Config, storage: Storage, recorded: Co
         version=version,
         started=created.isoformat(timespec="seconds"),
         written_by=written_by(spark.version),
-        settings=settings_of_model(recorded),
+        settings=settings_of_model(night or config),
+        job="train" if night is None else "retrain",
     )
     return Run(storage, work, config, name, version, created, record)
 
@@ -242,7 +252,7 @@ def _refuse_or_complete(run: Run, earlier: RunRecord | None) -> None:
 def _end_badly(run: Run, error: BaseException) -> None:
     if isinstance(error, HeldError):
         return  # the root is another's now
-    if isinstance(error, ConfigError | InputError):
+    if isinstance(error, ConfigError | InputError | GateError):
         run.end("refused", error.exit_code, str(error))
     elif isinstance(error, InterruptedRunError | KeyboardInterrupt | SystemExit):
         run.end("interrupted", InterruptedRunError.exit_code, str(error))

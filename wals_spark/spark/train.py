@@ -109,8 +109,11 @@ def _train_into(run: Run, tables: Callable[[], CheckedTables], model: ModelVersi
     phases, config = Phases(), run.config
     prepared = prepare_run(run, tables, phases)
     blocks, chosen = prepared.blocks, prepared.resolved(config)
+    start = warm_start(run, model, chosen, blocks)
+    if start is not None:
+        chosen = chosen.as_warm(config)
     summary = [*describe_automatic(config, chosen, blocks.counts), *describe_objective(chosen, blocks.counts)]
-    tables_of_version = TrainedTables(run, prepared, chosen, warm_start(run, model, chosen, blocks))
+    tables_of_version = TrainedTables(run, prepared, chosen, start)
     for line in summary:
         logger.info("%s", line)
     with evaluator_of(prepared.judged, blocks, chosen) as evaluator:

@@ -38,7 +38,7 @@ def named_model(run: Run, given: ModelVersion | None = None) -> ModelVersion | N
         if not name:
             logger.info("cold start: no version is served yet")
             return None
-    run.note_warm_start(name)
+    run.note(warm_start=name)
     return open_version(storage.spark, storage.root, name, setting="train.warm_start: output")
 
 
@@ -59,7 +59,7 @@ def warm_start(run: Run, model: ModelVersion | None, config: ResolvedConfig, blo
 
 
 def describe_warm_start(model: ModelVersion | None, blocks: Blocks, warm_rows: Mapping[str, int]) -> dict[str, Any]:
-    """What the manifest says of a warm start: the rows of each side that are the model's, that are new, that are gone."""
+    """What the manifest says of a warm start: of each side, the rows that are the model's, new ones, and lost ones."""
     if model is None or not warm_rows:
         return {}
     document: dict[str, Any] = {"version": model.version}

@@ -68,6 +68,11 @@ def gramian_of(table: DataFrame) -> tuple[int, Float64Array]:
     return sum(part["rows"] for part in parts), total.reshape(width, width)
 
 
+def row_lengths(table: DataFrame) -> DataFrame:
+    """The Euclidean length of each row of a factor table: one column, ``length``."""
+    return table.select("features").mapInArrow(_lengths_of_rows, "length double")
+
+
 def _table_of_block(records: Iterable[tuple[int, Record]]) -> Iterator[tuple[bytes]]:
     """Ids and factors of one block as Arrow IPC streams, as large as the records of the factors."""
     grouped = group_records(record for _, record in records)
@@ -103,6 +108,12 @@ def _gramian_of_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Reco
             rows, total = rows + batch.num_rows, part if total is None else total + part
     if total is not None:
         yield pa.record_batch([as_arrow(np.array([rows])), as_binary([total.tobytes()])], names=["rows", "gramian"])
+
+
+def _lengths_of_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        rows = feature_rows(batch.column(0)).astype(np.float64)
+        yield pa.record_batch([as_arrow(np.sqrt(np.einsum("ij,ij->i", rows, rows)))], names=["length"])
 
 
 def _unpacked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

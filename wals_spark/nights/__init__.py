@@ -1,0 +1,1 @@
+"""Nights of a model that is retrained: its data judged, its candidate gated, versions kept, what happened in words."""

@@ -1,0 +1,230 @@
+"""A night: reads, judges, splits, trains from what is served, compares, and publishes or refuses; then forgets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from wals_spark.errors import GateError, InputError
+from wals_spark.nights.data_figures import REFERENCES, DataFigures, faults_of, has_nothing_new, read_figures
+from wals_spark.nights.gate import GATE_FILE, GateFigures, decide, gate_document, is_new_anchor, read_gate_figures
+from wals_spark.run.faults import fault_point
+from wals_spark.run.history import HistoryEntry, served_versions
+from wals_spark.run.manifest import read_manifest
+from wals_spark.settings.retrain import RetrainSettings
+from wals_spark.spark.model.history import append, last_entry, latest_entries
+from wals_spark.spark.model.open import ModelVersion, open_version
+from wals_spark.spark.model.publish import version_folder
+from wals_spark.spark.nights.comparison import Rivals, evaluate_on_test, gate_figures
+from wals_spark.spark.nights.figures import figures_of
+from wals_spark.spark.nights.retain import remove_old
+from wals_spark.spark.nights.snapshot import Snapshot, taken_snapshot
+from wals_spark.spark.runs import Run, opened_run
+from wals_spark.spark.storage import MANIFEST, Storage
+from wals_spark.spark.train import Additions, train_in
+
+logger = logging.getLogger("wals_spark")
+
+
+def run_retrain(spark: SparkSession, settings: RetrainSettings) -> None:
+    """Retrain the model that the settings name, once per name of a run.
+
+    Raises
+    ------
+    GateError
+        If the candidate is not served: it is kept with its figures.
+    """
+    storage = Storage(spark, settings.output.path)
+    with opened_run(spark, settings.training, storage, night=settings) as run:
+        Night(run, settings).pass_by()
+
+
+class Night:
+    """One night, from what an earlier attempt at it has left to its end."""
+
+    def __init__(self, run: Run, settings: RetrainSettings) -> None:
+        self.run = run
+        self.settings = settings
+        self.storage = run.storage
+        self.folder = version_folder(run.version)
+        self.seen: HistoryEntry | None = None  # what was served when the night began
+        self.served: ModelVersion | None = None
+        self._snapshot: Snapshot | None = None
+
+    def pass_by(self) -> None:
+        """All steps; those that are done already are passed over."""
+        self.seen = last_entry(self.storage)
+        if self.run.is_complete and self.seen is not None and self.run.version in self._ever_served():
+            logger.info("run %s is done: version %s was served", self.run.name, self.run.version)
+        else:
+            self._open_served()
+            candidate = self._candidate()
+            if candidate is None:
+                return
+            figures = self._judge(candidate)
+            self._publish(figures)
+        self.run.step("retain")
+        remove_old(self.storage, self.settings.retain, self.run.check)
+        fault_point("after_retain")
+
+    def _ever_served(self) -> list[str]:
+        return served_versions(latest_entries(self.storage, 50))
+
+    def _open_served(self) -> None:
+        """Open what is served. If it is damaged, the last version before it that is whole is served from now on."""
+        self.run.step("verify the served version")
+        for version in served_versions(latest_entries(self.storage, 50)) if self.seen is not None else ():
+            if not self.storage.exists(version_folder(version), MANIFEST):
+                continue
+            try:
+                self.served = open_version(self.storage.spark, self.storage.root, version)
+            except InputError as error:
+                logger.warning("version %s cannot be used: %s", version, error)
+                continue
+            if self.seen is not None and version != self.seen.version:
+                why = f"{self.seen.version} is damaged"
+                logger.warning("%s, so version %s is served instead", why, version)
+                self.run.check()
+                self.seen = append(self.storage, self.seen, "rollback", version, why=why, anchor=version)
+            return
+
+    def _candidate(self) -> ModelVersion | None:
+        """Tonight's model, complete and not served; None if the night is skipped."""
+        if self.run.is_complete:
+            return train_in(self.run, lambda: self.snapshot.to_train_on(self.settings))
+        self.run.step("judge the data")
+        data = self._judged_data()
+        if data is None:
+            return None
+        facts = {"data": data.as_record(), "test_begins": self.snapshot.moment}
+        additions = Additions(warm_start=self._starts_from(), facts=lambda _: facts)
+        return train_in(self.run, lambda: self.snapshot.to_train_on(self.settings), additions)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Tonight's interactions."""
+        if self._snapshot is None:
+            self._snapshot = taken_snapshot(self.run, self.settings)
+        return self._snapshot
+
+    def _judged_data(self) -> DataFigures | None:
+        """Tonight's data in figures; None if there is nothing new, and such nights are skipped."""
+        limits = self.settings.data
+        tonight = figures_of(self.snapshot, self.served)
+        self.run.note(details={**self.run.record.details, "data": tonight.as_record()})
+        before = self._published_figures()
+        if has_nothing_new(tonight, before[0] if before else None):
+            message = f"no row is newer than those of version {self._served_name()}"
+            if limits.empty == "refuse":
+                raise InputError(
+                    f"{message}: has the data of a day not arrived? (data.empty = skip skips such a night)"
+                )
+            logger.info("%s: the night is skipped (data.empty = skip)", message)
+            self.run.outcome = "skipped"
+            self.run.note(message=message)
+            return None
+        faults = faults_of(tonight, before, limits, time.time()) or self._faults_of_served()
+        if faults:
+            raise InputError(f"the data is refused, version {self._served_name()} stays: {'; '.join(faults)}")
+        return tonight
+
+    def _faults_of_served(self) -> list[str]:
+        """Whether the served version is as good on tonight's test as it was on that of its own night, or nearly so."""
+        limit, gate = self.settings.data.min_served, self.settings.gate
+        before = self._gate_of_served()
+        if self.served is None or not limit or before is None or before.metric != gate.metric or not before.candidate:
+            return []
+        duplicates = self.settings.input.duplicates
+        try:
+            (tonight,) = evaluate_on_test([self.served], self.snapshot, gate, duplicates)
+        except InputError as error:
+            return [f"the served version cannot be evaluated on tonight's test: {error}"]
+        value = tonight.value(gate.metric)
+        if value >= limit * before.candidate:
+            return []
+        return [
+            f"{gate.metric} of the served version is {value:.4f} on tonight's test, where it was "
+            f"{before.candidate:.4f} on that of its own night, below data.min_served = {limit} times that: are ids or "
+            "times mixed up?"
+        ]
+
+    def _gate_of_served(self) -> GateFigures | None:
+        if self.served is None or not self.storage.exists(self.served.folder, GATE_FILE):
+            return None
+        return read_gate_figures(json.loads(self.storage.read_text(self.served.folder, GATE_FILE)))
+
+    def _published_figures(self) -> list[DataFigures]:
+        """Of the last published runs that are still there, the last one first."""
+        figures = []
+        for version in self._ever_served():
+            where = (version_folder(version), MANIFEST)
+            if self.storage.exists(*where):
+                manifest = read_manifest(self.storage.read_text(*where), self.storage.path(*where))
+                figures.append(read_figures(manifest))
+        return [of_run for of_run in figures if of_run is not None][:REFERENCES]
+
+    def _starts_from(self) -> ModelVersion | None:
+        """The model that the settings name, if it is the one that is open already."""
+        return self.served if self.settings.train.warm_start == "served" else None
+
+    def _judge(self, candidate: ModelVersion) -> GateFigures:
+        """The gate's figures of the candidate, written beside it; raises if it is refused."""
+        gate, where = self.settings.gate, (self.folder, GATE_FILE)
+        self.run.step("evaluate")
+        if self.storage.exists(*where):  # of an earlier attempt, maybe with other limits
+            figures = read_gate_figures(json.loads(self.storage.read_text(*where)))
+        else:
+            rivals = Rivals(self.served, self._anchor())
+            figures = gate_figures(candidate, rivals, self.snapshot, gate, self.settings.input.duplicates)
+        reasons = decide(figures, gate)
+        document = gate_document(figures, gate, reasons)
+        self.storage.replace(_as_text(document), *where)
+        self.run.note(details={**self.run.record.details, "gate": document["figures"]})
+        fault_point("after_gate")
+        if reasons:
+            raise GateError(
+                f"version {self.run.version} is refused, {self._served_name()} stays: {'; '.join(reasons)}. It is "
+                "kept: jobs/publish.py --version serves it all the same, with --force and --why"
+            )
+        return figures
+
+    def _anchor(self) -> ModelVersion | None:
+        """The best version served so far, if it is another than the served one and is whole."""
+        name = "" if self.seen is None else self.seen.anchor
+        is_other = name and self.served is not None and name != self.served.version
+        if not is_other or not self.settings.gate.anchor or not self.storage.exists(version_folder(name), MANIFEST):
+            return None
+        try:
+            return open_version(self.storage.spark, self.storage.root, name)
+        except InputError as error:
+            logger.warning("the best version so far cannot be compared with: %s", error)
+            return None
+
+    def _publish(self, figures: GateFigures) -> None:
+        """Serve the candidate, if what is served is still what it was compared with."""
+        if not self.settings.output.publish:
+            logger.info("version %s passed the gate, and is not served: output.publish = false", self.run.version)
+            return
+        self.run.step("publish")
+        self.run.check()
+        anchor = self.run.version if self.seen is None or is_new_anchor(figures) else self._anchor_name()
+        append(self.storage, self.seen, "publish", self.run.version, anchor=anchor)
+        fault_point("after_publish")
+        logger.info("version %s passed the gate and is served: %s", self.run.version, self.storage.path(self.folder))
+
+    def _anchor_name(self) -> str:
+        """The best so far: as the history says, or what is served, where it says nothing."""
+        assert self.seen is not None  # or there is nothing to be better than
+        return self.seen.anchor or self.seen.version
+
+    def _served_name(self) -> str:
+        return "none" if self.served is None else self.served.version
+
+
+def _as_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
