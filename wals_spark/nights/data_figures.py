@@ -158,8 +158,8 @@ def _day_faults(tonight: DataFigures, last: DataFigures, limits: Data) -> list[s
         return []
     examples = ", ".join(f"{day} {now:,} of {rows:,}" for day, (now, rows) in list(short.items())[:3])
     return [
-        f"{len(short)} days have fewer rows than data.min_day = {limits.min_day} times those that the last published run "
-        f"had of them, such as {examples}: is a partition missing?"
+        f"{len(short)} days have fewer rows than data.min_day = {limits.min_day} times those that the last published "
+        f"run had of them, such as {examples}: is a partition missing?"
     ]
 
 

@@ -43,8 +43,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         How often it was started.
     seconds : float
         Of this attempt, until the record was written.
-    warm_start : str
-        The version that training starts from, if there is one.
+    warm_start, align : str
+        The versions that training starts from, and that its factors are rotated towards, if there are any.
     settings : dict
         Those that the model depends on.
     """
@@ -60,6 +60,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     started: str = ""
     seconds: float = 0.0
     warm_start: str = ""
+    align: str = ""
     steps: dict[str, float] = {}
     details: dict[str, Any] = {}
     written_by: dict[str, str] = {}

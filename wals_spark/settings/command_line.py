@@ -41,5 +41,22 @@ def parse_settings(kind: type[SomeSettings], description: str, arguments: Sequen
         default=[],
         help="change one setting; may be repeated, and wins over the file",
     )
+    for name, flag in kind.flags.items():
+        words = f"the same as --set {flag.setting}={flag.takes or 'true'}"
+        if flag.takes is None:
+            override = f"{flag.setting}=true"
+            parser.add_argument(name, action="append_const", dest="set", const=override, help=words)
+        else:
+            as_override = f"{flag.setting}={{}}".format
+            parser.add_argument(
+                name,
+                metavar=flag.takes,
+                nargs=None if flag.bare is None else "?",
+                const=flag.bare,
+                type=as_override,
+                action="append",
+                dest="set",
+                help=words,
+            )
     options = parser.parse_args(arguments)
     return load_settings(kind, options.config, options.set)

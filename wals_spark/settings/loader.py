@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -38,6 +38,17 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return f"{type(self).__name__}({_shown(msgspec.to_builtins(self))})"
 
 
+class Flag(NamedTuple):
+    """An option of the command line that stands for ``--set setting=``.
+
+    ``takes`` names its value, None if it takes none; ``bare`` is its value where none is given, None if one must be.
+    """
+
+    setting: str
+    takes: str | None = None
+    bare: str | None = None
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of a job: its fields are sections.
 
@@ -47,10 +58,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Old names of settings and sections, which still work, and the new ones.
     unused : mapping of str to str
         Settings that a section has and this job refuses, each with the reason.
+    flags : mapping of str to Flag
+        Settings that have an option of their own on the command line.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {}
     unused: ClassVar[Mapping[str, str]] = {}
+    flags: ClassVar[Mapping[str, Flag]] = {}
 
     @classmethod
     def of(cls: type[SomeSettings], values: Mapping[str, Any] | None = None) -> SomeSettings:

@@ -180,10 +180,12 @@ class RetrainSettings(Config, frozen=True, kw_only=True):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """As for a training, which starts from the served version unless the values say otherwise."""
+        """As for a training, which starts from the served version and is aligned with it, unless the values say no."""
         train = values.get("train", {})
         if isinstance(train, dict):
-            values = {**values, "train": {"warm_start": SERVED, **train}}
+            is_nonnegative = str(train.get("nonnegative")).lower() in ("true", "1")
+            usual = {"warm_start": SERVED, "align": "none" if is_nonnegative else SERVED}
+            values = {**values, "train": {**usual, **train}}
         return super().completed(values)
 
     @property

@@ -220,6 +220,8 @@ def _check_training(config: Config) -> None:
             "(train.implicit = false or train.target = rating)"
         )
     _check_negatives(config)
+    if train.nonnegative and train.align != "none":
+        raise ConfigError("train.align: rotated factors have negative entries, and train.nonnegative asks for none")
     mean = train.global_mean is True  # and not auto
     if mean and train.implicit:
         raise ConfigError("train.global_mean: implicit feedback has no mean rating; it needs train.implicit = false")

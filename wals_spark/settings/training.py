@@ -232,6 +232,15 @@ class Train(Section, frozen=True, kw_only=True):
             pattern=rf"{VERSION_NAME}|\A\Z",
         ),
     ] = ""
+    align: Annotated[
+        Literal["none", "served"],
+        Meta(
+            description=(
+                "Rotate the trained factors towards those of the served version, which changes no score: so an index "
+                "of yesterday's items still means something (served)."
+            )
+        ),
+    ] = "none"
     first_side: Annotated[
         Side,
         Meta(

@@ -163,7 +163,10 @@ class TuneSettings(Settings, frozen=True, kw_only=True):
             )
             for key in ("evaluate_every", "keep")
         }
-        | {"train.warm_start": "each trial of a search starts as the others do"}
+        | {
+            "train.warm_start": "each trial of a search starts as the others do",
+            "train.align": "no trial of a search is served",
+        }
     )
 
     input: Input = Input()

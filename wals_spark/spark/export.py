@@ -13,8 +13,9 @@ from wals_spark.serving.ann_index import require_faiss
 from wals_spark.serving.vector_files import write_export
 from wals_spark.settings.export import ExportSettings
 from wals_spark.spark.item_table import item_table
+from wals_spark.spark.model.exports import note_export
 from wals_spark.spark.model.open import collect_sample, open_version
-from wals_spark.spark.storage import new_folder
+from wals_spark.spark.storage import Storage, new_folder
 
 logger = logging.getLogger("wals_spark")
 
@@ -40,6 +41,7 @@ def run_export(spark: SparkSession, settings: ExportSettings) -> None:
             folder.copy(file.as_uri(), file.name)
         document = {**summary, "model_version": model.version, "settings": settings.shown()}
         folder.replace(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "export.json")
+    note_export(model, Storage(spark, settings.output.path).root, "vectors")
     for name, share in summary["recall"]["found_by"].items():
         logger.info(
             "recall@%d of the %s against exact search, over %d users: %.4f",

@@ -142,7 +142,9 @@ def held_lease(storage: Storage, run: str, settings: LeaseSettings, stop: Stop) 
 
 
 @contextmanager
-def sole_writer(storage: Storage, name: str, *, exclusive: bool = True) -> Iterator[Callable[[], None]]:
+def sole_writer(
+    storage: Storage, name: str, *, settings: LeaseSettings | None = None, exclusive: bool = True
+) -> Iterator[Callable[[], None]]:
     """Keep others from a root while something called ``name`` is written below it; yields what is called before.
 
     It raises if this run may no longer write. A root that no other can know need not be held ``exclusive``.
@@ -156,7 +158,7 @@ def sole_writer(storage: Storage, name: str, *, exclusive: bool = True) -> Itera
         if not exclusive:
             yield raise_if_stopped
             return
-        with held_lease(storage, name, LeaseSettings(), stop) as lease:
+        with held_lease(storage, name, settings or LeaseSettings(), stop) as lease:
 
             def check() -> None:
                 raise_if_stopped()

@@ -19,11 +19,12 @@ from wals_spark.settings.tables import Input
 from wals_spark.spark.checking import check
 from wals_spark.spark.histories import beside, in_type_of, partitions
 from wals_spark.spark.item_table import item_table
+from wals_spark.spark.model.exports import note_export
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.reading import read, read_ids
 from wals_spark.spark.recommend_tasks import ExplanationTask, RankTask, rank_batches
 from wals_spark.spark.session import arrow_batch_rows
-from wals_spark.spark.storage import new_folder
+from wals_spark.spark.storage import Storage, new_folder
 
 logger = logging.getLogger("wals_spark")
 
@@ -70,6 +71,7 @@ def run_recommend(spark: SparkSession, settings: RecommendSettings) -> None:
         rows = recommend(model, Request(settings.recommend, interactions=pairs, **ids))
         write_recommendations(rows, model, folder.path())
         n_rows = spark.read.parquet(folder.path()).count()
+    note_export(model, Storage(spark, settings.output.path).root, "recommendations")
     logger.info("wrote %s recommendations to %s", f"{n_rows:,}", settings.output.path)
 
 

@@ -48,6 +48,8 @@ class Run:
         Whether an earlier attempt may have left blocks and checkpoints.
     is_complete : bool
         Whether an earlier attempt wrote the version.
+    was_published : bool
+        Whether an earlier attempt went to its end.
     outcome : str
         The state that it ends in, if nothing fails.
     """
@@ -63,6 +65,7 @@ class Run:
     is_recorded: bool = False
     resumes: bool = False
     is_complete: bool = False
+    was_published: bool = False
     outcome: State = "published"
     _began: float = field(default_factory=time.monotonic)
     _written: float = float("-inf")
@@ -97,7 +100,7 @@ class Run:
     def step(self, name: str, *, now: bool = True) -> None:
         """Note what the run is doing; not ``now``: unless it has done so some seconds ago."""
         self.record = msgspec.structs.replace(self.record, step=name)
-        if now:
+        if now and not self.was_published:
             seconds = round(time.monotonic() - self._began, 3)
             self.record = msgspec.structs.replace(self.record, steps={**self.record.steps, name: seconds})
         if now or time.monotonic() - self._written > _SECONDS_BETWEEN_RECORDS:
@@ -118,8 +121,9 @@ class Run:
         """Write the record, if there is one."""
         if self.is_recorded:
             self.check_lease()
-            seconds = round(time.monotonic() - self._began, 3)
-            self.record = msgspec.structs.replace(self.record, seconds=seconds)
+            if not self.was_published:
+                seconds = round(time.monotonic() - self._began, 3)
+                self.record = msgspec.structs.replace(self.record, seconds=seconds)
             self.storage.replace(self.record.as_json(), RUNS, self.name, RUN_RECORD)
             self._written = time.monotonic()
 
@@ -218,13 +222,21 @@ def _begin(run: Run, recorded: Config, spark_version: str) -> None:
             )
         if earlier is not None:
             run.resumes = not run.is_complete
-            again = {"attempts": earlier.attempts + 1, "warm_start": earlier.warm_start}
-            run.record = msgspec.structs.replace(run.record, **again)
+            run.was_published = earlier.state == "published"
+            run.record = _continued(run, earlier)
         mark_work(storage, run.work, run.name)
         run.write_record()
     except STORAGE_ERRORS as error:
         raise_as_refused(error, f"output.path: {quoted(storage.root)} cannot be written")
     fault_point("after_run_record")
+
+
+def _continued(run: Run, earlier: RunRecord) -> RunRecord:
+    """The record of another attempt: a run that is done keeps what it says."""
+    if earlier.state == "published":
+        return msgspec.structs.replace(earlier, attempts=earlier.attempts + 1)
+    again = {name: getattr(earlier, name) for name in ("warm_start", "align", "details")}
+    return msgspec.structs.replace(run.record, attempts=earlier.attempts + 1, **again)
 
 
 def _record_of(storage: Storage, name: str) -> RunRecord | None:

@@ -23,7 +23,13 @@ from wals_spark.spark.runs import Run, opened_run
 from wals_spark.spark.sample_evaluation import evaluator_of, raw_tables
 from wals_spark.spark.storage import Storage
 from wals_spark.spark.trained_tables import TrainedTables
-from wals_spark.spark.warm_start import describe_warm_start, named_model, warm_start
+from wals_spark.spark.warm_start import (
+    aligned_with,
+    describe_warm_start,
+    item_table_to_align_with,
+    named_model,
+    warm_start,
+)
 
 logger = logging.getLogger("wals_spark")
 
@@ -94,8 +100,9 @@ def train_in(run: Run, tables: Callable[[], CheckedTables], additions: Additions
         logger.info("run %s is done: model %s is complete: %s", run.name, run.version, storage.path(folder))
         return open_version(spark, storage.root, run.version)
     model = named_model(run, additions.warm_start)
+    target = aligned_with(run, model)
     with new_version(storage, run.version):
-        document = training_manifest(_train_into(run, tables, model))
+        document = training_manifest(_train_into(run, tables, model, target))
         document |= additions.facts(unfinished_version(storage, run.version, document))
         write_report(storage, folder, document)
         run.step("publish")
@@ -104,8 +111,10 @@ def train_in(run: Run, tables: Callable[[], CheckedTables], additions: Additions
     return open_version(spark, storage.root, run.version, verified=True)
 
 
-def _train_into(run: Run, tables: Callable[[], CheckedTables], model: ModelVersion | None) -> TrainingRun:
-    """Everything of a version but its manifest and report; from a ``model``, if there is one."""
+def _train_into(
+    run: Run, tables: Callable[[], CheckedTables], model: ModelVersion | None, target: ModelVersion | None
+) -> TrainingRun:
+    """Everything of a version but its manifest and report; starts from ``model``, and is aligned with ``target``."""
     phases, config = Phases(), run.config
     prepared = prepare_run(run, tables, phases)
     blocks, chosen = prepared.blocks, prepared.resolved(config)
@@ -113,7 +122,9 @@ def _train_into(run: Run, tables: Callable[[], CheckedTables], model: ModelVersi
     if start is not None:
         chosen = chosen.as_warm(config)
     summary = [*describe_automatic(config, chosen, blocks.counts), *describe_objective(chosen, blocks.counts)]
-    tables_of_version = TrainedTables(run, prepared, chosen, start)
+    tables_of_version = TrainedTables(
+        run, prepared, chosen, start, align_with=item_table_to_align_with(target, chosen, blocks)
+    )
     for line in summary:
         logger.info("%s", line)
     with evaluator_of(prepared.judged, blocks, chosen) as evaluator:
@@ -135,5 +146,5 @@ def _train_into(run: Run, tables: Callable[[], CheckedTables], model: ModelVersi
         seconds=phases.seconds,
         spark_version=run.storage.spark.version,
         run=run.name,
-        more=describe_warm_start(model, blocks, trained.warm_rows),
+        more={**describe_warm_start(model, blocks, trained.warm_rows), **tables_of_version.aligned(target)},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from wals_spark.arrays.histogram import Histogram
+from wals_spark.arrays.types import Float64Array
 from wals_spark.run.events import HalfIteration
 from wals_spark.run.faults import fault_point
 from wals_spark.run.objective_summary import describe_weights
@@ -13,11 +14,13 @@ from wals_spark.run.progress import describe_kept, progress
 from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.solvers.gramian import as_json
 from wals_spark.spark.model.factor_tables import write_factors, write_item_weights
+from wals_spark.spark.model.open import ModelVersion
 from wals_spark.spark.model.publish import event_log, version_folder
 from wals_spark.spark.prepared import Prepared
 from wals_spark.spark.runs import Run
 from wals_spark.spark.sample_evaluation import SampleEvaluator
 from wals_spark.spark.storage import GRAMIANS
+from wals_spark.spark.training.alignment import rotation_towards
 from wals_spark.spark.training.recovery import MAX_ATTEMPTS, is_lost_with_executor, train
 from wals_spark.spark.training.state import Listeners, Trained, WarmStart
 
@@ -28,7 +31,13 @@ class TrainedTables:
     """The tables of a run's version; ``weights_summary`` says in words what the observations weigh, once trained."""
 
     def __init__(
-        self, run: Run, prepared: Prepared, config: ResolvedConfig, warm_start: WarmStart | None = None
+        self,
+        run: Run,
+        prepared: Prepared,
+        config: ResolvedConfig,
+        warm_start: WarmStart | None = None,
+        *,
+        align_with: str = "",
     ) -> None:
         self.weights_summary: list[str] = []
         self._run = run
@@ -37,6 +46,8 @@ class TrainedTables:
         self._objectives = prepared.objectives(config)
         self._warm_start = warm_start
         self._folder = version_folder(run.version)
+        self._align_with = align_with
+        self._rotation: Float64Array | None = None
 
     def written(self, evaluator: SampleEvaluator | None, phases: Phases) -> Trained:
         """Train and write the tables; again, from the last checkpoint, if an executor takes the factors with it."""
@@ -58,6 +69,10 @@ class TrainedTables:
                 phases.end("write")
                 return trained
         raise AssertionError("unreachable")
+
+    def aligned(self, target: ModelVersion | None) -> dict[str, str]:
+        """What the manifest says of a rotation."""
+        return {} if target is None or self._rotation is None else {"aligned_with": target.version}
 
     def _trained(self, evaluator: SampleEvaluator | None) -> Trained:
         """Train with events logged and shown."""
@@ -90,13 +105,16 @@ class TrainedTables:
         """Write factor tables, their Gramians and, where popularity weighs, the weights of items."""
         storage, folder, blocks = self._run.storage, self._folder, self._prepared.blocks
         gramians = {}
+        if self._align_with:
+            rank = self._config.train.rank
+            self._rotation = rotation_towards(blocks, trained.item_factors, self._align_with, rank)
         for side, factors, table in (
             (blocks.users, trained.user_factors, "user_factors"),
             (blocks.items, trained.item_factors, "item_factors"),
         ):
             self._run.check()
             storage.delete_tree(folder, table)  # of an attempt that lost the factors
-            gramians[side.name] = write_factors(side, factors, storage.path(folder, table))
+            gramians[side.name] = write_factors(side, factors, storage.path(folder, table), self._rotation)
             fault_point(f"after_{table}")
         trained.unpersist()
         storage.replace(as_json(gramians), folder, GRAMIANS)

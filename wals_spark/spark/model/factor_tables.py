@@ -20,6 +20,7 @@ from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import item_weights
 from wals_spark.errors import TrainingError
 from wals_spark.objective.objective import Objective
+from wals_spark.solvers.alignment import rotated
 from wals_spark.solvers.gramian import gramian
 from wals_spark.spark.training.rdd import KeyedRecords, zip_partitions
 from wals_spark.spark.training.sides import BlockedSide
@@ -28,10 +29,13 @@ _WEIGHTS_PER_RECORD = 65_536
 _ROWS_PER_FILE = 100_000  # a file is in memory whole while its checksum is computed (`files.py`): 25 MB at rank 64
 
 
-def write_factors(side: BlockedSide, factors: KeyedRecords, path: str) -> Float64Array:
+def write_factors(
+    side: BlockedSide, factors: KeyedRecords, path: str, rotation: Float64Array | None = None
+) -> Float64Array:
     """Write a factor table: `id` in the type of the input, `features` array<float>, sorted by id within a file.
 
-    Returns the Gramian of the table, as read back.
+    With a ``rotation`` (rank, rank) rows are written in its basis (`solvers/alignment.py`). Returns the Gramian of the
+    table, as read back.
 
     Raises
     ------
@@ -40,7 +44,7 @@ def write_factors(side: BlockedSide, factors: KeyedRecords, path: str) -> Float6
     """
     spark = side.spark
     spark.sparkContext.setJobDescription(f"write {side.name}")
-    tables = zip_partitions(side.records("ids"), factors).mapPartitions(_table_of_block)
+    tables = zip_partitions(side.records("ids"), factors).mapPartitions(partial(_table_of_block, rotation=rotation))
     features = T.StructField("features", T.ArrayType(T.FloatType()), False)
     _write(spark, tables, T.StructType([T.StructField("id", side.id_type, False), features]), path)
     written, of_table = gramian_of(spark.read.parquet(path))
@@ -59,6 +63,11 @@ def write_item_weights(items: BlockedSide, objective: Objective, path: str) -> N
     _write(spark, tables, T.StructType([T.StructField("id", items.id_type, False), weight]), path)
 
 
+def write_table(rows: DataFrame, path: str) -> None:
+    """Write rows of a stored table (id, ...) as a table of the same layout."""
+    rows.sortWithinPartitions("id").write.option("maxRecordsPerFile", _ROWS_PER_FILE).parquet(path)
+
+
 def gramian_of(table: DataFrame) -> tuple[int, Float64Array]:
     """The number of rows of a factor table, and their Gramian; the driver receives one f × f matrix per task."""
     parts = table.select("features").mapInArrow(_gramian_of_partition, "rows long, gramian binary").collect()
@@ -73,7 +82,7 @@ def row_lengths(table: DataFrame) -> DataFrame:
     return table.select("features").mapInArrow(_lengths_of_rows, "length double")
 
 
-def _table_of_block(records: Iterable[tuple[int, Record]]) -> Iterator[tuple[bytes]]:
+def _table_of_block(records: Iterable[tuple[int, Record]], *, rotation: Float64Array | None) -> Iterator[tuple[bytes]]:
     """Ids and factors of one block as Arrow IPC streams, as large as the records of the factors."""
     grouped = group_records(record for _, record in records)
     ids = ids_of(grouped)
@@ -81,7 +90,8 @@ def _table_of_block(records: Iterable[tuple[int, Record]]) -> Iterator[tuple[byt
     ends = [*(part.start for part in parts), len(ids)][1:]  # of an empty block, none
     for part, end in zip(parts, ends, strict=True):
         part_ids = ids.slice(part.start, end - part.start)
-        features = feature_column(np.frombuffer(part.payload, dtype=np.float32).reshape(len(part_ids), -1))
+        rows = np.frombuffer(part.payload, dtype=np.float32).reshape(len(part_ids), -1)
+        features = feature_column(rows if rotation is None else rotated(rows, rotation))
         yield (as_stream(pa.record_batch([part_ids, features], names=["id", "features"])),)
 
 

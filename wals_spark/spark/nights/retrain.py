@@ -21,6 +21,7 @@ from wals_spark.spark.model.history import append, last_entry, latest_entries
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import version_folder
 from wals_spark.spark.nights.comparison import Rivals, evaluate_on_test, gate_figures
+from wals_spark.spark.nights.drift import drift_between
 from wals_spark.spark.nights.figures import figures_of
 from wals_spark.spark.nights.retain import remove_old
 from wals_spark.spark.nights.snapshot import Snapshot, taken_snapshot
@@ -59,8 +60,8 @@ class Night:
     def pass_by(self) -> None:
         """All steps; those that are done already are passed over."""
         self.seen = last_entry(self.storage)
-        if self.run.is_complete and self.seen is not None and self.run.version in self._ever_served():
-            logger.info("run %s is done: version %s was served", self.run.name, self.run.version)
+        if self.run.was_published or (self.run.is_complete and self.run.version in self._ever_served()):
+            logger.info("run %s is done: version %s has passed the gate", self.run.name, self.run.version)
         else:
             self._open_served()
             candidate = self._candidate()
@@ -102,8 +103,12 @@ class Night:
         if data is None:
             return None
         facts = {"data": data.as_record(), "test_begins": self.snapshot.moment}
-        additions = Additions(warm_start=self._starts_from(), facts=lambda _: facts)
-        return train_in(self.run, lambda: self.snapshot.to_train_on(self.settings), additions)
+        additions = Additions(
+            warm_start=self._starts_from(), facts=lambda model: {**facts, **drift_between(model, self.served)}
+        )
+        train_in(self.run, lambda: self.snapshot.to_train_on(self.settings), additions)
+        self.run.step("verify")
+        return open_version(self.storage.spark, self.storage.root, self.run.version)
 
     @property
     def snapshot(self) -> Snapshot:
