@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from wals_spark.nights.drift import ITEMS, QUERIES, Common, drift_of
 from wals_spark.spark.held_out import with_plain_ids
 from wals_spark.spark.model.open import ModelVersion
+from wals_spark.spark.nights.drift_tasks import packed_rows, unpacked_rows
 
 
 def drift_between(model: ModelVersion, served: ModelVersion | None) -> dict[str, Any]:
@@ -35,8 +36,6 @@ def _common(now: DataFrame, served: DataFrame, number: int) -> tuple[int, Common
     ours, theirs = (with_plain_ids(table, "id") for table in (now, served))
     both = ours.join(theirs.withColumnRenamed("features", "before"), "id")
     order = F.xxhash64(F.col("id").cast("string")), F.col("id")
-    drawn = (
-        both.orderBy(*order).limit(number).select("features", "before").mapInArrow(_packed, "now binary, before binary")
-    )
-    rows = drawn.collect()
-    return both.count(), Common(*(_unpacked([row[name] for row in rows]) for name in ("now", "before")))
+    drawn = both.orderBy(*order).limit(number).select("features", "before")
+    rows = drawn.mapInArrow(packed_rows, "features binary, before binary").collect()
+    return both.count(), Common(*(unpacked_rows([row[name] for row in rows]) for name in ("features", "before")))
