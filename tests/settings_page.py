@@ -8,10 +8,15 @@ from pathlib import Path
 from wals_spark.settings.evaluate import EvaluateSettings
 from wals_spark.settings.export import ExportSettings
 from wals_spark.settings.fold_in import FoldInSettings
+from wals_spark.settings.forget import ForgetSettings
 from wals_spark.settings.help import describe_settings
 from wals_spark.settings.loader import Settings
+from wals_spark.settings.predict import PredictSettings
+from wals_spark.settings.publish import PublishSettings
 from wals_spark.settings.recommend import RecommendSettings
+from wals_spark.settings.retrain import RetrainSettings
 from wals_spark.settings.split import SplitSettings
+from wals_spark.settings.status import StatusSettings
 from wals_spark.settings.train import Config
 from wals_spark.settings.tune import TuneSettings
 
@@ -24,6 +29,11 @@ JOBS: dict[str, type[Settings]] = {
     "recommend": RecommendSettings,
     "fold_in": FoldInSettings,
     "export": ExportSettings,
+    "predict": PredictSettings,
+    "retrain": RetrainSettings,
+    "publish": PublishSettings,
+    "forget": ForgetSettings,
+    "status": StatusSettings,
 }
 
 _HEAD = """\
@@ -33,7 +43,7 @@ Every setting of every job, as `--help` prints it; `tests/settings_page.py` writ
 TOML file (`--config`), on the command line (`--set train.rank=32`), or from Python
 (`wals_spark.fit(interactions, {"train.rank": 32})`); defaults are written so that `--set` takes them. An unknown
 setting is refused. Exit codes of all jobs: 0 done · 1 unexpected (a retry may help) · 2 configuration refused · 3 input
-refused.
+or model refused · 4 model refused by the gate · 5 held by another run · 143 interrupted ([operations](operations.md)).
 """
 
 

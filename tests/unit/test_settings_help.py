@@ -13,10 +13,14 @@ from wals_spark.settings.command_line import parse_settings
 from wals_spark.settings.evaluate import EvaluateSettings
 from wals_spark.settings.export import ExportSettings
 from wals_spark.settings.fold_in import FoldInSettings
+from wals_spark.settings.forget import ForgetSettings
 from wals_spark.settings.help import describe_settings
 from wals_spark.settings.loader import load_settings
+from wals_spark.settings.publish import PublishSettings
 from wals_spark.settings.recommend import RecommendSettings
+from wals_spark.settings.retrain import RetrainSettings
 from wals_spark.settings.split import SplitSettings
+from wals_spark.settings.status import StatusSettings
 from wals_spark.settings.train import Config
 from wals_spark.settings.tune import TuneSettings
 
@@ -28,6 +32,10 @@ JOBS = {  # each with settings without which it does not run
     RecommendSettings: ("model.path=m", "output.path=o", "input.path=i"),
     FoldInSettings: ("model.path=m", "input.path=i"),
     ExportSettings: ("model.path=m", "output.path=o"),
+    RetrainSettings: ("input.path=i", "output.path=o", "input.timestamp=at"),
+    PublishSettings: ("model.path=m", "publish.rollback=true"),
+    ForgetSettings: ("model.path=m", "forget.path=i"),
+    StatusSettings: ("model.path=m",),
 }
 
 

@@ -83,11 +83,11 @@ def served_versions(entries: list[HistoryEntry]) -> list[str]:
     renamed: dict[str, str] = {}
     versions: list[str] = []
     for entry in sorted(entries, key=lambda entry: -entry.number):
+        renamed.update(entry.renamed)
         for name in (entry.version, entry.before):
             present = name
             while present in renamed:
                 present = renamed[present]
             if present and present not in versions:
                 versions.append(present)
-        renamed.update(entry.renamed)
     return versions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +29,6 @@ from wals_spark.spark.session import session_of
 from wals_spark.spark.storage import EVENTS, Storage
 from wals_spark.spark.train import train_version
 
-logger = logging.getLogger("wals_spark")
-
 _DEFAULT_K = Recommend().k
 
 
@@ -56,8 +53,7 @@ def fit(
         Interactions to evaluate by after each iteration (``train.evaluate_every``), in the same columns; with
         ``train.keep`` = best, the model is that of the best iteration.
     warm_start
-        A model whose ids start from their factors in it; other ids start as they always do, and all of them do where
-        rank, biases or objective are not the model's.
+        A model whose ids start from their factors in it, if rank, biases and objective are the model's.
 
     Raises
     ------
@@ -273,11 +269,9 @@ class Model:
         ConfigError
             If there is a version of this name.
         """
-        storage, name = Storage(self._stored.spark, root), version or self.version
-        copy_version(self._stored.storage, self._stored.folder, storage, name, to_serve=serve)
-        stored = open_version(self._stored.spark, root, name)
-        logger.info("published version %s: %s", name, stored.storage.path(stored.folder))
-        return Model(stored)
+        ours, name = self._stored, version or self.version
+        copy_version(ours.storage, ours.folder, Storage(ours.spark, root), name, to_serve=serve)
+        return Model(open_version(ours.spark, root, name))
 
     def _holding(self, table: DataFrame) -> DataFrame:
         """The table, which keeps a temporary folder as long as it is referenced itself: it reads from there."""

@@ -102,7 +102,9 @@ class Run:
         self.record = msgspec.structs.replace(self.record, step=name)
         if now and not self.was_published:
             seconds = round(time.monotonic() - self._began, 3)
-            self.record = msgspec.structs.replace(self.record, steps={**self.record.steps, name: seconds})
+            self.record = msgspec.structs.replace(
+                self.record, steps=self.record.steps | {name: self.record.steps.get(name, seconds)}
+            )
         if now or time.monotonic() - self._written > _SECONDS_BETWEEN_RECORDS:
             self.write_record()
 
@@ -152,8 +154,7 @@ def opened_run(
 ) -> Iterator[Run]:
     """Hold the lease on a root, and a run below it, until the end of the ``with``, however it ends.
 
-    ``night`` are all settings of a retraining, of which ``config`` is the training. Not ``exclusive``: the root is this
-    run's alone, and has neither lease nor record.
+    ``night``: of a retraining all settings. Not ``exclusive``: the root is this run's, without lease and record.
 
     Raises
     ------

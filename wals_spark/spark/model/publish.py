@@ -178,3 +178,4 @@ def copy_version(source: Storage, source_folder: str, target: Storage, version: 
                 target.copy(source.path(source_folder, name), folder, name)
         document = json.loads(source.read_text(source_folder, MANIFEST))
         publish(target, version, {**document, "version": version}, to_serve=to_serve, guard=guard)
+        logger.info("published version %s: %s", version, target.path(folder))

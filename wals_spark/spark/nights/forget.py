@@ -82,7 +82,7 @@ class Erasure:
             if model is None:
                 continue
             factors: DataFrame = getattr(model, self._table)
-            ids = read_ids(model.spark, self._settings.ids, factors, section="ids")
+            ids = read_ids(model.spark, self._settings.forget, factors, section="forget")
             self.ids = self.ids or [row["id"] for row in ids.limit(_IN_MESSAGES + 1).collect()]
             if factors.join(ids, "id", "left_semi").isEmpty():
                 continue

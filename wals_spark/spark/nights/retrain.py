@@ -98,7 +98,6 @@ class Night:
         """Tonight's model, complete and not served; None if the night is skipped."""
         if self.run.is_complete:
             return train_in(self.run, lambda: self.snapshot.to_train_on(self.settings))
-        self.run.step("judge the data")
         data = self._judged_data()
         if data is None:
             return None
@@ -120,7 +119,9 @@ class Night:
     def _judged_data(self) -> DataFigures | None:
         """Tonight's data in figures; None if there is nothing new, and such nights are skipped."""
         limits = self.settings.data
-        tonight = figures_of(self.snapshot, self.served)
+        snapshot = self.snapshot
+        self.run.step("judge the data")
+        tonight = figures_of(snapshot, self.served)
         self.run.note(details={**self.run.record.details, "data": tonight.as_record()})
         before = self._published_figures()
         if has_nothing_new(tonight, before[0] if before else None):
@@ -215,7 +216,7 @@ class Night:
         if not self.settings.output.publish:
             logger.info("version %s passed the gate, and is not served: output.publish = false", self.run.version)
             return
-        self.run.step("publish")
+        self.run.step("serve")
         self.run.check()
         anchor = self.run.version if self.seen is None or is_new_anchor(figures) else self._anchor_name()
         append(self.storage, self.seen, "publish", self.run.version, anchor=anchor)

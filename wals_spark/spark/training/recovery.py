@@ -38,13 +38,10 @@ def train(
     """Train from the last checkpoint, or from the start, until ``max_iter`` or ``tol``.
 
     With a ``warm_start``, ids of that model start from their rows in it, and others from where they always do.
-
     ``objectives`` is what is minimised for the rows of ``users`` and ``items``: the same, with the λ of each side.
-
-    Factors are persisted on the executors without their lineage, so that the 200th iteration runs as the tenth did. If
-    an executor is lost with factors that nothing else has, training goes on from the last of ``checkpoints``, or starts
-    again from the blocks, which are on storage, and arrives at the same model. If it is told to end by SIGTERM, it
-    writes one first.
+    Factors are persisted without their lineage, so that the 200th iteration runs as the tenth did.
+    Where an executor is lost with factors, it goes on from the last of ``checkpoints``, or from the blocks, and arrives
+    at the same model. Where SIGTERM ends it, it writes one first.
 
     Raises
     ------
