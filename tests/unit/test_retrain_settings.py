@@ -41,7 +41,7 @@ def test_nonnegative_factors_are_not_rotated():
         ("gate.metric=ndcg", "gate.metric = ndcg: there is no such metric"),
         ("gate.relative=0", "gate.relative"),
         ("input.timestamp=", "input.timestamp is not set"),
-        ("held_out.share=0.1", "a retraining holds its test out itself"),
+        ("held_out.share=0.1", "held_out.share: a retraining holds its test out itself"),
         ("output.version=v", "called as its run"),
         ("retain.versions=1", "retain.versions"),
     ],

@@ -10,7 +10,6 @@ POINTS = (
     "after_lease",
     "after_run_record",
     "after_check",
-    "after_snapshot",
     "after_blocks",
     "before_checkpoint",
     "before_checkpoint_index",
@@ -19,14 +18,14 @@ POINTS = (
     "after_user_factors",
     "before_manifest",
     "after_manifest",
-    "after_gate",
     "after_history",
     "after_current",
-    "after_publish",
-    "after_retain",
     "after_end",
 )
-"""All names but ``half_iteration_N``, which is the end of half-iteration N."""
+"""Those of a training, but ``half_iteration_N``, which is the end of half-iteration N."""
+
+NIGHT_POINTS = ("after_snapshot", "after_gate", "after_publish", "after_retain")
+"""Those that a night's retraining has besides."""
 
 _ACTIONS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
 

@@ -14,7 +14,7 @@ from wals_spark.settings.tables import Ids, StoredModel, require_path
 class Forget(Ids, frozen=True, kw_only=True):
     """The ids to erase. Take them out of the interactions first, or the next training has them again."""
 
-    of: Annotated[Literal["user", "item"], Meta(description="Whose ids.")] = "user"
+    of: Annotated[Literal["item", "user"], Meta(description="Whose ids.")] = "user"
     why: Annotated[str, Meta(description="The reason, for the history; it must not name the ids.")] = ""
 
 

@@ -10,10 +10,8 @@ from msgspec import Meta
 from wals_spark.errors import ConfigError
 from wals_spark.settings.loader import Flag, Section, Settings
 from wals_spark.settings.run import Lease
-from wals_spark.settings.tables import VERSION_NAME, StoredModel
+from wals_spark.settings.tables import EMPTY_OR_VERSION, StoredModel
 from wals_spark.settings.training import SERVED
-
-_NAME = rf"{VERSION_NAME}|\A\Z"
 
 
 class PublishOptions(Section, frozen=True, kw_only=True):
@@ -21,7 +19,8 @@ class PublishOptions(Section, frozen=True, kw_only=True):
 
     rollback: Annotated[bool, Meta(description="Serve the version that was served before the one that is.")] = False
     to: Annotated[
-        str, Meta(description="With rollback: which version, by its name; it was served before.", pattern=_NAME)
+        str,
+        Meta(description="With rollback: which version that was served before.", pattern=EMPTY_OR_VERSION),
     ] = ""
     verify: Annotated[
         str,
@@ -29,7 +28,7 @@ class PublishOptions(Section, frozen=True, kw_only=True):
             description=(
                 f"Compare the files of a version (its name, or {SERVED}) with its manifest, byte for byte, and no more."
             ),
-            pattern=_NAME,
+            pattern=EMPTY_OR_VERSION,
         ),
     ] = ""
     force: Annotated[bool, Meta(description="Serve model.version though the gate refused it, or never saw it.")] = False

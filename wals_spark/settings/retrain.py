@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
 from wals_spark.errors import ConfigError
 from wals_spark.settings.evaluate import measure_of
+from wals_spark.settings.held_out import HeldOutOfTraining
 from wals_spark.settings.loader import Section
+from wals_spark.settings.tables import EMPTY_OR_VERSION, Aliases
 from wals_spark.settings.train import Config
-from wals_spark.settings.training import SERVED
+from wals_spark.settings.training import SERVED, Align, Train
 
 Range = tuple[Annotated[float, Meta(ge=0)], Annotated[float, Meta(gt=0)]]
 
@@ -170,9 +173,32 @@ class Retain(Section, frozen=True, kw_only=True):
     records: Annotated[int, Meta(description="How many records of runs (runs/<id>/run.json) are kept.", ge=10)] = 400
 
 
+class NightlyTrain(Train, frozen=True, kw_only=True):
+    """The model and how it is trained; a night starts from the served version, and is aligned with it."""
+
+    warm_start: Annotated[
+        str,
+        Meta(
+            description="Start from the factors of a version below output.path, as in train.", pattern=EMPTY_OR_VERSION
+        ),
+    ] = SERVED
+    align: Align = SERVED
+
+
+_HELD_OUT = "a retraining holds its test out itself, by split.days"
+
+
 class RetrainSettings(Config, frozen=True, kw_only=True):
     """All settings of a nightly retraining."""
 
+    unused: ClassVar[Mapping[str, str]] = {
+        **{f"held_out.{field.name}": _HELD_OUT for field in msgspec.structs.fields(HeldOutOfTraining)},
+        **{f"held_out.aliases.{field.name}": _HELD_OUT for field in msgspec.structs.fields(Aliases)},
+        **{f"train.{key}": _HELD_OUT for key in ("evaluate_every", "keep")},
+        "output.version": "the version of a retraining is called as its run; set run.id",
+    }
+
+    train: NightlyTrain = NightlyTrain()
     data: Data = Data()
     split: NightlySplit = NightlySplit()
     gate: Gate = Gate()
@@ -180,12 +206,10 @@ class RetrainSettings(Config, frozen=True, kw_only=True):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """As for a training, which starts from the served version and is aligned with it, unless the values say no."""
+        """As for a training; non-negative factors are not rotated."""
         train = values.get("train", {})
-        if isinstance(train, dict):
-            is_nonnegative = str(train.get("nonnegative")).lower() in ("true", "1")
-            usual = {"warm_start": SERVED, "align": "none" if is_nonnegative else SERVED}
-            values = {**values, "train": {**usual, **train}}
+        if isinstance(train, dict) and str(train.get("nonnegative")).lower() in ("true", "1"):
+            values = {**values, "train": {"align": "none", **train}}
         return super().completed(values)
 
     @property
@@ -204,7 +228,3 @@ class RetrainSettings(Config, frozen=True, kw_only=True):
                 raise ConfigError(f"data.{name} = [{least}, {most}]: the least is not less than the most")
         if not self.input.timestamp:
             raise ConfigError("input.timestamp is not set: name the column of times, by which tonight's test is split")
-        if self.held_out.given:
-            raise ConfigError("held_out: a retraining holds its test out itself, by split.days")
-        if self.output.version:
-            raise ConfigError("output.version: the version of a retraining is called as its run; set run.id")

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from wals_spark.objective.automatic import AUTO
 from wals_spark.settings.loader import Section
-from wals_spark.settings.tables import VERSION_NAME
+from wals_spark.settings.tables import EMPTY_OR_VERSION
 
 CheckpointWord = Literal["auto", "never"]
 
@@ -23,7 +23,7 @@ class Run(Section, frozen=True, kw_only=True):
                 "Name of the run, such as a scheduler's {{ ds }}: the same command again goes on where the run died, "
                 "or does nothing if it is done. Empty: output.version, which goes on too, or else the time in UTC."
             ),
-            pattern=rf"{VERSION_NAME}|\A\Z",
+            pattern=EMPTY_OR_VERSION,
         ),
     ] = ""
 

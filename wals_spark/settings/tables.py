@@ -25,9 +25,10 @@ ReaderOptions = Annotated[
 ]
 # \A and \Z: "$" would take a name that ends in a line break, which no one could open.
 VERSION_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z"
+EMPTY_OR_VERSION = rf"{VERSION_NAME}|\A\Z"
 NewVersion = Annotated[
     str,
-    Meta(description="Name of the new version; empty: the time in UTC.", pattern=rf"{VERSION_NAME}|\A\Z"),
+    Meta(description="Name of the new version; empty: the time in UTC.", pattern=EMPTY_OR_VERSION),
 ]
 Publish = Annotated[bool, Meta(description="Make the new version the served one (CURRENT) when it is complete.")]
 
@@ -187,7 +188,7 @@ class StoredModel(Section, frozen=True, kw_only=True):
         str,
         Meta(
             description="Name of the version; empty: the served one (CURRENT).",
-            pattern=rf"{VERSION_NAME}|\A\Z",
+            pattern=EMPTY_OR_VERSION,
         ),
     ] = ""
 

@@ -11,7 +11,7 @@ from wals_spark.objective.automatic import AUTO, Auto
 from wals_spark.objective.objective import RegScaling, Target, UnobservedOn
 from wals_spark.objective.presets import PresetName
 from wals_spark.settings.loader import Section
-from wals_spark.settings.tables import VERSION_NAME
+from wals_spark.settings.tables import EMPTY_OR_VERSION
 from wals_spark.solvers.half_iteration import Method
 from wals_spark.solvers.start import Start
 
@@ -20,11 +20,21 @@ Side = Literal["users", "items"]
 POPULARITY = "popularity"
 """The source of negatives that is no model."""
 
-SERVED = "served"
+SERVED: Literal["served"] = "served"
 """The version that is served, whatever its name."""
 
 WARM_MAX_ITER = 4
 """The automatic number of iterations of a warm start: its second reaches the loss of the tenth of a cold one."""
+
+Align = Annotated[
+    Literal["none", "served"],
+    Meta(
+        description=(
+            "Rotate the trained factors towards those of the served version, which changes no score: so an index of "
+            "yesterday's items still means something (served)."
+        )
+    ),
+]
 
 RENAMED_TRAINING = {"train.spread_above": "train.heavy_row_threshold"}
 """Old names of settings and the new ones."""
@@ -229,18 +239,10 @@ class Train(Section, frozen=True, kw_only=True):
                 f"Start from the factors of a version below output.path: its name, or {SERVED}. Ids that it does not "
                 "have start as they always do; with another rank, biases or objective all do. Empty: none."
             ),
-            pattern=rf"{VERSION_NAME}|\A\Z",
+            pattern=EMPTY_OR_VERSION,
         ),
     ] = ""
-    align: Annotated[
-        Literal["none", "served"],
-        Meta(
-            description=(
-                "Rotate the trained factors towards those of the served version, which changes no score: so an index "
-                "of yesterday's items still means something (served)."
-            )
-        ),
-    ] = "none"
+    align: Align = "none"
     first_side: Annotated[
         Side,
         Meta(
