@@ -3,7 +3,8 @@
 A candidate passes if it is not inferior: the lower end of the 95 % interval of its paired difference from a served
 version is above minus the margin, ``gate.relative`` times the version's value. A model that is worse by the margin
 passes in one of forty nights; one that is as good is refused in less than one of twenty if the margin is 3.6 standard
-deviations of the difference, which takes enough test users.
+deviations of the difference, which takes enough test users. From the best version so far, against a decay by less than
+the margin each night, the difference itself must be above minus the margin.
 """
 
 from __future__ import annotations
@@ -120,25 +121,32 @@ def _below_floor(figures: GateFigures, gate: Gate) -> Iterator[str]:
 
 
 def _inferior(figures: GateFigures, gate: Gate) -> Iterator[str]:
-    for name, other in (("the served version", figures.served), ("the best so far", figures.anchor)):
-        if other is None or not other.value > 0.0:
-            continue
-        margin, reach = gate.relative * other.value, _REACH * other.deviation
-        if other.difference - reach >= -margin:
-            continue
-        pair = (
-            f"{figures.metric} is {figures.candidate:.4f}, that of {name}, {other.version}, {other.value:.4f}: "
-            f"{other.difference / other.value:+.1%}, and by the 95 % interval no better than "
-            f"{(other.difference - reach) / other.value:+.1%}"
+    served, anchor = figures.served, figures.anchor
+    if served is not None and served.value > 0.0:
+        margin, reach = gate.relative * served.value, _REACH * served.deviation
+        enough = math.ceil(figures.users * (_ENOUGH * served.deviation / margin) ** 2)
+        words = f"{_beside(figures, 'the served version', served)}, and by the 95 % interval no better than " + (
+            f"{(served.difference - reach) / served.value:+.1%}"
         )
-        enough = math.ceil(figures.users * (_ENOUGH * other.deviation / margin) ** 2)
-        if other.difference + reach > -margin and enough > figures.users:
+        if served.difference - reach >= -margin:
+            pass
+        elif served.difference + reach > -margin and enough > figures.users:
             yield (
                 f"too few test users to tell, {figures.users:,}; about {enough:,} would do (raise split.days, or "
-                f"gate.relative = {gate.relative}): {pair}"
+                f"gate.relative = {gate.relative}): {words}"
             )
         else:
-            yield f"{pair}, worse than gate.relative = {gate.relative} allows"
+            yield f"{words}, below what gate.relative = {gate.relative} allows"
+    # Each night compares with the best so far again, so that chance does not let a decay pass for long.
+    if anchor is not None and anchor.difference < -gate.relative * anchor.value:
+        yield f"{_beside(figures, 'the best so far', anchor)}, below what gate.relative = {gate.relative} allows"
+
+
+def _beside(figures: GateFigures, name: str, other: Comparison) -> str:
+    return (
+        f"{figures.metric} is {figures.candidate:.4f}, that of {name}, {other.version}, {other.value:.4f}: "
+        f"{other.difference / other.value:+.1%}"
+    )
 
 
 def is_new_anchor(figures: GateFigures) -> bool:

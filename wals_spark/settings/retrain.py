@@ -108,8 +108,8 @@ class Gate(Section, frozen=True, kw_only=True):
         float,
         Meta(
             description=(
-                "The candidate may be worse than the served version, and than the best served so far, by less than "
-                "this share of their value: the lower end of the 95 % interval of the difference must be above it."
+                "The candidate may be worse than the served version by less than this share of its value: the lower "
+                "end of the 95 % interval of the difference must be above that."
             ),
             gt=0,
             lt=1,
@@ -121,8 +121,8 @@ class Gate(Section, frozen=True, kw_only=True):
         bool,
         Meta(
             description=(
-                "Compare with the best version served so far, too, against a slow decay: 2 % a night are 45 % after "
-                "thirty."
+                "Compare with the best version served so far, too, by the same share: 2 % lost per night are 45 % "
+                "after thirty."
             )
         ),
     ] = True
