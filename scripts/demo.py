@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from demo_nights import nights_demo
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +30,18 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    """Run all of it from the root of the checkout."""
+    """Run all of it from the root of the checkout; with ``--nights``, a model that is retrained."""
+    parser = argparse.ArgumentParser(description="Train on a small history that is made here, and recommend.")
+    parser.add_argument("--nights", type=int, metavar="N", help="instead, retrain a model on N nights, one poisoned")
+    nights = parser.parse_args().nights
+    if nights is None:
+        training_demo()
+    else:
+        nights_demo(max(nights, 1))
+
+
+def training_demo() -> None:
+    """One training, and what its model recommends."""
     began = time.monotonic()
     history = synthetic_listening()
     write_interactions(history)

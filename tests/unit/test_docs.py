@@ -11,7 +11,9 @@ import pytest
 from doc_blocks import PAGE_NAMES, PAGES, ROOT, Command, blocks, commands, disagreement, prose, read
 from settings_page import JOBS, PAGE, settings_page
 
+from wals_spark.settings.command_line import parse_settings
 from wals_spark.settings.loader import load_settings
+from wals_spark.settings.retrain import RetrainSettings
 from wals_spark.settings.train import Config
 from wals_spark.settings.tune import TuneSettings
 
@@ -113,17 +115,14 @@ def assert_script_takes(script: str, words: list[str]) -> None:
 
 def load_job_settings(job: str, words: list[str], page: str, folder: Path) -> None:
     """What the job itself does with its command line, before it starts Spark."""
-    config, overrides = None, []
-    for option, value in zip(words[::2], words[1::2], strict=True):
-        assert option in ("--config", "--set"), option
-        if option == "--set":
-            overrides.append(value)
-        elif (ROOT / value).exists():
-            config = ROOT / value
-        else:  # the page itself shows it
-            config = folder / value
-            config.write_text(blocks(page, "toml")[0].text, encoding="utf-8")
-    load_settings(JOBS[job], config, overrides)
+    arguments = [*words]
+    for position, word in enumerate(words):
+        if position and words[position - 1] == "--config" and not (ROOT / word).exists():  # the page itself shows it
+            arguments[position] = str(folder / word)
+            (folder / word).write_text(blocks(page, "toml")[0].text, encoding="utf-8")
+        elif position and words[position - 1] == "--config":
+            arguments[position] = str(ROOT / word)
+    parse_settings(JOBS[job], "", arguments)
 
 
 CONFIGURATIONS = [
@@ -136,7 +135,7 @@ CONFIGURATIONS = [
 def test_a_configuration_loads(where, text, tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text(text, encoding="utf-8")
-    load_settings(TuneSettings if "[tune" in text else Config, path)
+    load_settings(RetrainSettings if "[gate" in text else TuneSettings if "[tune" in text else Config, path)
 
 
 @pytest.mark.parametrize("page", PAGE_NAMES)
