@@ -110,7 +110,7 @@ def test_a_week_of_nights(spark, tmp_path):
     assert week.night(0) == week.nights.served
     second = week.night(0)
     assert second == week.nights.served
-    week.night(3, shuffled, "data.max_merged_change=0", words="data.min_served")
+    week.night(3, shuffled, "data.max_merged_change=0", words="data.min_lift")
     week.night(4, lambda rows: rows, "gate.absolute=0.99", words="below gate.absolute")
     assert week.nights.served == second
     assert "n04" in week.nights.versions()  # the candidate is kept with its figures

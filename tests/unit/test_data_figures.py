@@ -25,6 +25,8 @@ USUAL = DataFigures(
     days={day_of(NOW - n * DAY): 1000 for n in range(30)},
     known_users=0.99,
     known_items=0.99,
+    served_lift=0.1,
+    own_lift=0.1,
 )
 LAST = msgspec.structs.replace(USUAL, newest=NOW - 1.2 * DAY)
 
@@ -55,6 +57,7 @@ def test_a_usual_night_has_no_faults():
         (with_changes(ratings={"median": 2.0, "p90": 6.0, "most": 1e30}), "data.max_rating = 100.0", "1e+30"),
         (with_changes(ratings={"median": 7.0, "p90": 6.0, "most": 40.0}), "data.max_rating_change = 3.0", "median"),
         (with_changes(ratings={"median": 2.0, "p90": 1.0, "most": 40.0}), "data.max_rating_change", "90 % quantile"),
+        (with_changes(served_lift=0.04), "data.min_lift = 0.5", "0.0400 higher"),
         (with_changes(days={**USUAL.days, day_of(NOW - 3 * DAY): 0}), "data.min_day = 0.5", "0 of 1,000"),
     ],
 )

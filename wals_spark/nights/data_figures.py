@@ -19,6 +19,8 @@ REFERENCES = 7
 class DataFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The data of one night; shares are of its rows, times in seconds since 1970. It names no id.
 
+    Numbers of users and items are within two percent; shares, quantiles and days are of a sample of a million rows.
+
     Attributes
     ----------
     rows, dropped : int
@@ -31,6 +33,9 @@ class DataFigures(msgspec.Struct, frozen=True, kw_only=True):
         Of rows whose user, and whose item, the served version has; None without one.
     ratings, times : dict
         Quantiles of the ratings' magnitudes (``median``, ``p90``, ``most``) and of the times (``p10``, ``median``).
+    served_lift, own_lift : float or None
+        By how much the served version, and the model trained tonight, scores tonight's test pairs higher than the users
+        of these with the items of others; None if it was not measured.
     days : dict
         Rows per day (UTC) of the last `DAYS` days that have any.
     """
@@ -49,6 +54,8 @@ class DataFigures(msgspec.Struct, frozen=True, kw_only=True):
     days: dict[str, int]
     known_users: float | None = None
     known_items: float | None = None
+    served_lift: float | None = None
+    own_lift: float | None = None
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for JSON, which `read_figures` reads."""
@@ -143,6 +150,13 @@ def _change_faults(tonight: DataFigures, last: DataFigures, limits: Data) -> lis
                 f"the {words} of ratings is {now:.6g} where it was {then:.6g}, a factor above "
                 f"data.max_rating_change = {limits.max_rating_change}"
             )
+    lift, own = tonight.served_lift, last.own_lift
+    if limits.min_lift and lift is not None and own and lift < limits.min_lift * own:
+        faults.append(
+            f"the served version scores tonight's test pairs {lift:.4f} higher than other pairs of the same users and "
+            f"items, where it was {own:.4f} on its own night, below data.min_lift = {limits.min_lift} times that: are "
+            "ids or times mixed up?"
+        )
     return [*faults, *_day_faults(tonight, last, limits)]
 
 

@@ -80,12 +80,13 @@ class Data(Section, frozen=True, kw_only=True):
             description="The largest factor by which the median and the 90 % quantile of ratings change; 0: any.", ge=0
         ),
     ] = 3.0
-    min_served: Annotated[
+    min_lift: Annotated[
         float,
         Meta(
             description=(
-                "The least value of gate.metric that the served version has on tonight's test, as a multiple of its "
-                "value when it was published; below, ids or times are mixed up. 0: any."
+                "The least lift of the served version: by how much it scores tonight's test pairs higher than their "
+                "users with each other's items, as a multiple of what it was on its own night; below, ids or times are "
+                "mixed up. Of models of preferences; 0: any."
             ),
             ge=0,
         ),
@@ -129,7 +130,7 @@ class Gate(Section, frozen=True, kw_only=True):
     min_users: Annotated[int, Meta(description="The least number of test users.", ge=2)] = 100
     max_users: Annotated[
         int, Meta(description="Of more test users so many are drawn, by a hash of their ids.", ge=2)
-    ] = 20_000
+    ] = 10_000
     bootstrap: Annotated[int, Meta(description="Bootstrap replicates of the differences.", ge=50, le=10_000)] = 500
     seed: Annotated[int, Meta(description="Seed of the replicates, and of the hash that draws users.")] = 0
     max_change: Annotated[

@@ -37,7 +37,7 @@ class Interactions:
     ``item_costs`` are the rows of each bucket of items (`assignment.bucket_of`), shape (N_BUCKETS,). ``fingerprint`` is
     of all rows over the ``hashed`` columns (`fingerprint.py`); None: another pass is not compared with this one.
     ``negatives`` of the rows were added (`hard_negatives.py`). ``times`` are the earliest and the newest time, if
-    times were read, in seconds since 1970.
+    times were read, in seconds since 1970, ``largest_rating`` the largest magnitude of one, before it decays.
     """
 
     table: DataFrame
@@ -48,6 +48,7 @@ class Interactions:
     hashed: tuple[str, ...] = ("user", "item")
     negatives: int = 0
     times: tuple[float, float] = (0.0, 0.0)
+    largest_rating: float = 0.0
 
     def with_rows(self, table: DataFrame) -> Interactions:
         """The same with the rows of another table, which need no check; they are counted."""
@@ -108,7 +109,9 @@ def check(
     clean = weighed_by_age(clean, decay, counts.newest, keep_time=keep_time)
     times = (counts.earliest, counts.newest)
     dropped, item_costs = counts.bad + unobserved, counts.item_costs
-    return Interactions(clean, counts.good, dropped, item_costs, counts.fingerprint, hashed, times=times)
+    return Interactions(
+        clean, counts.good, dropped, item_costs, counts.fingerprint, hashed, times=times, largest_rating=counts.largest
+    )
 
 
 def weighed_by_age(table: DataFrame, decay: Decay | None, newest: float, *, keep_time: bool) -> DataFrame:
@@ -134,6 +137,7 @@ class _Counts(NamedTuple):
     earliest: float
     newest: float
     fingerprint: int
+    largest: float
 
     @property
     def good(self) -> int:
@@ -155,6 +159,7 @@ def _counted(shaped: DataFrame, hashed: Sequence[str]) -> _Counts:
         (F.lit(0) if suspect is None else F.count_if(is_good & suspect)).alias("suspect"),
         F.min(timestamp).alias("earliest"),
         F.max(timestamp).alias("newest"),
+        F.max(F.when(is_good, F.abs("rating"))).alias("largest"),
     )
     # Spark has a faster map for one number as the key: bad rows are counted by reason only if there are any.
     bucket = _bucket(shaped.schema["item"].dataType).alias("bucket")
@@ -175,6 +180,7 @@ def _counted(shaped: DataFrame, hashed: Sequence[str]) -> _Counts:
         min(earliest for earliest, _ in times),
         max(newest for _, newest in times),
         sum(row["fingerprint"] for row in good),
+        max((row["largest"] for row in good), default=0.0),
     )
 
 

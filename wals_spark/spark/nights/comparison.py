@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame
@@ -32,7 +33,7 @@ class Rivals(NamedTuple):
 def evaluate_on_test(
     models: Sequence[ModelVersion], snapshot: Snapshot, gate: Gate, duplicates: str
 ) -> list[Evaluation]:
-    """Each model on the test users that all of them know, or on as many as the gate takes at most.
+    """Each model on the test users that all of them know, or on as many as the gate takes; the first with popularity.
 
     Raises
     ------
@@ -50,10 +51,12 @@ def evaluate_on_test(
         snapshot.training,
         n_partitions=partitions(counts["users"], counts["items"], first.spark.sparkContext.defaultParallelism),
         duplicates=duplicates,
-        popularity=PopularityOptions(seed=gate.seed, with_popularity=len(models) > 1 or gate.popularity),
+        popularity=PopularityOptions(seed=gate.seed, with_popularity=gate.popularity),
     ) as held_out:
+        alone = replace(held_out, counts=None, popularity=None)
         return [
-            evaluate(held_out, one.user_factors, one.item_factors, width=one.width, protocol=protocol) for one in models
+            evaluate(on, one.user_factors, one.item_factors, width=one.width, protocol=protocol)
+            for one, on in zip(models, (held_out, *(alone for _ in models[1:])), strict=True)
         ]
 
 

@@ -1,80 +1,137 @@
-"""Counts tonight's data: four aggregations, of which the driver receives a row each, or a row per day."""
+"""Counts tonight's data, before anything is written: one pass over all rows, and a few over a sample of them."""
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from wals_spark.nights.data_figures import DAYS, DataFigures, day_of
+from wals_spark.spark.checking import Interactions
 from wals_spark.spark.held_out import with_plain_ids
 from wals_spark.spark.histories import refuse_other_type
 from wals_spark.spark.model.open import ModelVersion
-from wals_spark.spark.nights.snapshot import Snapshot
 
+_SAMPLE = 1_000_000  # rows by which shares, quantiles and days are told: of a share of 10 %, 0.1 % at most
+_SCORED, _FEWEST_SCORED = 50_000, 1_000  # pairs of the test
 _SECONDS_PER_DAY = 86400
 _ACCURACY = 10_000  # of quantiles: Spark's default
 _DISTINCT_ERROR = 0.02
 
 
-def figures_of(snapshot: Snapshot, served: ModelVersion | None) -> DataFigures:
-    """The figures of a night's data; with a served version, the shares of rows of its users and items.
+def figures_of(interactions: Interactions, moment: float, served: ModelVersion | None) -> DataFigures:
+    """The figures of checked interactions; with a served version, of its ids, too, and of its scores after the moment.
 
     Raises
     ------
     InputError
         If ids are strings and the served version's are integers, or the other way round.
     """
-    table = with_plain_ids(snapshot.all_rows)
+    table, rows = with_plain_ids(interactions.table), interactions.rows
+    for role in ("user", "item") if served is not None else ():
+        ids = with_plain_ids(_factors(served, role).select("id"), "id")
+        refuse_other_type(table.schema[role].dataType, ids.schema["id"].dataType, setting=f"input.{role}")
     table.sparkSession.sparkContext.setJobDescription("judge the data")
-    users = _of_ids(table, "user", None if served is None else served.user_factors)
-    items = _of_ids(table, "item", None if served is None else served.item_factors)
-    (numbers,) = table.agg(*_of_rows()).collect()
-    rows = numbers["rows"]
+    of = {"users": F.col("user"), "items": F.col("item"), "pairs": F.xxhash64("user", "item")}
+    distinct = (F.approx_count_distinct(column, _DISTINCT_ERROR).alias(name) for name, column in of.items())
+    (numbers,) = table.agg(*distinct).collect()
+    with _sampled(table, rows) as sample:
+        n_sampled = sample.count()
+        user_share, known_users = _of_ids(sample, "user", served, n_sampled)
+        item_share, known_items = _of_ids(sample, "item", served, n_sampled)
+        (quantiles,) = sample.agg(*_quantiles()).collect()
+        days = _of_days(sample, rows / max(n_sampled, 1))
+        served_lift = None if served is None else lift(served, _scored(sample, moment))
     return DataFigures(
         rows=rows,
-        users=users[0],
-        items=items[0],
-        dropped=snapshot.dropped,
+        users=numbers["users"],
+        items=numbers["items"],
+        dropped=interactions.dropped,
         merged_share=max(0.0, 1.0 - numbers["pairs"] / rows),
-        earliest=numbers["earliest"],
-        newest=numbers["newest"],
-        user_share=users[1] / rows,
-        item_share=items[1] / rows,
-        ratings={"median": numbers["ratings"][0], "p90": numbers["ratings"][1], "most": numbers["most"]},
-        times={"p10": numbers["times"][0], "median": numbers["times"][1]},
-        days=_of_days(table),
-        known_users=None if users[2] is None else users[2] / rows,
-        known_items=None if items[2] is None else items[2] / rows,
+        earliest=interactions.times[0],
+        newest=interactions.times[1],
+        user_share=user_share,
+        item_share=item_share,
+        ratings={
+            **dict(zip(("median", "p90"), quantiles["ratings"], strict=True)),
+            "most": interactions.largest_rating,
+        },
+        times=dict(zip(("p10", "median"), quantiles["times"], strict=True)),
+        days=days,
+        known_users=known_users,
+        known_items=known_items,
+        served_lift=served_lift,
     )
 
 
-def _of_rows() -> list[Column]:
-    rating, time = F.abs("rating"), F.col("timestamp")
+def lift_of_test(model: ModelVersion, test: DataFrame) -> float | None:
+    """The lift of a model on the pairs of its own night's test."""
+    return lift(model, _scored(with_plain_ids(test), float("-inf")))
+
+
+def lift(model: ModelVersion, pairs: DataFrame) -> float | None:
+    """By how much a model scores pairs higher than the users of these with the items of other pairs, on average.
+
+    Popular items have high scores with anyone, and cancel. ``pairs`` (user, item) are few; those of which the model
+    does not know all ids are left out. None if less than a thousand are left.
+    """
+    in_order = Window.orderBy(F.xxhash64("user", "item"), "user", "item")
+    scored = pairs.withColumn("other", F.lead("item").over(in_order)).dropna(subset=["other"])
+    for role in ("user", "item", "other"):
+        ids = F.broadcast(scored.select(F.col(role).alias("id")).distinct())
+        factors = with_plain_ids(_factors(model, role), "id").join(ids, "id", "left_semi")
+        scored = scored.join(factors.select(F.col("id").alias(role), F.col("features").alias(f"{role}_features")), role)
+    difference = F.zip_with("item_features", "other_features", lambda x, y: x.cast("double") - y)
+    products = F.zip_with("user_features", difference, lambda x, y: x * y)
+    more = F.aggregate(products, F.lit(0.0), lambda total, product: total + product)
+    (row,) = scored.agg(F.avg(more).alias("lift"), F.count("*").alias("pairs")).collect()
+    return float(row["lift"]) if row["pairs"] >= _FEWEST_SCORED else None
+
+
+@contextmanager
+def _sampled(table: DataFrame, rows: int) -> Iterator[DataFrame]:
+    """About `_SAMPLE` rows, or all, in memory until the end of the ``with``."""
+    columns = table.select("user", "item", "rating", "timestamp")
+    sample = (columns if rows <= _SAMPLE else columns.sample(fraction=_SAMPLE / rows, seed=0)).persist()
+    try:
+        yield sample
+    finally:
+        sample.unpersist()
+
+
+def _scored(sample: DataFrame, moment: float) -> DataFrame:
+    pairs = sample.where(F.col("timestamp") > moment).select("user", "item")
+    return pairs.orderBy(F.xxhash64("user", "item"), "user", "item").limit(_SCORED)
+
+
+def _quantiles() -> list[Column]:
     return [
-        F.count("*").alias("rows"),
-        F.approx_count_distinct(F.xxhash64("user", "item"), _DISTINCT_ERROR).alias("pairs"),
-        F.min(time).alias("earliest"),
-        F.max(time).alias("newest"),
-        F.percentile_approx(rating, [0.5, 0.9], _ACCURACY).alias("ratings"),
-        F.max(rating).alias("most"),
-        F.percentile_approx(time, [0.1, 0.5], _ACCURACY).alias("times"),
+        F.percentile_approx(F.abs("rating"), [0.5, 0.9], _ACCURACY).alias("ratings"),
+        F.percentile_approx("timestamp", [0.1, 0.5], _ACCURACY).alias("times"),
     ]
 
 
-def _of_ids(table: DataFrame, role: str, factors: DataFrame | None) -> tuple[int, int, int | None]:
-    """How many ids there are, the rows of the one with most, and the rows of those that the model has."""
-    counts = table.groupBy(F.col(role).alias("id")).agg(F.count("*").alias("rows"))
+def _of_ids(sample: DataFrame, role: str, served: ModelVersion | None, rows: int) -> tuple[float, float | None]:
+    """The share of rows of the id with most, and of those whose id the model has."""
+    counts = sample.groupBy(F.col(role).alias("id")).agg(F.count("*").alias("rows"))
     known: Column = F.lit(None).cast("bigint")
-    if factors is not None:
-        ids = with_plain_ids(factors.select("id"), "id").withColumn("known", F.lit(True))
-        refuse_other_type(counts.schema["id"].dataType, ids.schema["id"].dataType, setting=f"input.{role}")
-        counts = counts.join(ids, "id", "left")
+    if served is not None:
+        ids = with_plain_ids(_factors(served, role).select("id"), "id")
+        of_sample = ids.join(F.broadcast(counts.select("id")), "id", "left_semi").withColumn("known", F.lit(True))
+        counts = counts.join(of_sample, "id", "left")
         known = F.coalesce(F.sum(F.when(F.col("known"), F.col("rows"))), F.lit(0))
-    (row,) = counts.agg(F.count("*").alias("ids"), F.max("rows").alias("most"), known.alias("known")).collect()
-    return row["ids"], row["most"], row["known"]
+    (row,) = counts.agg(F.max("rows").alias("most"), known.alias("known")).collect()
+    return row["most"] / rows, None if row["known"] is None else row["known"] / rows
 
 
-def _of_days(table: DataFrame) -> dict[str, int]:
+def _of_days(sample: DataFrame, times: float) -> dict[str, int]:
     day = F.floor(F.col("timestamp") / _SECONDS_PER_DAY).alias("day")
-    rows = table.groupBy(day).count().orderBy(F.desc("day")).limit(DAYS).collect()
-    return {day_of(row["day"] * float(_SECONDS_PER_DAY)): row["count"] for row in reversed(rows)}
+    rows = sample.groupBy(day).count().orderBy(F.desc("day")).limit(DAYS).collect()
+    return {day_of(row["day"] * float(_SECONDS_PER_DAY)): round(row["count"] * times) for row in reversed(rows)}
+
+
+def _factors(model: ModelVersion | None, role: str) -> DataFrame:
+    assert model is not None  # or nobody asks
+    return model.user_factors if role == "user" else model.item_factors

@@ -6,8 +6,10 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import msgspec
 from pyspark.sql import SparkSession
 
 from wals_spark.errors import GateError, InputError
@@ -20,11 +22,17 @@ from wals_spark.settings.retrain import RetrainSettings
 from wals_spark.spark.model.history import append, last_entry, latest_entries
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import version_folder
-from wals_spark.spark.nights.comparison import Rivals, evaluate_on_test, gate_figures
+from wals_spark.spark.nights.comparison import Rivals, gate_figures
 from wals_spark.spark.nights.drift import drift_between
-from wals_spark.spark.nights.figures import figures_of
+from wals_spark.spark.nights.figures import figures_of, lift_of_test
 from wals_spark.spark.nights.retain import remove_old
-from wals_spark.spark.nights.snapshot import Snapshot, taken_snapshot
+from wals_spark.spark.nights.snapshot import (
+    Snapshot,
+    beginning_of_test,
+    checked_interactions,
+    kept_snapshot,
+    take_snapshot,
+)
 from wals_spark.spark.runs import Run, opened_run
 from wals_spark.spark.storage import MANIFEST, Storage
 from wals_spark.spark.train import Additions, train_in
@@ -55,7 +63,7 @@ class Night:
         self.folder = version_folder(run.version)
         self.seen: HistoryEntry | None = None  # what was served when the night began
         self.served: ModelVersion | None = None
-        self._snapshot: Snapshot | None = None
+        self.snapshot: Snapshot | None = None
 
     def pass_by(self) -> None:
         """All steps; those that are done already are passed over."""
@@ -96,73 +104,43 @@ class Night:
 
     def _candidate(self) -> ModelVersion | None:
         """Tonight's model, complete and not served; None if the night is skipped."""
-        if self.run.is_complete:
-            return train_in(self.run, lambda: self.snapshot.to_train_on(self.settings))
-        data = self._judged_data()
-        if data is None:
-            return None
-        facts = {"data": data.as_record(), "test_begins": self.snapshot.moment}
-        additions = Additions(
-            warm_start=self._starts_from(), facts=lambda model: {**facts, **drift_between(model, self.served)}
-        )
-        train_in(self.run, lambda: self.snapshot.to_train_on(self.settings), additions)
+        if not self.run.is_complete:
+            self.snapshot = kept_snapshot(self.run) or self._new_snapshot()
+            if self.snapshot is None:
+                return None
+            additions = Additions(warm_start=self._starts_from(), facts=self._facts)
+            train_in(self.run, partial(self.snapshot.to_train_on, self.settings), additions)
         self.run.step("verify")
         return open_version(self.storage.spark, self.storage.root, self.run.version)
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """Tonight's interactions."""
-        if self._snapshot is None:
-            self._snapshot = taken_snapshot(self.run, self.settings)
-        return self._snapshot
-
-    def _judged_data(self) -> DataFigures | None:
-        """Tonight's data in figures; None if there is nothing new, and such nights are skipped."""
-        limits = self.settings.data
-        snapshot = self.snapshot
+    def _new_snapshot(self) -> Snapshot | None:
+        """Tonight's interactions, judged and kept; None if there is nothing new, and such nights are skipped."""
+        interactions = checked_interactions(self.run, self.settings)
         self.run.step("judge the data")
-        tonight = figures_of(snapshot, self.served)
+        tonight = figures_of(interactions, beginning_of_test(interactions, self.settings), self.served)
         self.run.note(details={**self.run.record.details, "data": tonight.as_record()})
-        before = self._published_figures()
+        before, limits = self._published_figures(), self.settings.data
         if has_nothing_new(tonight, before[0] if before else None):
             message = f"no row is newer than those of version {self._served_name()}"
             if limits.empty == "refuse":
-                raise InputError(
-                    f"{message}: has the data of a day not arrived? (data.empty = skip skips such a night)"
-                )
+                raise InputError(f"{message}: has a day not arrived? (data.empty = skip skips such a night)")
             logger.info("%s: the night is skipped (data.empty = skip)", message)
             self.run.outcome = "skipped"
             self.run.note(message=message)
             return None
-        faults = faults_of(tonight, before, limits, time.time()) or self._faults_of_served()
+        faults = faults_of(tonight, before, limits, time.time())
         if faults:
             raise InputError(f"the data is refused, version {self._served_name()} stays: {'; '.join(faults)}")
-        return tonight
+        return take_snapshot(self.run, self.settings, interactions, tonight)
 
-    def _faults_of_served(self) -> list[str]:
-        """Whether the served version is as good on tonight's test as it was on that of its own night, or nearly so."""
-        limit, gate = self.settings.data.min_served, self.settings.gate
-        before = self._gate_of_served()
-        if self.served is None or not limit or before is None or before.metric != gate.metric or not before.candidate:
-            return []
-        duplicates = self.settings.input.duplicates
-        try:
-            (tonight,) = evaluate_on_test([self.served], self.snapshot, gate, duplicates)
-        except InputError as error:
-            return [f"the served version cannot be evaluated on tonight's test: {error}"]
-        value = tonight.value(gate.metric)
-        if value >= limit * before.candidate:
-            return []
-        return [
-            f"{gate.metric} of the served version is {value:.4f} on tonight's test, where it was "
-            f"{before.candidate:.4f} on that of its own night, below data.min_served = {limit} times that: are ids or "
-            "times mixed up?"
-        ]
-
-    def _gate_of_served(self) -> GateFigures | None:
-        if self.served is None or not self.storage.exists(self.served.folder, GATE_FILE):
-            return None
-        return read_gate_figures(json.loads(self.storage.read_text(self.served.folder, GATE_FILE)))
+    def _facts(self, model: ModelVersion) -> dict[str, Any]:
+        """What the manifest says of a night besides its training."""
+        assert self.snapshot is not None  # or nothing is trained
+        data = self.snapshot.data
+        if model.user_objective.target == "preference":
+            data = msgspec.structs.replace(data, own_lift=lift_of_test(model, self.snapshot.test))
+        drift = drift_between(model, self.served)
+        return {"data": data.as_record(), "test_begins": self.snapshot.moment, **drift}
 
     def _published_figures(self) -> list[DataFigures]:
         """Of the last published runs that are still there, the last one first."""
@@ -185,8 +163,10 @@ class Night:
         if self.storage.exists(*where):  # of an earlier attempt, maybe with other limits
             figures = read_gate_figures(json.loads(self.storage.read_text(*where)))
         else:
-            rivals = Rivals(self.served, self._anchor())
-            figures = gate_figures(candidate, rivals, self.snapshot, gate, self.settings.input.duplicates)
+            rivals, snapshot = Rivals(self.served, self._anchor()), self.snapshot or kept_snapshot(self.run)
+            snapshot = snapshot or self._new_snapshot()
+            assert snapshot is not None  # a night that is skipped has no candidate
+            figures = gate_figures(candidate, rivals, snapshot, gate, self.settings.input.duplicates)
         reasons = decide(figures, gate)
         document = gate_document(figures, gate, reasons)
         self.storage.replace(_as_text(document), *where)
