@@ -11,6 +11,7 @@ import pytest
 from killed_runs import HALF_ITERATIONS, Job, copied, factors
 
 from wals_spark.run.faults import POINTS
+from wals_spark.run.history import HistoryEntry
 from wals_spark.run.manifest import files_of_manifest, read_manifest
 from wals_spark.run.version_files import TABLES, local_files, refuse_other_files
 
@@ -143,7 +144,9 @@ def test_sigterm_in_a_half_iteration_cancels_it(tmp_path, served, whom):
 @pytest.mark.exhaustive
 def test_a_second_run_of_what_is_done_does_nothing(undisturbed, tmp_path):
     job = copied(undisturbed, tmp_path)
-    (job.root / "CURRENT").write_text("another\n")  # served since
+    since = HistoryEntry(number=2, action="publish", version="another", before="a")
+    (job.root / "history" / since.file).write_text(since.as_json())
+    (job.root / "CURRENT").write_text("another\n")
     ended = job.run("run.id=a")
     assert ended.returncode == 0, ended.log
     assert not ended.solved

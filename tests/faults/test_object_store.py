@@ -45,7 +45,7 @@ def test_a_killed_run_goes_on_and_its_model_is_used(tmp_path, plays, undisturbed
     as_folders(tmp_path / "store", tmp_path / "copy")
     assert factors(tmp_path / "copy/model", "a") == factors(undisturbed.root, "a")
     names = {path.relative_to(tmp_path / "copy/model").parts[0] for path in (tmp_path / "copy/model").rglob("*")}
-    assert names == {"CURRENT", "leases", "runs", "versions"}
+    assert names == {"CURRENT", "history", "leases", "runs", "versions"}
     recommended = subprocess.run(
         [sys.executable, str(REPOSITORY / "jobs/recommend.py"), f"--set=model.path={root}", "--set=recommend.k=3",
          "--set=recommend.exclude_seen=false", f"--set=output.path={object_stores.BUCKET}/recommended"],

@@ -242,7 +242,7 @@ def test_another_run_removes_the_remains(trainer, tmp_path):
     trainer.train(**{"run.id": "b"})
     assert sorted(path.name for path in (trainer.root / "runs").rglob("*")) == ["b", "run.json"]
     assert sorted(path.name for path in (trainer.root / "versions").iterdir()) == ["b", "foreign"]
-    assert sorted(path.name for path in trainer.root.iterdir()) == ["CURRENT", "leases", "runs", "versions"]
+    assert sorted(path.name for path in trainer.root.iterdir()) == ["CURRENT", "history", "leases", "runs", "versions"]
     assert "removed what runs that died have left" in trainer.caplog.text
 
 

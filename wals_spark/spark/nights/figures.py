@@ -30,9 +30,7 @@ def figures_of(interactions: Interactions, moment: float, served: ModelVersion |
         If ids are strings and the served version's are integers, or the other way round.
     """
     table, rows = with_plain_ids(interactions.table), interactions.rows
-    for role in ("user", "item") if served is not None else ():
-        ids = with_plain_ids(_factors(served, role).select("id"), "id")
-        refuse_other_type(table.schema[role].dataType, ids.schema["id"].dataType, setting=f"input.{role}")
+    _refuse_other_types(table, served)
     table.sparkSession.sparkContext.setJobDescription("judge the data")
     of = {"users": F.col("user"), "items": F.col("item"), "pairs": F.xxhash64("user", "item")}
     distinct = (F.approx_count_distinct(column, _DISTINCT_ERROR).alias(name) for name, column in of.items())
@@ -55,7 +53,8 @@ def figures_of(interactions: Interactions, moment: float, served: ModelVersion |
         user_share=user_share,
         item_share=item_share,
         ratings={
-            **dict(zip(("median", "p90"), quantiles["ratings"], strict=True)),
+            "median": quantiles["ratings"][0],
+            "p90": quantiles["ratings"][1],
             "most": interactions.largest_rating,
         },
         times=dict(zip(("p10", "median"), quantiles["times"], strict=True)),
@@ -64,6 +63,12 @@ def figures_of(interactions: Interactions, moment: float, served: ModelVersion |
         known_items=known_items,
         served_lift=served_lift,
     )
+
+
+def _refuse_other_types(table: DataFrame, served: ModelVersion | None) -> None:
+    for role in ("user", "item") if served is not None else ():
+        ids = with_plain_ids(_factors(served, role).select("id"), "id")
+        refuse_other_type(table.schema[role].dataType, ids.schema["id"].dataType, setting=f"input.{role}")
 
 
 def lift_of_test(model: ModelVersion, test: DataFrame) -> float | None:
