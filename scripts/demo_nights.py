@@ -31,7 +31,7 @@ POISONED = 3
 DAYS_BEFORE = 20
 _DAY = 86400.0
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, width=max(120, Console().width))
 
 
 def nights_demo(nights: int) -> None:
@@ -79,7 +79,8 @@ def _write(history: Listening, times: np.ndarray, arrived: np.ndarray, *, poison
 
 def _pass(spark: SparkSession, name: str) -> RunRecord:
     """One night; its record."""
-    settings = load_settings(RetrainSettings, "conf/retrain.toml", [f"run.id={name}"])
+    # Nights of the demo are minutes apart and their data days, so the data of all but the last is old.
+    settings = load_settings(RetrainSettings, "conf/retrain.toml", [f"run.id={name}", "data.max_age_hours=0"])
     with redirect_stderr(io.StringIO()):  # the record has the error, too
         exit_code_of(partial(run_retrain, spark, settings))
     path = FOLDER / "model/runs" / name / "run.json"
@@ -88,7 +89,7 @@ def _pass(spark: SparkSession, name: str) -> RunRecord:
 
 def _table(records: list[RunRecord]) -> Table:
     table = Table(box=SIMPLE_HEAD)
-    for column in ("night", "rows", "exit code", "NDCG@20", "against the served one", "what it did, and why"):
+    for column in ("night", "rows", "exit code", "NDCG@20", "change", "what it did, and why"):
         table.add_column(column, justify="left" if column in ("night", "what it did, and why") else "right")
     for record in records:
         data, gate = record.details.get("data", {}), record.details.get("gate", {})
@@ -99,7 +100,7 @@ def _table(records: list[RunRecord]) -> Table:
             str(record.exit_code),
             f"{gate['candidate']:.4f}" if gate else "",
             f"{served['difference'] / served['value']:+.1%}" if served else "",
-            record.message or _why(record),
+            record.message.partition(";")[0] or _why(record),
         )
     return table
 

@@ -32,9 +32,7 @@ def figures_of(interactions: Interactions, moment: float, served: ModelVersion |
     table, rows = with_plain_ids(interactions.table), interactions.rows
     _refuse_other_types(table, served)
     table.sparkSession.sparkContext.setJobDescription("judge the data")
-    of = {"users": F.col("user"), "items": F.col("item"), "pairs": F.xxhash64("user", "item")}
-    distinct = (F.approx_count_distinct(column, _DISTINCT_ERROR).alias(name) for name, column in of.items())
-    (numbers,) = table.agg(*distinct).collect()
+    (numbers,) = table.agg(*_distinct()).collect()
     with _sampled(table, rows) as sample:
         n_sampled = sample.count()
         user_share, known_users = _of_ids(sample, "user", served, n_sampled)
@@ -82,7 +80,8 @@ def lift(model: ModelVersion, pairs: DataFrame) -> float | None:
     Popular items have high scores with anyone, and cancel. ``pairs`` (user, item) are few; those of which the model
     does not know all ids are left out. None if less than a thousand are left.
     """
-    in_order = Window.orderBy(F.xxhash64("user", "item"), "user", "item")
+    group = F.pmod(F.hash("user", "item"), F.lit(8))  # Spark warns of a window over all rows
+    in_order = Window.partitionBy(group).orderBy(F.xxhash64("user", "item"), "user", "item")
     scored = pairs.withColumn("other", F.lead("item").over(in_order)).dropna(subset=["other"])
     for role in ("user", "item", "other"):
         ids = F.broadcast(scored.select(F.col(role).alias("id")).distinct())
@@ -109,6 +108,11 @@ def _sampled(table: DataFrame, rows: int) -> Iterator[DataFrame]:
 def _scored(sample: DataFrame, moment: float) -> DataFrame:
     pairs = sample.where(F.col("timestamp") > moment).select("user", "item")
     return pairs.orderBy(F.xxhash64("user", "item"), "user", "item").limit(_SCORED)
+
+
+def _distinct() -> list[Column]:
+    of = {"users": F.col("user"), "items": F.col("item"), "pairs": F.xxhash64("user", "item")}
+    return [F.approx_count_distinct(column, _DISTINCT_ERROR).alias(name) for name, column in of.items()]
 
 
 def _quantiles() -> list[Column]:

@@ -108,7 +108,7 @@ class Night:
             self.snapshot = kept_snapshot(self.run) or self._new_snapshot()
             if self.snapshot is None:
                 return None
-            additions = Additions(warm_start=self._starts_from(), facts=self._facts)
+            additions = Additions(facts=self._facts)
             train_in(self.run, partial(self.snapshot.to_train_on, self.settings), additions)
         self.run.step("verify")
         return open_version(self.storage.spark, self.storage.root, self.run.version)
@@ -151,10 +151,6 @@ class Night:
                 manifest = read_manifest(self.storage.read_text(*where), self.storage.path(*where))
                 figures.append(read_figures(manifest))
         return [of_run for of_run in figures if of_run is not None][:REFERENCES]
-
-    def _starts_from(self) -> ModelVersion | None:
-        """The model that the settings name, if it is the one that is open already."""
-        return self.served if self.settings.train.warm_start == "served" else None
 
     def _judge(self, candidate: ModelVersion) -> GateFigures:
         """The gate's figures of the candidate, written beside it; raises if it is refused."""
