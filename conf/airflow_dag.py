@@ -33,7 +33,7 @@ def wals_spark_nightly():
     """Retrain, and print the status whatever happened."""
 
     @task
-    def retrain(ds: str = "") -> None:
+    def retrain(ds: str | None = None) -> None:
         command = ["spark-submit", "--master", "yarn", f"{WALS_SPARK}/jobs/retrain.py", "--config", CONFIG]
         code = subprocess.run([*command, "--set", f"run.id={ds}"], check=False).returncode
         if code in REFUSED:

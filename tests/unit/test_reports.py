@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from objectives import objectives_of, resolved_of
 
 from wals_spark.arrays.histogram import Histogram
+from wals_spark.nights.data_figures import DataFigures
+from wals_spark.nights.drift import Common, drift_of
 from wals_spark.objective.objective import Loss
 from wals_spark.reports import markup, scales
 from wals_spark.reports.scales import Axis, Scale
@@ -139,6 +141,20 @@ def test_a_report_has_a_heading_per_section():
         "Objective",
         "Settings",
     ]
+
+
+def test_a_night_shows_its_data_and_the_drift_of_its_vectors():
+    rows = Common(*np.random.default_rng(0).normal(size=(2, 30, 4)).astype(np.float32))
+    drift = drift_of(rows, rows, 4, {key: {"kept": 30, "new": 2, "gone": 1} for key in ("users", "items")}, HOSTILE)
+    figures = DataFigures(
+        rows=9000, users=700, items=60, dropped=1, merged_share=0.25, earliest=0.0, newest=86400.0, user_share=0.01,
+        item_share=0.2, ratings={"median": 1.0, "p90": 2.0, "most": 3.0}, times={}, days={"2026-01-31": 4321},
+    )  # fmt: skip
+    page = Page(training_report({**document(), "drift": drift, "data": figures.as_record()}, events()))
+    assert [heading for heading in page.headings if "Drift" in heading or "data" in heading]
+    assert page.row("items")[1] == ["30", "2", "1"]
+    assert page.row("2026-01-31")[1] == ["4,321"]
+    assert page.row("rows of known users, of known items")[1] == ["not known, not known"]
 
 
 def test_sections_without_data_are_left_out():

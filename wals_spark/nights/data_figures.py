@@ -19,7 +19,7 @@ REFERENCES = 7
 class DataFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The data of one night; shares are of its rows, times in seconds since 1970. It names no id.
 
-    Numbers of users and items are within two percent; shares, quantiles and days are of a sample of a million rows.
+    Numbers of users and items are within two percent; shares, quantiles and days are of a sample of 300,000 rows.
 
     Attributes
     ----------

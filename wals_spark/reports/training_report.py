@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from wals_spark.reports.markup import Child, el
+from wals_spark.reports.night_sections import data_section, drift_section
 from wals_spark.reports.page import facts, page, section, table
 from wals_spark.reports.ranking_sections import ranking_section
 from wals_spark.reports.scales import compact, duration
@@ -50,6 +51,8 @@ def training_report(manifest: Record, events: Sequence[Record], metrics: Record 
         f"{parent}",
         facts(_key_facts(manifest, events)),
         ranking_section(metrics) if metrics else None,
+        drift_section(manifest["drift"]) if "drift" in manifest else None,
+        data_section(manifest["data"]) if "data" in manifest else None,
         held_out_section(events, manifest.get("held_out")),
         loss_section(events, manifest["stopped_by"]) if events else None,
         time_section(manifest.get("seconds", {}), events) if events else None,

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from wals_spark.errors import GateError, InputError
 from wals_spark.nights.data_figures import REFERENCES, DataFigures, faults_of, has_nothing_new, read_figures
@@ -24,7 +25,7 @@ from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import version_folder
 from wals_spark.spark.nights.comparison import Rivals, gate_figures
 from wals_spark.spark.nights.drift import drift_between
-from wals_spark.spark.nights.figures import figures_of, lift_of_test
+from wals_spark.spark.nights.figures import figures_of, lift_of
 from wals_spark.spark.nights.retain import remove_old
 from wals_spark.spark.nights.snapshot import (
     Snapshot,
@@ -117,7 +118,7 @@ class Night:
         """Tonight's interactions, judged and kept; None if there is nothing new, and such nights are skipped."""
         interactions = checked_interactions(self.run, self.settings)
         self.run.step("judge the data")
-        tonight = figures_of(interactions, beginning_of_test(interactions, self.settings), self.served)
+        tonight = figures_of(interactions, self.served)
         self.run.note(details={**self.run.record.details, "data": tonight.as_record()})
         before, limits = self._published_figures(), self.settings.data
         if has_nothing_new(tonight, before[0] if before else None):
@@ -129,6 +130,11 @@ class Night:
             self.run.note(message=message)
             return None
         faults = faults_of(tonight, before, limits, time.time())
+        if not faults and self.served is not None and _has_lift(self.served):
+            moment = beginning_of_test(interactions, self.settings)
+            served_lift = lift_of(self.served, interactions.table.where(F.col("timestamp") > moment))
+            tonight = msgspec.structs.replace(tonight, served_lift=served_lift)
+            faults = faults_of(tonight, before, limits, time.time())
         if faults:
             raise InputError(f"the data is refused, version {self._served_name()} stays: {'; '.join(faults)}")
         return take_snapshot(self.run, self.settings, interactions, tonight)
@@ -137,8 +143,8 @@ class Night:
         """What the manifest says of a night besides its training."""
         assert self.snapshot is not None  # or nothing is trained
         data = self.snapshot.data
-        if model.user_objective.target == "preference":
-            data = msgspec.structs.replace(data, own_lift=lift_of_test(model, self.snapshot.test))
+        if _has_lift(model):
+            data = msgspec.structs.replace(data, own_lift=lift_of(model, self.snapshot.test))
         drift = drift_between(model, self.served)
         return {"data": data.as_record(), "test_begins": self.snapshot.moment, **drift}
 
@@ -206,6 +212,11 @@ class Night:
 
     def _served_name(self) -> str:
         return "none" if self.served is None else self.served.version
+
+
+def _has_lift(model: ModelVersion) -> bool:
+    """Whether a score says that a pair is likely, and not which rating it has."""
+    return model.user_objective.target == "preference"
 
 
 def _as_text(document: Mapping[str, Any]) -> str:
