@@ -16,6 +16,11 @@ K, STRANGER = 5, "never heard of"
 TRAINING = ["input.path=parts/train", "train.rank=6", "train.max_iter=3", "train.user_blocks=3", "train.item_blocks=2"]
 TEST = ["model.path=model", "input.path=parts/train", "test.path=parts/test", "evaluate.k=5"]
 RECOMMEND = ["model.path=model", "input.path=parts/train", f"recommend.k={K}"]
+NIGHT = [
+    "input.timestamp=at", "output.path=nights", "train.rank=6", "train.user_blocks=3", "train.item_blocks=2",
+    "split.days=9", "data.max_age_hours=0", "data.min_lift=0", "gate.popularity=false", "gate.relative=0.9",
+    "gate.min_users=20",
+]  # fmt: skip
 RUNS = {
     "split": ["input.path=plays", "split.by=random", "output.path=parts"],
     "train": [*TRAINING, "output.path=model", "output.version=v1"],
@@ -39,6 +44,9 @@ RUNS = {
     ],
     "predict": ["model.path=model", "pairs.path=parts/test", "output.path=predicted"],
     "export": ["model.path=model", "export.sample=20", "output.path=exported"],
+    "retrain": [*NIGHT, "input.path=before", "run.id=first"],
+    "retrain from the first": [*NIGHT, "input.path=plays", "run.id=second"],
+    "forget": ["model.path=nights", "forget.path=erased"],
 }  # fmt: skip
 
 
@@ -72,11 +80,15 @@ def write_tables(folder):
     users, items = np.nonzero(rng.random((200, 60)) < np.r_[0.9, np.full(59, 0.15)])
     names = [f"user {u}" for u in users]
     plays = {"rating": rng.integers(1, 30, len(users)).astype(float), "trust": rng.choice([0.5, 1.0], len(users))}
-    pq.write_table(pa.table({"user": names, "item": items, **plays}), folder / "plays")
+    at = 1.77e9 + 86400.0 * rng.uniform(0.0, 30.0, len(users))
+    table = pa.table({"user": names, "item": items, "at": at, **plays})
+    pq.write_table(table, folder / "plays")
+    pq.write_table(table.filter(at < 1.77e9 + 86400.0 * 28.0), folder / "before")
     everyone = sorted(set(names))
     candidates = {"user": np.repeat(everyone, 30), "item": np.tile(np.arange(30), len(everyone))}
     pq.write_table(pa.table(candidates), folder / "candidates")
     pq.write_table(pa.table({"id": [*everyone[:20], STRANGER]}), folder / "queries")
+    pq.write_table(pa.table({"id": everyone[:2]}), folder / "erased")
 
 
 def read(path):
@@ -131,6 +143,14 @@ def test_recommendations_have_explanations_or_are_popular(folder):
         assert (row["because"] is None) == (row["user"] == STRANGER)
         assert len(row["because"] or "..") == 2
     assert len(read(folder / "similar")) == 60 * K
+
+
+def test_a_night_starts_from_the_one_before_and_is_aligned(folder):
+    assert (folder / "nights/CURRENT").read_text() == "second-erased1\n"
+    manifest = json.loads((folder / "nights/versions/second-erased1/manifest.json").read_text())
+    assert manifest["warm_start"]["version"] == manifest["aligned_with"] == manifest["drift"]["served"] == "first"
+    assert manifest["warm_start"]["items"] == {"kept": 60, "new": 0, "gone": 0}
+    assert len(read(folder / "nights/versions/second-erased1/user_factors")) == manifest["counts"]["users"] == 198
 
 
 def test_a_folded_in_version_has_every_user(folder):

@@ -51,7 +51,7 @@ def run_retrain(spark: SparkSession, settings: RetrainSettings) -> None:
     """
     storage = Storage(spark, settings.output.path)
     with opened_run(spark, settings.training, storage, night=settings) as run:
-        Night(run, settings).pass_by()
+        Night(run, settings).retrain()
 
 
 class Night:
@@ -66,7 +66,7 @@ class Night:
         self.served: ModelVersion | None = None
         self.snapshot: Snapshot | None = None
 
-    def pass_by(self) -> None:
+    def retrain(self) -> None:
         """All steps; those that are done already are passed over."""
         self.seen = last_entry(self.storage)
         if self.run.was_published or (self.run.is_complete and self.run.version in self._ever_served()):
@@ -162,12 +162,12 @@ class Night:
         """The gate's figures of the candidate, written beside it; raises if it is refused."""
         gate, where = self.settings.gate, (self.folder, GATE_FILE)
         self.run.step("evaluate")
-        if self.storage.exists(*where):  # of an earlier attempt, maybe with other limits
-            figures = read_gate_figures(json.loads(self.storage.read_text(*where)))
-        else:
+        figures = self._measured_before()  # maybe with other limits
+        if figures is None:
             rivals, snapshot = Rivals(self.served, self._anchor()), self.snapshot or kept_snapshot(self.run)
             snapshot = snapshot or self._new_snapshot()
-            assert snapshot is not None  # a night that is skipped has no candidate
+            if snapshot is None:
+                raise InputError(f"version {self.run.version} cannot be judged: {self.run.record.message}")
             figures = gate_figures(candidate, rivals, snapshot, gate, self.settings.input.duplicates)
         reasons = decide(figures, gate)
         document = gate_document(figures, gate, reasons)
@@ -180,6 +180,15 @@ class Night:
                 "kept: jobs/publish.py --version serves it all the same, with --force and --why"
             )
         return figures
+
+    def _measured_before(self) -> GateFigures | None:
+        """What an earlier attempt measured, if it compared the candidate with what is served now."""
+        where = (self.folder, GATE_FILE)
+        if not self.storage.exists(*where):
+            return None
+        figures = read_gate_figures(json.loads(self.storage.read_text(*where)))
+        compared_with = "none" if figures.served is None else figures.served.version
+        return figures if compared_with == self._served_name() else None
 
     def _anchor(self) -> ModelVersion | None:
         """The best version served so far, if it is another than the served one and is whole."""
