@@ -18,6 +18,7 @@ import pytest
 from disks import memory
 from night_world import DAY, START, Nights, Shop, files_with, flip_a_byte
 
+from wals_spark.run.faults import NIGHT_POINTS
 from wals_spark.settings.forget import ForgetSettings
 from wals_spark.settings.loader import load_settings
 from wals_spark.settings.publish import PublishSettings
@@ -245,3 +246,16 @@ def _erased(month):
         month.nights.shop.days[day] = rows[~rows["user"].isin(users)]
     month.night(0)
     assert files_with(month.nights.root, users) == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("point", [*NIGHT_POINTS, "after_manifest", "after_history"])
+def test_a_night_killed_anywhere_is_served_once(spark, tmp_path, point):
+    """The same command again ends with the same version served, by one entry of the history."""
+    month = Calendar(spark, tmp_path, 3)
+    month.night(0)
+    _killed_night(month, point)
+    versions = [entry["version"] for entry in month.nights.history()]
+    assert versions == ["n01", "n02"]
+    assert month.nights.record("n02")["state"] == "published"
+    assert [path.name for path in (month.nights.root / "runs/n02").iterdir()] == ["run.json"]
