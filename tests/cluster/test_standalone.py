@@ -49,7 +49,7 @@ def test_a_killed_executor_costs_time_and_nothing_else(cluster, interactions, lo
     assert [json.loads(line)["half_iteration"] for line in events] == list(range(1, 9))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_drivers_memory_does_not_grow_with_the_users(cluster):
     program = Path(__file__).parent / "driver_memory.py"
     used, many = {}, 500_000

@@ -74,7 +74,7 @@ def test_written_tables_have_the_published_loss_and_recall(data, plays, train, e
     assert recalls["popularity"] == pytest.approx(0.0375, abs=0.001)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_linear_confidence_equals_the_oracle_from_the_same_start(data, plays, train):
     """The loss here depends on the start more than on anything, so the oracle starts where the job does."""
     iterations = 1  # of the reference's 15: the oracle is slow

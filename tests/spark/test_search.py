@@ -55,7 +55,7 @@ def as_trained(trial):
     return {name: value for name, value in trial["trained"].items() if name != "output.path"}
 
 
-@pytest.mark.parametrize("item_weight", ["none", "propensity"])
+@pytest.mark.parametrize("item_weight", ["none", pytest.param("propensity", marks=pytest.mark.exhaustive)])
 def test_strong_generalisation_folds_users_in_and_evaluates(spark, paths, tmp_path, item_weight):
     weights = {"confidence.item_weight": item_weight}
     tables = {"input.path": paths["train"], "fold_in.path": paths["fold_in"], "test.path": paths["test"]}
@@ -86,6 +86,7 @@ def test_running_trials_are_judged_as_complete_ones_are(spark, paths, tmp_path, 
     assert trial["intermediate_values"] == {"1": pytest.approx(shorter["value"], rel=1e-6)}
 
 
+@pytest.mark.slow
 def test_the_best_settings_are_trained_on_all_with_several_seeds(spark, paths, tmp_path):
     tables = {"input.path": paths["train"], "test.path": paths["validation"]}
     trial = searched(spark, tmp_path / "tuning", {**tables, "final.path": paths["final"], "tune.seeds": 2})
