@@ -45,7 +45,8 @@ def run_forget(spark: SparkSession, settings: ForgetSettings) -> None:
     with sole_writer(storage, "forget", settings=settings.lease) as check:
         last = restored_current(storage)
         remove_remains(storage, work, "")
-        _forget_work(storage, work)
+        for name in storage.names(RUNS):  # of those whose record cannot be read, too
+            delete_work(storage, name)
         erased = Erasure(storage, settings, check)
         renamed = erased.of_all_versions()
         if last is not None and (last.version in renamed or last.anchor in renamed):
@@ -137,15 +138,6 @@ def _manifest(model: ModelVersion, version: str, side: str, rows: int) -> dict[s
             "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         },
     }
-
-
-def _forget_work(storage: Storage, work: Storage) -> None:
-    """Interactions, blocks and checkpoints of unfinished runs: those that are run again begin again."""
-    for name in storage.names(RUNS):
-        delete_work(storage, name)
-    for name in work.names(RUNS) if work.root != storage.root else ():
-        if work.exists(RUNS, name, MARK) and work.read_text(RUNS, name, MARK) == storage.root:
-            delete_work(work, name)
 
 
 def _forget_in_messages(storage: Storage, ids: list[Any]) -> None:
