@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from objectives import make_confidence, make_item_weight, make_objective
 
 from wals_spark.local.blocks import Interactions, build_blocks
-from wals_spark.local.training import start_side
+from wals_spark.local.half_iteration import start_side
 from wals_spark.objective.objective import ConfidenceFunction, ItemWeightFunction, Objective, RegScaling, UnobservedOn
 from wals_spark.solvers.start import Start
 

@@ -13,7 +13,8 @@ from pyspark.ml.recommendation import ALS
 from scipy.sparse import csr_matrix
 
 from wals_spark.local.blocks import Interactions, build_blocks
-from wals_spark.local.training import fit, half_iteration, set_factors
+from wals_spark.local.half_iteration import half_iteration, set_factors
+from wals_spark.local.training import fit
 from wals_spark.settings.train import Config
 from wals_spark.spark.session import open_session
 

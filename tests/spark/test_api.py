@@ -113,7 +113,8 @@ def test_queries_and_candidates_are_tables_of_ids(model, spark):
 
 @pytest.mark.slow
 def test_a_model_in_a_named_folder_is_the_temporary_one(model, spark, plays, tmp_path):
-    config = wals_spark.Config.of({**SETTINGS, "output.path": str(tmp_path), "output.version": "v"})
+    in_one_block = {"train.user_blocks": 1, "train.item_blocks": 1}  # as one task trains small data
+    config = wals_spark.Config.of({**SETTINGS, **in_one_block, "output.path": str(tmp_path), "output.version": "v"})
     stored = wals_spark.fit(plays, config)
     assert Storage(spark, str(tmp_path)).read_text("CURRENT") == "v\n"
     for one, other in ((model.user_factors, stored.user_factors), (model.item_factors, stored.item_factors)):

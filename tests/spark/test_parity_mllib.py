@@ -8,7 +8,7 @@ from objectives import objectives_of
 from pyspark.ml.recommendation import ALS
 
 from wals_spark.local.blocks import Interactions, build_blocks
-from wals_spark.local.training import half_iteration, set_factors
+from wals_spark.local.half_iteration import half_iteration, set_factors
 from wals_spark.settings.train import load_config
 
 

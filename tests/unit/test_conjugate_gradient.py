@@ -10,7 +10,7 @@ from problems import assert_same_rows, matrix, problems
 
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import weight_observations
-from wals_spark.local.training import half_iteration
+from wals_spark.local.half_iteration import half_iteration
 from wals_spark.solvers.conjugate_gradient import converge_rows
 from wals_spark.solvers.half_iteration import CHOLESKY, EXACT, Solver, solve_rows
 from wals_spark.solvers.systems import LeastSquares

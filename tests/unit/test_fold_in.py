@@ -15,7 +15,7 @@ from problems import assert_same_rows, matrix, problems
 from wals_spark.arrays.features import feature_column, feature_rows
 from wals_spark.blocks.weighted import item_weights
 from wals_spark.errors import InputError
-from wals_spark.local.training import half_iteration
+from wals_spark.local.half_iteration import half_iteration
 from wals_spark.serving.fold_in import FoldIn
 from wals_spark.solvers.gramian import gramian
 

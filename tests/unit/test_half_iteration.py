@@ -15,7 +15,7 @@ from wals_spark.blocks.encoding import RecordArrays
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import WeightedBlock, weight_observations
 from wals_spark.local.blocks import Interactions, build_blocks
-from wals_spark.local.training import half_iteration, start_side
+from wals_spark.local.half_iteration import half_iteration, start_side
 from wals_spark.solvers.half_iteration import Solver, solve_rows
 from wals_spark.solvers.start import Start
 from wals_spark.solvers.systems import LeastSquares

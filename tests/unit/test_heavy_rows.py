@@ -11,7 +11,7 @@ from problems import assert_same_rows, matrix, problems
 from wals_spark.blocks.in_out import InBlock
 from wals_spark.blocks.weighted import weight_observations
 from wals_spark.local.blocks import Interactions, build_blocks
-from wals_spark.local.training import half_iteration, split_blocks, start_side
+from wals_spark.local.half_iteration import half_iteration, split_blocks, start_side
 from wals_spark.solvers.half_iteration import Solver, solve_rows
 from wals_spark.solvers.heavy_rows import HeavyRows, add_partial_sums, row_limit, split_heavy_rows
 from wals_spark.solvers.normal_equations import HeavyRowSums

@@ -8,7 +8,7 @@ from objectives import objectives_of
 from scipy.sparse import csr_matrix
 
 from wals_spark.local.blocks import Interactions, build_blocks
-from wals_spark.local.training import half_iteration, start_side
+from wals_spark.local.half_iteration import half_iteration, start_side
 from wals_spark.settings.train import load_config
 from wals_spark.solvers.start import Start
 

@@ -14,7 +14,7 @@ _NONE = np.empty(0)
 
 
 class Merged(NamedTuple):
-    """Distinct pairs, ascending, with their ratings and, if there are any, weights; and the pairs that repeat."""
+    """Pairs, ascending, with their ratings and, if there are any, weights; and the pairs that several rows have."""
 
     pairs: Int64Array
     ratings: FloatArray
@@ -27,8 +27,8 @@ def merge_duplicates(
 ) -> Merged:
     """Merge the rows of each pair.
 
-    A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits. ``pair`` is
-    overwritten.
+    A run of one pair is ordered by its values and not by arrival, so shuffled input gives the same bits. With ``keep``
+    each row stays an observation of its own, and its pair repeats. ``pair`` is overwritten.
     """
     pair_sorted, order = stable_sort(pair)
     is_first = np.ones(len(pair_sorted), dtype=bool)
@@ -40,6 +40,9 @@ def merge_duplicates(
     by_time = (timestamps,) if policy == "last" and timestamps is not None else ()
     within_runs = np.lexsort((*(values[order] for values in (*by_value, *by_time)), pair_sorted))
     order = order[within_runs]
+    if policy == "keep":
+        repeated = np.unique(pair_sorted[~is_first])
+        return Merged(pair_sorted, ratings[order], _NONE if weights is None else weights[order], repeated)
     firsts = np.flatnonzero(is_first)
     run_lengths = np.diff(np.append(firsts, len(pair_sorted)))
     if policy in ("last", "max"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from wals_spark.errors import TrainingError
 from wals_spark.run.events import HalfIteration
+from wals_spark.solvers.convergence import has_converged as losses_have_converged
 from wals_spark.solvers.half_iteration import Method
 
 # No solver can raise the loss. Rounding a row to float32 raises it by the square of 6e-8, since the row is at the
@@ -45,7 +46,4 @@ def refuse_rising_loss(events: Sequence[HalfIteration], solver: Method, *, const
 
 def has_converged(events: Sequence[HalfIteration], tol: float) -> bool:
     """Whether the iteration that just ended decreased the loss by less than the share ``tol`` of it."""
-    if tol == 0 or len(events) < 4 or events[-1].number % 2:
-        return False
-    before, now = events[-3].loss.total, events[-1].loss.total
-    return before - now < tol * abs(before)
+    return losses_have_converged([event.loss.total for event in events], tol)

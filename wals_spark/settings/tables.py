@@ -119,13 +119,13 @@ class Input(Table, frozen=True, kw_only=True):
         ""
     )
     duplicates: Annotated[
-        Literal["sum", "mean", "last", "max", "refuse"],
+        Literal["sum", "mean", "last", "max", "keep", "refuse"],
         Meta(
             description=(
                 "What the ratings of several rows of one (user, item) pair become: their sum, their mean, the last by "
-                "timestamp, or their max; refuse: an error. The weight of the pair: the mean (sum), the sum (mean: "
-                "three rows weigh 3), or that of the row that is kept (last, max). With train.implicit = false the "
-                "default is mean."
+                "timestamp, or their max; keep: each row is an observation of its own, as in MLlib; refuse: an error. "
+                "The weight of the pair: the mean (sum), the sum (mean: three rows weigh 3), or that of the row that "
+                "is kept (last, max). With train.implicit = false the default is mean."
             )
         ),
     ] = "sum"
@@ -145,12 +145,13 @@ class Input(Table, frozen=True, kw_only=True):
         ),
     ] = "refuse"
     nonpositive: Annotated[
-        Literal["bad", "unobserved", "dislike", "impression"],
+        Literal["bad", "unobserved", "dislike", "impression", "mllib"],
         Meta(
             description=(
                 "What a rating <= 0 is: a bad row (bad); no observation (unobserved); a stated dislike, with target 0 "
-                "and the confidence of its magnitude (dislike); or an item that was shown and not taken, with target 0 "
-                "and confidence.impression_weight (impression)."
+                "and the confidence of its magnitude (dislike); an item that was shown and not taken, with target 0 "
+                "and confidence.impression_weight (impression); or a dislike as in MLlib, where a rating of 0 weighs "
+                "what an unobserved pair weighs (mllib)."
             )
         ),
     ] = "bad"

@@ -201,7 +201,7 @@ def _check_negatives(config: Config) -> None:
         )
     if not config.train.implicit or config.train.target == "rating":
         raise ConfigError("train.negatives: no meaning where the rating itself is the target, as a negative has none")
-    if config.input.nonpositive in ("dislike", "impression"):
+    if config.input.nonpositive in ("dislike", "impression", "mllib"):
         raise ConfigError(
             f"train.negatives and input.nonpositive = {config.input.nonpositive}: the rows of a rating <= 0 are "
             "negatives already, with a weight of their own; keep one of them"
@@ -230,8 +230,9 @@ def _check_training(config: Config) -> None:
         raise ConfigError(f"train.nonnegative: factors are to be non-negative, and {cause}")
     of_sides = (train.user_reg_param, train.item_reg_param)
     lambdas = [train.reg_param if value is None else value for value in of_sides]
-    if 0 in lambdas and (not train.implicit or train.unobserved_weight == 0):
+    if 0 in lambdas and (not train.implicit or train.unobserved_weight == 0) and train.solver != "cholesky":
         raise ConfigError(
             "train.reg_param = 0 without unobserved weight: a row with fewer observations than factors has no single "
-            "solution; set train.reg_param (or user_reg_param, item_reg_param) above 0"
+            "solution; set train.reg_param (or user_reg_param, item_reg_param) above 0, or, if every row has enough of "
+            "them, train.solver = cholesky, which refuses those that have not"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from pyspark.sql import DataFrame, SparkSession
 
-from wals_spark.errors import ConfigError, InputError
+from wals_spark.errors import ConfigError
 from wals_spark.evaluation.results import Evaluation
 from wals_spark.ranking.modes import MODES, Entity, ModeName
 from wals_spark.run.events import read_jsonl
@@ -22,7 +22,8 @@ from wals_spark.spark.fold_in import FoldInTarget, fold_in_config, fold_in_versi
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import copy_version
 from wals_spark.spark.predict import predict
-from wals_spark.spark.reading import ids_of
+from wals_spark.spark.preparation import prepared_interactions
+from wals_spark.spark.reading import column_of_ids, ids_of
 from wals_spark.spark.recommend import Request, known_interactions, recommend
 from wals_spark.spark.scratch import Scratch
 from wals_spark.spark.session import session_of
@@ -64,7 +65,10 @@ def fit(
     spark = interactions.sparkSession
     with session_of(spark):
         scratch = None if settings.output.path else Scratch(spark)
-        storage = scratch.storage if scratch else Storage(spark, settings.output.path)
+        if scratch is not None and held_out is None and warm_start is None and not settings.held_out.given:
+            with prepared_interactions(interactions, settings) as prepared:
+                return Model(prepared.train(settings, scratch), scratch)
+        storage = Storage(spark, settings.output.path) if scratch is None else scratch.storage
         model = None if warm_start is None else warm_start._stored
         stored = train_version(interactions, settings, storage, held_out, warm_start=model, exclusive=scratch is None)
         return Model(stored, scratch)
@@ -291,8 +295,4 @@ class Model:
         if table is None:
             return None
         factors = self._stored.user_factors if entity == "user" else self._stored.item_factors
-        in_training = getattr(self.config.input, entity)
-        columns = [c for c in ("id", in_training) if c in table.columns] or table.columns
-        if len(columns) > 1 and "id" not in columns:
-            raise InputError(f"{name}: which of {', '.join(columns)} has the ids? Select it, or call it id")
-        return ids_of(table, columns[0], factors, setting=name)
+        return ids_of(table, column_of_ids(table, getattr(self.config.input, entity), name), factors, setting=name)

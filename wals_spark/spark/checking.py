@@ -50,6 +50,11 @@ class Interactions:
     times: tuple[float, float] = (0.0, 0.0)
     largest_rating: float = 0.0
 
+    @property
+    def id_types(self) -> tuple[T.DataType, T.DataType]:
+        """The types of the ids of users and of items."""
+        return self.table.schema["user"].dataType, self.table.schema["item"].dataType
+
     def with_rows(self, table: DataFrame) -> Interactions:
         """The same with the rows of another table, which need no check; they are counted."""
         totals = (F.count("*").alias("rows"), F.sum(fingerprint(self.hashed)).alias("fingerprint"))
@@ -112,6 +117,23 @@ def check(
     return Interactions(
         clean, counts.good, dropped, item_costs, counts.fingerprint, hashed, times=times, largest_rating=counts.largest
     )
+
+
+def judged_rows(raw: DataFrame, settings: Input, *, implicit: bool) -> DataFrame:
+    """Interactions in their shape, with a column ``is_odd``: whether a row is bad, or suspect, or left out.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or of the wrong type.
+    """
+    rules = RowRules(settings, "input", implicit=implicit, timed=settings.duplicates == "last")
+    shaped = shaped_rows(raw, rules)
+    if settings.aliases.path:
+        shaped = with_aliases_replaced(shaped, settings.aliases, "input.aliases")
+    is_odd, suspect = F.col("reason").isNotNull(), is_suspect(shaped.schema)
+    shaped = shaped.withColumn("is_odd", is_odd if suspect is None else is_odd | suspect)
+    return shaped.drop("reason", "written")
 
 
 def weighed_by_age(table: DataFrame, decay: Decay | None, newest: float, *, keep_time: bool) -> DataFrame:

@@ -105,7 +105,7 @@ def with_plain_ids(table: DataFrame, *columns: str) -> DataFrame:
 def _merged(test: DataFrame, duplicates: str) -> DataFrame:
     """One row per pair, with the rating that ``input.duplicates`` gives it in training."""
     rating: dict[str, Column] = {"sum": F.sum("rating"), "max": F.max("rating"), "refuse": F.max("rating")}
-    rating["mean"] = F.avg("rating")
+    rating["mean"] = rating["keep"] = F.avg("rating")
     if duplicates == "last":
         rating["last"] = F.max_by("rating", F.struct("timestamp", "rating"))
     pairs = test.groupBy("user", "item").agg(rating[duplicates].alias("rating"), F.count("*").alias("rows"))

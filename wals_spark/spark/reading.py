@@ -90,6 +90,20 @@ def ids_of(table: DataFrame, column: str, factors: DataFrame, *, setting: str) -
     return in_type_of(ids, "id", factors, setting=f"{setting} = {quoted(column)}").distinct()
 
 
+def column_of_ids(table: DataFrame, in_training: str, name: str) -> str:
+    """The column of a table of ids: its only one, or the one called ``id``, or as in training.
+
+    Raises
+    ------
+    InputError
+        If that does not tell which of its columns it is; the message calls the table ``name``.
+    """
+    columns = [column for column in ("id", in_training) if column in table.columns] or table.columns
+    if len(columns) > 1 and "id" not in columns:
+        raise InputError(f"{name}: which of {', '.join(columns)} has the ids? Select it, or call it id")
+    return columns[0]
+
+
 @contextmanager
 def unreadable_is_refused(settings: Table, section: str, *, writing: bool = False) -> Iterator[None]:
     """Raise InputError for what is wrong with the input; the loss of an executor meanwhile stays what it is.

@@ -79,7 +79,11 @@ class Storage:
 
     def replace(self, text: str, *parts: str) -> None:
         """Write a small text file in one step: a reader sees the old text or the new one, never a part, or none."""
-        self._system.replace(self._path(*parts), text.encode("utf-8"))
+        self.replace_bytes(text.encode("utf-8"), *parts)
+
+    def replace_bytes(self, content: bytes, *parts: str) -> None:
+        """Write a small file in one step, as `replace`; it passes through the driver."""
+        self._system.replace(self._path(*parts), content)
 
     def create_new(self, text: str, *parts: str) -> bool:
         """Write a small text file if there is none; of several processes that do, exactly one is told True."""

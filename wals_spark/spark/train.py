@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 
+from wals_spark.objective.automatic import DataCounts
+from wals_spark.run.events import HalfIteration
 from wals_spark.run.manifest import TrainingRun, training_manifest
 from wals_spark.run.objective_summary import describe_automatic, describe_objective
 from wals_spark.run.phases import Phases
-from wals_spark.settings.resolved import automatic_settings
+from wals_spark.settings.resolved import ResolvedConfig, automatic_settings
 from wals_spark.settings.train import Config
 from wals_spark.spark.model.open import ModelVersion, open_version, unfinished_version
 from wals_spark.spark.model.publish import new_version, publish, version_folder
 from wals_spark.spark.model.report import write_report
-from wals_spark.spark.prepared import CheckedTables, check_tables, prepare_run
+from wals_spark.spark.prepared import CheckedTables, Prepared, check_tables, prepare_run
 from wals_spark.spark.reading import read
 from wals_spark.spark.runs import Run, opened_run
 from wals_spark.spark.sample_evaluation import evaluator_of, raw_tables
@@ -51,6 +54,7 @@ class Additions:
 
 
 NOTHING_MORE = Additions()
+NO_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
 def run_train(spark: SparkSession, config: Config) -> None:
@@ -102,7 +106,9 @@ def train_in(run: Run, tables: Callable[[], CheckedTables], additions: Additions
     model = named_model(run, additions.warm_start)
     target = aligned_with(run, model)
     with new_version(storage, run.version):
-        document = training_manifest(_train_into(run, tables, model, target))
+        phases = Phases()
+        prepared = prepare_run(run, tables, phases)
+        document = training_manifest(train_into(run, prepared, phases, model, target))
         document |= additions.facts(unfinished_version(storage, run.version, document))
         write_report(storage, folder, document)
         run.step("publish")
@@ -111,40 +117,72 @@ def train_in(run: Run, tables: Callable[[], CheckedTables], additions: Additions
     return open_version(spark, storage.root, run.version, verified=True)
 
 
-def _train_into(
-    run: Run, tables: Callable[[], CheckedTables], model: ModelVersion | None, target: ModelVersion | None
+def train_into(
+    run: Run,
+    prepared: Prepared,
+    phases: Phases,
+    model: ModelVersion | None = None,
+    target: ModelVersion | None = None,
 ) -> TrainingRun:
     """Everything of a version but its manifest and report; starts from ``model``, and is aligned with ``target``."""
-    phases, config = Phases(), run.config
-    prepared = prepare_run(run, tables, phases)
-    blocks, chosen = prepared.blocks, prepared.resolved(config)
+    config, blocks = run.config, prepared.blocks
+    chosen = prepared.resolved(config)
     start = warm_start(run, model, chosen, blocks)
     if start is not None:
         chosen = chosen.as_warm(config)
-    summary = [*describe_automatic(config, chosen, blocks.counts), *describe_objective(chosen, blocks.counts)]
-    tables_of_version = TrainedTables(
-        run, prepared, chosen, start, align_with=item_table_to_align_with(target, chosen, blocks)
-    )
-    for line in summary:
-        logger.info("%s", line)
+    align_with = item_table_to_align_with(target, chosen, blocks)
+    tables_of_version = TrainedTables(run, prepared, chosen, start, align_with=align_with)
+    summary = describe(config, chosen, blocks.counts)
     with evaluator_of(prepared.judged, blocks, chosen) as evaluator:
         if evaluator is not None:
             phases.end("find users to evaluate")
         trained = tables_of_version.written(evaluator, phases)
+    in_words = [*summary, *tables_of_version.weights_summary]
+    outcome = Outcome(trained.kept, trained.events[-1].iteration, trained.stopped_by, in_words)
+    more = {**describe_warm_start(model, blocks, trained.warm_rows), **tables_of_version.aligned(target)}
+    return training_run(run, prepared, chosen, outcome, phases, more)
+
+
+class Outcome(NamedTuple):
+    """How a training ended: with which half-iteration, after how many iterations, and why; and all of it in words."""
+
+    kept: HalfIteration
+    iterations: int
+    stopped_by: str
+    in_words: Sequence[str]
+
+
+def describe(config: Config, chosen: ResolvedConfig, counts: DataCounts) -> list[str]:
+    """What is minimised, in words, which are logged."""
+    summary = [*describe_automatic(config, chosen, counts), *describe_objective(chosen, counts)]
+    for line in summary:
+        logger.info("%s", line)
+    return summary
+
+
+def training_run(
+    run: Run,
+    prepared: Prepared,
+    chosen: ResolvedConfig,
+    outcome: Outcome,
+    phases: Phases,
+    more: Mapping[str, Any] = NO_MORE,
+) -> TrainingRun:
+    """What the manifest says of a training that is over."""
     return TrainingRun(
         version=run.version,
         created=run.created,
         config=chosen,
-        automatic=automatic_settings(config),
+        automatic=automatic_settings(run.config),
         counts=prepared.counts,
         objectives=prepared.objectives(chosen),
-        objective_summary=[*summary, *tables_of_version.weights_summary],
-        last=trained.kept,
-        iterations=trained.events[-1].iteration,
-        stopped_by=trained.stopped_by,
-        degrees={side.name: side.degrees for side in (blocks.users, blocks.items)},
+        objective_summary=outcome.in_words,
+        last=outcome.kept,
+        iterations=outcome.iterations,
+        stopped_by=outcome.stopped_by,
+        degrees={side.name: side.degrees for side in (prepared.blocks.users, prepared.blocks.items)},
         seconds=phases.seconds,
         spark_version=run.storage.spark.version,
         run=run.name,
-        more={**describe_warm_start(model, blocks, trained.warm_rows), **tables_of_version.aligned(target)},
+        more=more,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from wals_spark.arrays.types import Float32Array, Float64Array
 from wals_spark.errors import ConfigError, InputError
@@ -22,6 +23,9 @@ from wals_spark.spark.causes import JAVA_ERRORS, lasting_causes
 from wals_spark.spark.model.files import verify_files
 from wals_spark.spark.model.publish import version_folder
 from wals_spark.spark.storage import CURRENT, GRAMIANS, MANIFEST, Storage
+
+IdTypes = tuple[T.DataType, T.DataType]
+"""The types of the ids of users and of items."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +130,28 @@ def _open(storage: Storage, version: str, *, verified: bool, setting: str) -> Mo
     return ModelVersion(storage, version, folder, manifest, *_tables(storage, folder))
 
 
-def unfinished_version(storage: Storage, version: str, document: dict[str, Any]) -> ModelVersion:
-    """A version whose tables are written and whose manifest is not: ``document`` is what it will say."""
+def unfinished_version(
+    storage: Storage, version: str, document: dict[str, Any], *, id_types: IdTypes | None = None
+) -> ModelVersion:
+    """A version whose tables are written and whose manifest need not be: ``document`` is what it says.
+
+    With the types of ids of users and of items, Spark need not look for them in the files.
+    """
     folder = version_folder(version)
-    return ModelVersion(storage, version, folder, document, *_tables(storage, folder))
+    return ModelVersion(storage, version, folder, document, *_tables(storage, folder, id_types))
 
 
-def _tables(storage: Storage, folder: str) -> tuple[DataFrame, DataFrame]:
-    users, items = (storage.spark.read.parquet(storage.path(folder, f"{side}_factors")) for side in ("user", "item"))
+def _tables(storage: Storage, folder: str, id_types: IdTypes | None = None) -> tuple[DataFrame, DataFrame]:
+    readers = [storage.spark.read] * 2
+    if id_types is not None:
+        readers = [storage.spark.read.schema(_schema(id_type)) for id_type in id_types]
+    paths = (storage.path(folder, f"{side}_factors") for side in ("user", "item"))
+    users, items = (reader.parquet(path) for reader, path in zip(readers, paths, strict=True))
     return users, items
+
+
+def _schema(id_type: T.DataType) -> T.StructType:
+    return T.StructType([T.StructField("id", id_type), T.StructField("features", T.ArrayType(T.FloatType()))])
 
 
 def collect_sample(factors: DataFrame, n: int) -> Float32Array:

@@ -19,8 +19,9 @@ from wals_spark.spark.causes import JAVA_ERRORS, Causes
 from wals_spark.spark.lease import sole_writer
 from wals_spark.spark.model.files import list_files
 from wals_spark.spark.model.history import append, restored_current
+from wals_spark.spark.model.report import write_report
 from wals_spark.spark.remains import is_ours
-from wals_spark.spark.storage import EVENTS, MANIFEST, MARK, Storage, written_or_nothing
+from wals_spark.spark.storage import EVENTS, MANIFEST, MARK, REPORT, Storage, written_or_nothing
 
 WORK = "_work"
 
@@ -176,6 +177,8 @@ def copy_version(source: Storage, source_folder: str, target: Storage, version: 
         for name in source.names(source_folder):
             if name not in (MANIFEST, WORK, MARK):
                 target.copy(source.path(source_folder, name), folder, name)
-        document = json.loads(source.read_text(source_folder, MANIFEST))
-        publish(target, version, {**document, "version": version}, to_serve=to_serve, guard=guard)
+        document = {**json.loads(source.read_text(source_folder, MANIFEST)), "version": version}
+        if not target.exists(folder, REPORT):
+            write_report(target, folder, document)
+        publish(target, version, document, to_serve=to_serve, guard=guard)
         logger.info("published version %s: %s", version, target.path(folder))

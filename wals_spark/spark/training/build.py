@@ -8,7 +8,7 @@ rows, whatever has happened to the source since.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from wals_spark.arrays.dictionary import as_float32_if_exact
 from wals_spark.arrays.heap import trim_heap
 from wals_spark.arrays.histogram import Histogram
 from wals_spark.blocks.assignment import Assignment, assign_by_cost
-from wals_spark.blocks.build import ColumnBlock, SentColumns, build_column_block, build_row_block
+from wals_spark.blocks.build import ColumnBlock, RowBlock, SentColumns, build_column_block, build_row_block
 from wals_spark.blocks.encoding import Record, cut_ids, to_records
 from wals_spark.blocks.weighted import positive_counts
 from wals_spark.errors import InputError
@@ -59,7 +59,7 @@ def build_blocks(interactions: Interactions, config: Config, folder: str) -> Blo
     items_to_blocks = assign_by_cost(interactions.item_costs, n_items, row_limit=limit)
     task = partial(_build_user_block, items_to_blocks=items_to_blocks, duplicates=config.input.duplicates)
     user_summaries = _build_user_blocks(interactions, task, n_users, f"{folder}/users")
-    _refuse_duplicates(config.input.duplicates, user_summaries)
+    refuse_duplicates(config.input.duplicates, user_summaries)
 
     spark.sparkContext.setJobDescription("build item blocks")
     columns = read_records(spark, f"{folder}/users", "columns", n_users).map(_to_peer_block)
@@ -89,7 +89,7 @@ def _build_user_blocks(
     return summaries
 
 
-def _refuse_changed_input(interactions: Interactions, summaries: list[dict[str, Any]]) -> None:
+def _refuse_changed_input(interactions: Interactions, summaries: Sequence[Mapping[str, Any]]) -> None:
     """Refuse rows that nobody has checked: the source was written to, or its query gives other rows each time."""
     rows, hashed = (sum(summary[name] for summary in summaries) for name in ("interactions", "fingerprint"))
     if interactions.fingerprint is not None and (rows, hashed) != (interactions.rows, interactions.fingerprint):
@@ -101,17 +101,18 @@ def _refuse_changed_input(interactions: Interactions, summaries: list[dict[str, 
         )
 
 
-def _refuse_duplicates(policy: str, summaries: list[dict[str, Any]]) -> None:
+def refuse_duplicates(policy: str, summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse repeated pairs, if the settings say so; ``summaries`` are those of the blocks of users."""
     rows = sum(summary["duplicates"] for summary in summaries)
     if policy == "refuse" and rows:
         pairs = [tuple(pair) for summary in summaries for pair in summary["examples"]]
         raise InputError(
             f"{rows} rows repeat a (user, item) pair, such as {', '.join(map(str, pairs[:5]))}; "
-            "set input.duplicates to sum, mean, last or max to merge them"
+            "set input.duplicates to sum, mean, last or max to merge them, or to keep"
         )
 
 
-_ARROW_SCHEMA = pa.schema(
+ARROW_SCHEMA = pa.schema(
     [
         ("kind", pa.string()),
         ("block", pa.int32()),
@@ -129,12 +130,28 @@ def _build_user_block(
 ) -> Iterator[pa.RecordBatch]:
     """On an executor: one partition of interactions becomes the records of one user block."""
     trim_heap()
+    built = user_block_of(batches, items_to_blocks, duplicates)
+    if built is None:
+        return
+    number, (block, summary) = _partition(), built
+    sent = (
+        ("columns", number, *record)
+        for destination, columns in block.columns.items()
+        for record in columns.records(destination)
+    )
+    for row in chain(rows_of_block(number, block, summary), sent):
+        yield as_batch(row)
+
+
+def user_block_of(
+    batches: Iterable[pa.RecordBatch], items_to_blocks: Assignment, duplicates: str
+) -> tuple[RowBlock, dict[str, Any]] | None:
+    """On an executor: the block of users of one partition of interactions, and its summary; None without any."""
     columns = _received(batches)
     if not columns:
-        return
-    hashes = columns.pop(_HASH)
+        return None
+    hashes, interactions = columns.pop(_HASH, []), sum(map(len, columns["rating"]))
     numbers = {name: np.concatenate(columns.pop(name)) for name in ("rating", "timestamp", "weight") if name in columns}
-    number = _partition()
     block = build_row_block(  # it frees what it is passed as soon as it can, so nothing here refers to it
         pa.chunked_array(columns.pop("user")),
         pa.chunked_array(columns.pop("item")),
@@ -146,7 +163,7 @@ def _build_user_block(
     )
     summary = {
         "rows": len(block.ids),
-        "interactions": sum(map(len, hashes)),
+        "interactions": interactions,
         "fingerprint": sum(int(part.sum(dtype=np.int64)) for part in hashes),
         "observations": len(block.in_block.positions),
         "ratings": block.in_block.rating_distribution.as_record(),
@@ -155,13 +172,7 @@ def _build_user_block(
         "examples": block.duplicates.examples,
         "degrees": Histogram.of_counts(block.in_block.counts).as_record(),
     }
-    sent = (
-        ("columns", number, *record)
-        for destination, columns in block.columns.items()
-        for record in columns.records(destination)
-    )
-    for row in chain(_rows(number, block, summary), sent):
-        yield _as_batch(row)
+    return block, summary
 
 
 def _received(batches: Iterable[pa.RecordBatch]) -> dict[str, list[Any]]:
@@ -182,7 +193,8 @@ def _as_received(name: str, column: pa.Array) -> Any:
     return as_numpy(column).copy() if name == _HASH else as_float32_if_exact(as_numpy(column))
 
 
-def _as_batch(row: _Row) -> pa.RecordBatch:
+def as_batch(row: _Row) -> pa.RecordBatch:
+    """One record as a batch of Arrow."""
     kind, block, name, peer, start, payload = row
     arrays = [
         as_binary([kind.encode()], pa.string()),
@@ -192,19 +204,25 @@ def _as_batch(row: _Row) -> pa.RecordBatch:
         as_arrow(np.array([start], dtype=np.int64)),
         as_binary([payload]),
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=_ARROW_SCHEMA)
+    return pa.RecordBatch.from_arrays(arrays, schema=ARROW_SCHEMA)
 
 
 def _build_item_block(number: int, received: Iterable[tuple[int, Record]], *, n_user_blocks: int) -> Iterator[_Row]:
     """On an executor: what the user blocks sent to one item block becomes its records."""
     trim_heap()
     block = build_column_block(SentColumns.by_source(record for _, record in received), n_row_blocks=n_user_blocks)
+    return rows_of_block(number, block, summary_of_items(block))
+
+
+def summary_of_items(block: ColumnBlock) -> dict[str, Any]:
+    """What the driver needs of a block of items."""
     largest_count = int(positive_counts(block.in_block).max(initial=0))
     degrees = Histogram.of_counts(block.in_block.counts).as_record()
-    return _rows(number, block, {"rows": len(block.ids), "largest_count": largest_count, "degrees": degrees})
+    return {"rows": len(block.ids), "largest_count": largest_count, "degrees": degrees}
 
 
-def _rows(number: int, block: ColumnBlock, summary: dict[str, Any]) -> Iterator[_Row]:
+def rows_of_block(number: int, block: ColumnBlock, summary: dict[str, Any]) -> Iterator[_Row]:
+    """A block and its summary as records."""
     yield ("summary", number, "summary", 0, 0, json.dumps(summary).encode())
     for kind, records in (
         ("in", to_records(block.in_block.arrays())),

@@ -68,6 +68,13 @@ class BlockPlan(NamedTuple):
 def open_blocks(spark: SparkSession, folder: str, plan: BlockPlan) -> Blocks:
     """The blocks that were built below a folder by a plan; reads their summaries."""
     summaries = {name: read_summaries(spark, f"{folder}/{name}") for name in ("users", "items")}
+    return summarized_blocks(spark, folder, plan, summaries)
+
+
+def summarized_blocks(
+    spark: SparkSession, folder: str, plan: BlockPlan, summaries: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Blocks:
+    """The blocks of which these are the summaries, by side."""
     users, items = (
         BlockedSide(
             spark,
