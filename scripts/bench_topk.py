@@ -24,10 +24,10 @@ from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 from rich.table import Table
 
-from wals_spark.arrays.features import feature_column
+from wals_spark.arrays.features import feature_column, feature_rows
 from wals_spark.local.synthetic import synthetic_ratings
 from wals_spark.ranking.modes import MODES
-from wals_spark.spark.item_table import item_table
+from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.recommend import rank
 from wals_spark.spark.recommend_tasks import RankTask
 from wals_spark.spark.session import open_session
@@ -120,12 +120,41 @@ def prepare_ours(
     )
 
     def rank_for(queries: DataFrame, n_queries: int) -> None:
-        task = RankTask(item_table(items, width=options.rank), options.k, MODES["items"])
+        sent = SentTables()
+        task = RankTask(sent.table(items, width=options.rank), options.k, MODES["items"])
         compute(rank(queries, task, n_queries=n_queries, pairs=seen if exclude_seen else None))
 
     for _ in range(1 + len(MLLIB_BLOCK_SIZES)):  # as many warm-ups as MLlib has with its trials
         rank_for(users.where("id % 10 = 0"), options.users // 10)
     return lambda: rank_for(users, options.users), {}
+
+
+def prepare_implicit(
+    spark: SparkSession,  # noqa: ARG001
+    options: argparse.Namespace,
+    *,
+    exclude_seen: bool,
+) -> tuple[Timed, dict[str, Any]]:
+    """`implicit`'s recommend for all users at once; factors and pairs are in its memory, in its layout."""
+    from implicit.als import AlternatingLeastSquares
+    from scipy.sparse import csr_matrix
+
+    tables = {name: pq.read_table(data_folder(options) / f"{name}.parquet") for name in ("users", "items", "seen")}
+    model = AlternatingLeastSquares(factors=options.rank)
+    model.user_factors, model.item_factors = (
+        feature_rows(tables[name].column("features").combine_chunks()) for name in ("users", "items")
+    )
+    users, items = (tables["seen"].column(name).to_numpy() for name in ("user", "item"))
+    shape = (options.users, options.items)
+    pairs = csr_matrix((np.ones(len(users), dtype=np.float32), (users, items)), shape=shape)
+
+    def rank_for(queries: Any) -> None:
+        model.recommend(queries, pairs[queries], N=options.k, filter_already_liked_items=exclude_seen)
+
+    everyone = np.arange(options.users)
+    for _ in range(1 + len(MLLIB_BLOCK_SIZES)):
+        rank_for(everyone[::10])
+    return lambda: rank_for(everyone), {}
 
 
 def prepare_mllib(spark: SparkSession, options: argparse.Namespace) -> tuple[Timed, dict[str, Any]]:
@@ -162,6 +191,8 @@ SYSTEMS: dict[str, Callable[[SparkSession, argparse.Namespace], tuple[Timed, dic
     "ours": partial(prepare_ours, exclude_seen=False),
     "ours-unseen": partial(prepare_ours, exclude_seen=True),
     "mllib": prepare_mllib,
+    "implicit": partial(prepare_implicit, exclude_seen=False),
+    "implicit-unseen": partial(prepare_implicit, exclude_seen=True),
 }
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wals_spark.ranking.kernels import numba_kernels
-from wals_spark.ranking.top_k import ItemLists, Tiling, pair_scores, ranks, top_k
+from wals_spark.ranking.tiles import Tiling
+from wals_spark.ranking.top_k import ItemLists, pair_scores, ranks, top_k
 
 COMPILED = [False, True] if numba_kernels() else [False]
 

@@ -10,29 +10,29 @@ from wals_spark.arrays.jit import jit
 from wals_spark.arrays.types import Float32Array, Int32Array, Int64Array
 
 if TYPE_CHECKING:
-    from wals_spark.ranking.top_k import ItemLists, Tile
+    from wals_spark.ranking.tiles import Tile
+    from wals_spark.ranking.top_k import ItemLists
 
-_CHUNK = 32  # scores compared together: most chunks have none that matters, and one vector comparison tells
+_CHUNK = 64  # scores compared together: most chunks have none that matters, and a few vector comparisons tell
 
 
 @jit
-def exclude(tile: Tile, excluded: ItemLists) -> None:
+def exclude(tile: Tile, excluded: ItemLists, place: Int32Array, begin: int) -> None:
     """Twin of `top_k._exclude`."""
-    scores, start = tile.scores, tile.first_item
+    scores, rows = tile.scores, tile.rows
     indptr, positions = excluded.indptr, excluded.positions
     n, size = scores.shape
-    for query in range(n):
-        entry, end = indptr[query], indptr[query + 1]
-        entry += np.searchsorted(positions[entry:end], start)
-        while entry < end and positions[entry] < start + size:
-            scores[query, positions[entry] - start] = -np.inf
-            entry += 1
+    for row in range(n):
+        for entry in range(indptr[rows[row]], indptr[rows[row] + 1]):
+            item = place[positions[entry]] - begin
+            if 0 <= item < size:
+                scores[row, item] = -np.inf
 
 
 @jit
 def improve(tile: Tile, positions: Int32Array, best: Float32Array) -> None:
     """Twin of `top_k._improve`."""
-    queries, items, scores, error, start = tile.queries, tile.items, tile.scores, tile.error, tile.first_item
+    queries, items, scores, error, of_items = tile.queries, tile.items, tile.scores, tile.error, tile.positions
     k = best.shape[1]
     excluded = np.float32(-np.inf)
     groups = np.empty(max(64, 3 * k), dtype=np.float32)
@@ -43,28 +43,29 @@ def improve(tile: Tile, positions: Int32Array, best: Float32Array) -> None:
             least = _bound(row, groups, k) - 2 * error[query]
         for begin in range(0, len(row), _CHUNK):
             if begin + _CHUNK <= len(row):
-                reached = False
+                # As integers, and in a slice: a loop of booleans, or of indices into the row, is not vectorized.
+                part, reached = row[begin : begin + _CHUNK], np.int32(0)
                 for n in range(_CHUNK):
-                    reached |= row[begin + n] >= least
+                    reached |= np.int32(part[n] >= least)
                 if not reached:
                     continue
             for item in range(begin, min(begin + _CHUNK, len(row))):
                 if row[item] < least or row[item] == excluded:
                     continue
-                score = _score(queries[query], items[item])
-                if score > row_best[k - 1]:
-                    _insert(row_best, row_positions, score, start + item)
+                score, position = _score(queries[query], items[item]), of_items[item]
+                if score > row_best[k - 1] or (score == row_best[k - 1] and position < row_positions[k - 1]):
+                    _insert(row_best, row_positions, score, position)
                     least = max(least, row_best[k - 1] - error[query])
 
 
 @jit
 def _insert(best: Float32Array, positions: Int32Array, score: np.float32, position: int) -> None:
-    """Insert an item into a descending list, behind equal scores; the last one drops out."""
+    """Insert an item into a descending list, among equal scores by position; the last one drops out."""
     slot, last = 0, len(best) - 1
     end = last
     while slot < end:
         middle = (slot + end) // 2
-        if best[middle] < score:
+        if best[middle] < score or (best[middle] == score and positions[middle] > position):
             end = middle
         else:
             slot = middle + 1
@@ -93,20 +94,21 @@ def _bound(row: Float32Array, groups: Float32Array, k: int) -> np.float32:
 @jit
 def count(tile: Tile, wanted: ItemLists, wanted_scores: Float32Array, ties: int, before: Int64Array) -> None:
     """Twin of `top_k._count`."""
-    queries, items, scores, error, start = tile.queries, tile.items, tile.scores, tile.error, tile.first_item
+    queries, items, scores, error, of_items = tile.queries, tile.items, tile.scores, tile.error, tile.positions
     indptr, positions = wanted.indptr, wanted.positions
     for query in range(len(queries)):
         row = scores[query]
         for entry in range(indptr[query], indptr[query + 1]):
             wanted_score = wanted_scores[entry]
             high, low = wanted_score + error[query], wanted_score - error[query]
-            above = 0
+            above = np.int64(0)
             for begin in range(0, len(row), _CHUNK):
                 end = min(begin + _CHUNK, len(row))
-                surely, perhaps = 0, 0
-                for item in range(begin, end):
-                    surely += row[item] > high
-                    perhaps += row[item] >= low
+                part = row[begin:end]
+                surely = perhaps = np.int32(0)
+                for n in range(len(part)):
+                    surely += np.int32(part[n] > high)
+                    perhaps += np.int32(part[n] >= low)
                 above += surely
                 if surely == perhaps:
                     continue
@@ -118,9 +120,9 @@ def count(tile: Tile, wanted: ItemLists, wanted_scores: Float32Array, ties: int,
                         above += 1
                     elif score == wanted_score:
                         if ties == 0:
-                            above += start + item < positions[entry]
+                            above += of_items[item] < positions[entry]
                         elif ties == 1:
-                            above += start + item != positions[entry]
+                            above += of_items[item] != positions[entry]
             before[entry] += above
 
 

@@ -3,39 +3,27 @@
 A score is the dot product of a query and an item, summed in float64 and rounded once to float32. It depends on the two
 rows alone, and equal scores are in the order of the items' positions. BLAS is faster and does not guarantee that: its
 last bits depend on where a pair is in a matrix product. So products only rule out items, by a bound on their error, and
-the few that remain are scored as above. (The compiled kernels add in another order than NumPy, in float64, so that one
-score in a hundred million may round differently.)
+the few that remain are scored as above. Nor are all products computed: a score is at most |x| |y| (Cauchy and Schwarz),
+so the top k looks at the longest items first, and ends where no other can be among the best. (The compiled kernels add
+in another order than NumPy, in float64, so that one score in a hundred million may round differently.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wals_spark.arrays.features import squared_lengths
-from wals_spark.arrays.types import Float32Array, Float64Array, Indices, Int32Array, Int64Array
+from wals_spark.arrays.types import Float32Array, Indices, Int32Array, Int64Array
 from wals_spark.ranking.kernels import numba_kernels
+from wals_spark.ranking.tiles import UNIT_ROUNDOFF, LongestFirst, Tile, Tiling, lengths_of, product
 
 Ties = Literal["order", "against", "for"]
 
 _TIES: tuple[Ties, ...] = ("order", "against", "for")
-_UNIT_ROUNDOFF = 2.0**-24  # of float32
 _EXCLUDED = np.float32(-np.inf)  # the score of what is no candidate
 _PAIRS_PER_BATCH = 65_536
-
-
-class Tiling(NamedTuple):
-    """Queries and items of one matrix product, and whether compiled kernels are used: the results do not depend on it.
-
-    With these sizes the scores of a product are 2 MB, which are read again at once; other sizes measured no faster.
-    """
-
-    queries: int = 256
-    items: int = 2048
-    compiled: bool = True
 
 
 class ItemLists(NamedTuple):
@@ -91,6 +79,7 @@ def top_k(
     k: int,
     *,
     excluded: ItemLists | None = None,
+    longest_first: LongestFirst | None = None,
     tiling: Tiling = _DEFAULT,
 ) -> TopK:
     """The ``k`` items of highest score per query, without the ``excluded`` ones: equal to a full stable sort.
@@ -101,15 +90,49 @@ def top_k(
         Shape (n_queries, width); finite, and so that no product with an item is beyond float32.
     items
         Shape (n_items, width); read in tiles, so that a memory-mapped file is enough.
+    longest_first
+        `LongestFirst.of` the items, if the caller has it.
     """
     shape = len(queries), k
     best = TopK(np.full(shape, -1, dtype=np.int32), np.full(shape, _EXCLUDED, dtype=np.float32))
-    kernels = _kernels(tiling)
-    improve = kernels.improve if kernels else _improve
-    for tile in _tiles(queries, items, excluded, tiling):
-        batch = slice(tile.first_query, tile.first_query + len(tile.queries))
-        improve(tile, best.positions[batch], best.scores[batch])
+    longest_first = longest_first or LongestFirst.of(items)
+    buffer = tiling.buffer()
+    for first in range(0, len(queries), tiling.queries):
+        batch = slice(first, min(first + tiling.queries, len(queries)))
+        rows = np.array(queries[batch], dtype=np.float32, order="C")
+        lists = excluded.batch(batch.start, batch.stop) if excluded is not None else None
+        found = TopK(best.positions[batch], best.scores[batch])
+        _top_k_of_batch(rows, items, lists, found, (longest_first, tiling, buffer))
     return best
+
+
+def _top_k_of_batch(
+    queries: Float32Array,
+    items: Float32Array,
+    excluded: ItemLists | None,
+    best: TopK,
+    how: tuple[LongestFirst, Tiling, Float32Array],
+) -> None:
+    """Find the best items of some queries, in place."""
+    (order, place, lengths), tiling, buffer = how
+    kernels = _kernels(tiling)
+    improve, exclude = (kernels.improve, kernels.exclude) if kernels else (_improve, _exclude)
+    norms, active = lengths_of(queries), np.arange(len(queries))
+    for begin in range(0, len(items), tiling.items):
+        # Nothing longer is to come. The last factor is above the rounding of a score to float32.
+        active = active[norms[active] * lengths[begin] * (1 + 4 * UNIT_ROUNDOFF) >= best.scores[active, -1]]
+        if not len(active):
+            return
+        positions = order[begin : begin + tiling.items]
+        tile = product(queries[active], items[positions], (active, positions), buffer)
+        if excluded is not None:
+            exclude(tile, excluded, place, begin)
+        if len(active) == len(queries):
+            improve(tile, best.positions, best.scores)
+            continue
+        of_active = TopK(best.positions[active], best.scores[active])
+        improve(tile, of_active.positions, of_active.scores)
+        best.positions[active], best.scores[active] = of_active
 
 
 def ranks(
@@ -129,14 +152,22 @@ def ranks(
     before = np.zeros(len(wanted.positions), dtype=np.int64)
     scores = pair_scores(queries, items, wanted)
     kernels = _kernels(tiling)
-    count = kernels.count if kernels else _count
-    for tile in _tiles(queries, items, excluded, tiling):
-        end_query = tile.first_query + len(tile.queries)
-        entries = slice(wanted.indptr[tile.first_query], wanted.indptr[end_query])
-        wanted_batch, wanted_scores = wanted.batch(tile.first_query, end_query), scores[entries]
-        inside = _entries_inside(tile, wanted_batch)
-        tile.scores[inside.queries, inside.items] = wanted_scores[inside.entries]
-        count(tile, wanted_batch, wanted_scores, _TIES.index(ties), before[entries])
+    count, exclude = (kernels.count, kernels.exclude) if kernels else (_count, _exclude)
+    every_position, buffer = np.arange(len(items), dtype=np.int32), tiling.buffer()
+    for first in range(0, len(queries), tiling.queries):
+        end = min(first + tiling.queries, len(queries))
+        rows, numbers = np.array(queries[first:end], dtype=np.float32, order="C"), np.arange(end - first)
+        entries = slice(wanted.indptr[first], wanted.indptr[end])
+        wanted_batch, wanted_scores = wanted.batch(first, end), scores[entries]
+        excluded_batch = excluded.batch(first, end) if excluded is not None else None
+        for begin in range(0, len(items), tiling.items):
+            positions = every_position[begin : begin + tiling.items]
+            tile = product(rows, np.asarray(items[begin : begin + tiling.items]), (numbers, positions), buffer)
+            if excluded_batch is not None:
+                exclude(tile, excluded_batch, every_position, begin)
+            inside = _entries_inside(tile, wanted_batch, every_position, begin)
+            tile.scores[inside.rows, inside.items] = wanted_scores[inside.entries]
+            count(tile, wanted_batch, wanted_scores, _TIES.index(ties), before[entries])
     return before
 
 
@@ -150,77 +181,32 @@ def pair_scores(queries: Float32Array, items: Float32Array, pairs: ItemLists) ->
     return scores
 
 
-class Tile(NamedTuple):
-    """The matrix product of a batch of n queries and a batch of m items, which begin at these numbers.
-
-    Attributes
-    ----------
-    queries, items : float32, shapes (n, width) and (m, width)
-    scores : float32, shape (n, m)
-        Products, off the true scores by at most ``error``; -inf for excluded items.
-    error : float32, shape (n,)
-    """
-
-    first_query: int
-    first_item: int
-    queries: Float32Array
-    items: Float32Array
-    scores: Float32Array
-    error: Float32Array
-
-
 def _kernels(tiling: Tiling) -> ModuleType | None:
     return numba_kernels() if tiling.compiled else None
 
 
-def _tiles(queries: Float32Array, items: Float32Array, excluded: ItemLists | None, tiling: Tiling) -> Iterator[Tile]:
-    """All tiles, those of a batch of queries in the order of items; a tile overwrites the scores of the one before."""
-    width = queries.shape[1]
-    longest = [_norms(items[first : first + tiling.items]).max() for first in range(0, len(items), tiling.items)]
-    kernels = _kernels(tiling)
-    exclude = kernels.exclude if kernels else _exclude
-    buffer = np.empty(tiling.queries * tiling.items, dtype=np.float32)
-    for first_query in range(0, len(queries), tiling.queries):
-        query_batch = np.array(queries[first_query : first_query + tiling.queries], dtype=np.float32, order="C")
-        excluded_batch = excluded.batch(first_query, first_query + len(query_batch)) if excluded is not None else None
-        # |fl(xᵀy) - xᵀy| <= width u Σ|x_a y_a| in any order of summation (Higham 2002, section 3.1), and a few u more
-        # for the rounding of the score and of the bounds that are computed with it.
-        error = (width + 8) * _UNIT_ROUNDOFF * _norms(query_batch)
-        for number, first_item in enumerate(range(0, len(items), tiling.items)):
-            item_batch = np.asarray(items[first_item : first_item + tiling.items])
-            scores = buffer[: len(query_batch) * len(item_batch)].reshape(len(query_batch), len(item_batch))
-            np.matmul(query_batch, item_batch.T, out=scores)
-            error_of_tile = (error * longest[number]).astype(np.float32)
-            tile = Tile(first_query, first_item, query_batch, item_batch, scores, error_of_tile)
-            if excluded_batch is not None:
-                exclude(tile, excluded_batch)
-            yield tile
-
-
-def _norms(rows: Float32Array) -> Float64Array:
-    norms: Float64Array = np.sqrt(squared_lengths(rows))
-    return norms
-
-
 class _Inside(NamedTuple):
-    """Entries of lists whose items are in a tile, and the queries and items of these, as the tile numbers them."""
+    """Entries of lists whose items are in a tile, and the rows and items of these, as the tile numbers them."""
 
     entries: Int64Array
-    queries: Int64Array
+    rows: Int64Array
     items: Int32Array
 
 
-def _entries_inside(tile: Tile, lists: ItemLists) -> _Inside:
-    end_item = tile.first_item + tile.scores.shape[1]
-    entries = np.flatnonzero((lists.positions >= tile.first_item) & (lists.positions < end_item))
-    queries = np.searchsorted(lists.indptr, entries, side="right") - 1
-    return _Inside(entries, queries, lists.positions[entries] - tile.first_item)
+def _entries_inside(tile: Tile, lists: ItemLists, place: Int32Array, begin: int) -> _Inside:
+    """``place`` has the place of each position among all items, of which the tile has those from ``begin`` on."""
+    row_of_query = np.full(len(lists.indptr) - 1, -1)
+    row_of_query[tile.rows] = np.arange(len(tile.rows))
+    places = place[lists.positions] - begin
+    rows = row_of_query[lists.queries()]
+    entries = np.flatnonzero((places >= 0) & (places < len(tile.positions)) & (rows >= 0))
+    return _Inside(entries, rows[entries], places[entries])
 
 
-def _exclude(tile: Tile, excluded: ItemLists) -> None:
-    """Exclude the listed items of the tile's queries."""
-    inside = _entries_inside(tile, excluded)
-    tile.scores[inside.queries, inside.items] = _EXCLUDED
+def _exclude(tile: Tile, excluded: ItemLists, place: Int32Array, begin: int) -> None:
+    """Exclude the listed items of the tile's queries; ``place`` and ``begin`` as in `_entries_inside`."""
+    inside = _entries_inside(tile, excluded, place, begin)
+    tile.scores[inside.rows, inside.items] = _EXCLUDED
 
 
 def _scores(queries: Float32Array, items: Float32Array) -> Float32Array:
@@ -238,7 +224,7 @@ def _improve(tile: Tile, positions: Int32Array, best: Float32Array) -> None:
         least = np.maximum(least, np.partition(scores, -k, axis=1)[:, -k] - 2 * tile.error)
     query, item = np.nonzero((scores >= least[:, None]) & (scores > _EXCLUDED))
     merged_queries = np.concatenate([np.repeat(np.arange(n), k), query])
-    merged_positions = np.concatenate([positions.ravel(), (item + tile.first_item).astype(np.int32)])
+    merged_positions = np.concatenate([positions.ravel(), tile.positions[item]])
     merged_scores = np.concatenate([best.ravel(), _scores(tile.queries[query], tile.items[item])])
     order = np.lexsort((merged_positions, -merged_scores, merged_queries))
     first = np.searchsorted(merged_queries[order], np.arange(n))
@@ -255,7 +241,7 @@ def _count(tile: Tile, wanted: ItemLists, wanted_scores: Float32Array, ties: int
             above = row > score + error
             unsure = np.flatnonzero((row >= score - error) & ~above)
             true = _scores(tile.queries[np.full(len(unsure), query)], tile.items[unsure])
-            unsure_positions = unsure + tile.first_item
+            unsure_positions = tile.positions[unsure]
             tied = (true == score) & (unsure_positions != position)
             first = tied & (unsure_positions < position) if ties == 0 else tied & (ties == 1)
             before[entry] += above.sum() + (true > score).sum() + first.sum()

@@ -19,10 +19,11 @@ from wals_spark.settings.recommend import Recommend, RecommendSettings
 from wals_spark.settings.train import Config
 from wals_spark.spark.evaluate import Tables, evaluate_version
 from wals_spark.spark.fold_in import FoldInTarget, fold_in_config, fold_in_version
+from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import copy_version
 from wals_spark.spark.predict import predict
-from wals_spark.spark.preparation import prepared_interactions
+from wals_spark.spark.preparation import is_plain, prepared_interactions
 from wals_spark.spark.reading import column_of_ids, ids_of
 from wals_spark.spark.recommend import Request, known_interactions, recommend
 from wals_spark.spark.scratch import Scratch
@@ -65,7 +66,7 @@ def fit(
     spark = interactions.sparkSession
     with session_of(spark):
         scratch = None if settings.output.path else Scratch(spark)
-        if scratch is not None and held_out is None and warm_start is None and not settings.held_out.given:
+        if scratch is not None and held_out is None and warm_start is None and is_plain(settings):
             with prepared_interactions(interactions, settings) as prepared:
                 return Model(prepared.train(settings, scratch), scratch)
         storage = Storage(spark, settings.output.path) if scratch is None else scratch.storage
@@ -84,6 +85,7 @@ class Model:
     def __init__(self, stored: ModelVersion, scratch: Scratch | None = None) -> None:
         self._stored = stored
         self._scratch = scratch  # its folder lives as long as this object
+        self._sent = SentTables()
 
     @classmethod
     def open(cls, spark: SparkSession, root: str, version: str = "") -> Model:
@@ -180,7 +182,7 @@ class Model:
             interactions=self._known(exclude, settings),
         )
         with session_of(self._stored.spark):
-            return self._holding(recommend(self._stored, request))
+            return self._holding(recommend(self._stored, request, self._sent))
 
     def similar(
         self, k: int = _DEFAULT_K, *, mode: ModeName = "similar-items", queries: DataFrame | None = None

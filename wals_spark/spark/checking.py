@@ -19,6 +19,7 @@ from wals_spark.errors import InputError
 from wals_spark.objective.objective import Decay
 from wals_spark.settings.tables import Input
 from wals_spark.spark.aliases import with_aliases_replaced
+from wals_spark.spark.columns import bucket_column
 from wals_spark.spark.fingerprint import fingerprint
 from wals_spark.spark.reading import MALFORMED, unreadable_is_refused
 from wals_spark.spark.row_reasons import UNOBSERVED, RowRules, is_suspect, shaped_rows
@@ -58,7 +59,11 @@ class Interactions:
     def with_rows(self, table: DataFrame) -> Interactions:
         """The same with the rows of another table, which need no check; they are counted."""
         totals = (F.count("*").alias("rows"), F.sum(fingerprint(self.hashed)).alias("fingerprint"))
-        buckets = table.groupBy(_bucket(table.schema["item"].dataType).alias("bucket")).agg(*totals).collect()
+        buckets = (
+            table.groupBy(bucket_column(F.col("item"), table.schema["item"].dataType).alias("bucket"))
+            .agg(*totals)
+            .collect()
+        )
         item_costs = np.zeros(N_BUCKETS, dtype=np.int64)
         for row in buckets:
             item_costs[row["bucket"]] = row["rows"]
@@ -184,7 +189,7 @@ def _counted(shaped: DataFrame, hashed: Sequence[str]) -> _Counts:
         F.max(F.when(is_good, F.abs("rating"))).alias("largest"),
     )
     # Spark has a faster map for one number as the key: bad rows are counted by reason only if there are any.
-    bucket = _bucket(shaped.schema["item"].dataType).alias("bucket")
+    bucket = bucket_column(F.col("item"), shaped.schema["item"].dataType).alias("bucket")
     buckets: Sequence[Row] = shaped.groupBy(bucket).agg(*totals).collect()
     by_reason: Counter[str] = Counter()
     if any(row["good"] < row["rows"] for row in buckets):
@@ -245,13 +250,6 @@ def _refuse_or_drop(shaped: DataFrame, counts: _Counts, rules: RowRules) -> int:
     if not good:
         raise InputError(f"nothing is left of {source} after dropping {bad + unobserved} rows")
     return unobserved
-
-
-def _bucket(item_type: T.DataType) -> Column:
-    """The bucket of an item, as `assignment.bucket_of` has it."""
-    item = F.col("item")
-    number = F.crc32(item.cast("binary")) if isinstance(item_type, T.StringType) else item.cast("long")
-    return F.pmod(number, F.lit(N_BUCKETS))
 
 
 def _decayed(decay: Decay, reference: float) -> Column:

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from wals_spark.blocks.assignment import N_BUCKETS
 from wals_spark.errors import InputError
 from wals_spark.messages import listed, quoted
 
@@ -95,6 +96,12 @@ def id_column(table: DataFrame, setting: str, name: str) -> Column:
         f"{setting} = {quoted(name)} is of type {found.type.simpleString()}: ids are text or whole numbers; cast the "
         "column in the source"
     )
+
+
+def bucket_column(ids: Column, id_type: T.DataType) -> Column:
+    """The bucket of each id, as `assignment.bucket_of` has it."""
+    number = F.crc32(ids.cast("binary")) if isinstance(id_type, T.StringType) else ids.cast("long")
+    return F.pmod(number, F.lit(N_BUCKETS))
 
 
 def _field(schema: T.StructType, name: str, *, ignores_case: bool) -> T.StructField | None:

@@ -24,7 +24,7 @@ from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate_tasks import RESULTS, USERS_PER_BATCH, EvaluateTask, evaluate_users, unpacked
 from wals_spark.spark.held_out import HeldOut, PopularityOptions, gathered, with_plain_ids
 from wals_spark.spark.histories import partitions, refuse_other_type
-from wals_spark.spark.item_table import item_table
+from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.report import write_report
 from wals_spark.spark.negatives import read_candidates
@@ -188,11 +188,12 @@ def evaluate(
     for side, factors in (("user", user_factors), ("item", item_factors)):
         refuse_other_type(held_out.types[side], factors.schema["id"].dataType, setting=f"test.{side}")
     ids = with_plain_ids(item_factors, "id")
-    items = item_table(ids, width=width)
+    sent = SentTables()  # until the evaluation is over
+    items = sent.table(ids, width=width)
     longest = max(protocol.measures.ks)
     if longest > items.rows:
         raise ConfigError(f"evaluate.k = {longest}: the model has no more than {items.rows} items")
-    counts = None if held_out.counts is None else item_table(_with_counts(ids, held_out.counts), width=1)
+    counts = None if held_out.counts is None else sent.table(_with_counts(ids, held_out.counts), width=1)
     rows = with_plain_ids(user_factors, "id").repartition(held_out.n_partitions, "id")
     task = EvaluateTask(items, counts, held_out.popularity, protocol)
     spark = item_factors.sparkSession

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from wals_spark.serving.ann_index import require_faiss
 from wals_spark.serving.vector_files import write_export
 from wals_spark.settings.export import ExportSettings
-from wals_spark.spark.item_table import item_table
+from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.model.exports import note_export
 from wals_spark.spark.model.open import collect_sample, open_version
 from wals_spark.spark.storage import Storage, new_folder
@@ -35,7 +35,8 @@ def run_export(spark: SparkSession, settings: ExportSettings) -> None:
     ):
         model = open_version(spark, settings.model.path, settings.model.version)
         users = collect_sample(model.user_factors, options.sample)
-        items = item_table(model.item_factors, width=model.width).opened()
+        sent = SentTables()
+        items = sent.table(model.item_factors, width=model.width).opened()
         summary = write_export(Path(local), items.ids, items.features, users, options)
         for file in sorted(Path(local).iterdir()):
             folder.copy(file.as_uri(), file.name)

@@ -12,6 +12,7 @@ from wals_spark.settings.recommend import Recommend
 from wals_spark.settings.training import POPULARITY, Negatives
 from wals_spark.spark.checking import Interactions
 from wals_spark.spark.histories import in_type_of
+from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.model.open import open_version
 from wals_spark.spark.recommend import Request, recommend, write_recommendations
 
@@ -55,8 +56,10 @@ def _best_unseen_items(pairs: DataFrame, root: str, per_user: int, path: str) ->
         allowed=known.select(F.col("item").alias("id")).distinct(),
         interactions=known,
     )
-    rows = recommend(model, request).select(*(F.col(name).cast(pairs.schema[name].dataType) for name in pairs.columns))
-    write_recommendations(rows, model, path)
+    sent = SentTables()  # until all is written
+    rows = recommend(model, request, sent)
+    columns = (F.col(name).cast(pairs.schema[name].dataType) for name in pairs.columns)
+    write_recommendations(rows.select(*columns), model, path)
 
 
 def _popular_items(pairs: DataFrame, settings: Negatives) -> DataFrame:

@@ -1,25 +1,27 @@
-"""A factor table sorted by id, as files that all workers of a machine map into memory: one copy for all of them.
+"""A factor table sorted by id, which executors have in memory, or mapped: one copy for all workers of a machine.
 
-The driver writes the files as a stream, one partition of Spark's sort at a time, so no process ever holds the whole
-table; Spark sends the files to each executor once.
+The driver broadcasts the table in parts, as a stream, so no process of Python ever holds a large one whole.
 """
 
 from __future__ import annotations
 
-import atexit
+import os
 import shutil
-import tempfile
 import uuid
+import weakref
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark import SparkFiles
+from pyspark import Broadcast, TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
@@ -27,24 +29,40 @@ from wals_spark.arrays.arrow import as_binary, as_numpy
 from wals_spark.arrays.features import squared_lengths
 from wals_spark.arrays.types import Float32Array, Int32Array
 from wals_spark.blocks.encoding import as_stream
+from wals_spark.ranking.tiles import LongestFirst
 from wals_spark.ranking.top_k import ItemLists
+from wals_spark.spark.plans import expected_bytes
 
 _ROWS_PER_BATCH = 10_000  # that travel to the driver together
 _BYTES_PER_SORT = 256 * 2**20  # one task sorts fewer bytes in less time than several take to agree on ranges
+_BYTES_PER_PART = 64 * 2**20  # of a broadcast
+_BYTES_IN_MEMORY = 64 * 2**20  # of a table that each worker has for itself
+_OPEN_TABLES = 4  # per worker, and files of tables per machine
+_FILES = "wals_spark-items"  # a folder of the executor's
 
 
 @dataclass(frozen=True)
 class ItemTable:
-    """What a task needs to open the table: the name of its files, its rows, their width, and the type of ids."""
+    """What a task needs to open the table: its parts, Arrow streams; its rows, their width, and the type of ids."""
 
     name: str
     rows: int
     width: int
     id_type: T.DataType
+    parts: tuple[Broadcast[list[bytes]], ...] = ()
 
     def opened(self) -> OpenItems:
-        """On an executor: the table mapped into memory, opened once in each worker."""
-        return _opened(self)
+        """The table, opened once in each worker."""
+        if self.name not in _open:
+            _open[self.name] = _opened(self)
+            while len(_open) > _OPEN_TABLES:
+                _open.popitem(last=False)
+        _open.move_to_end(self.name)
+        return _open[self.name]
+
+    def destroy(self) -> None:
+        """Have Spark delete the table everywhere; what would still read it fails."""
+        _destroy(list(self.parts))
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,32 @@ class OpenItems:
         queries = np.repeat(np.arange(len(histories)), lengths)
         return ItemLists.of(queries, self.positions(histories.flatten()), len(histories))
 
+    @cached_property
+    def longest_first(self) -> LongestFirst:
+        """The order in which the top k looks at the rows."""
+        return LongestFirst.of(self.features)
+
+
+class SentTables:
+    """The tables of one model that executors have been sent, each once; they go when nothing refers to this object."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, ItemTable] = {}
+        self._parts: list[Broadcast[list[bytes]]] = []
+        self._lock = Lock()
+        weakref.finalize(self, _destroy, self._parts)
+
+    def table(self, factors: DataFrame, *, width: int, unit_length: bool = False, key: str = "") -> ItemTable:
+        """As `item_table`; with a ``key``, the table that was sent under it before, if there is one."""
+        with self._lock:
+            if key not in self._tables:
+                table = item_table(factors, width=width, unit_length=unit_length)
+                self._parts += table.parts
+                if not key:
+                    return table
+                self._tables[key] = table
+            return self._tables[key]
+
 
 def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> ItemTable:
     """Sort a factor table (id, features) by id and send it to all executors, later ones included.
@@ -80,16 +124,17 @@ def item_table(factors: DataFrame, *, width: int, unit_length: bool = False) -> 
     """
     context = factors.sparkSession.sparkContext
     context.setJobDescription("sort items by id")
-    task = partial(_packed, width=width, unit_length=unit_length)
-    packed = _by_id(factors.select("id", "features")).mapInArrow(task, "packed binary")
-    name = f"items-{uuid.uuid4().hex}"
-    folder = tempfile.mkdtemp(prefix="wals_spark-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # not sooner: an executor fetches it when it comes up
-    ids, features = Path(folder, f"{name}.arrow"), Path(folder, f"{name}.f32")
-    rows = _write((pa.ipc.open_stream(row.packed) for row in packed.toLocalIterator()), ids, features)
-    for path in (ids, features) if rows else ():
-        context.addFile(str(path))
-    return ItemTable(name, rows, width, factors.schema["id"].dataType)
+    table = ItemTable(uuid.uuid4().hex, 0, width, factors.schema["id"].dataType)
+    rows, size, streams = 0, 0, list[bytes]()
+    for n_rows, stream in _sorted(factors.select("id", "features"), width, unit_length=unit_length):
+        rows, size = rows + n_rows, size + len(stream)
+        streams.append(stream)
+        if size >= _BYTES_PER_PART:
+            table = replace(table, parts=(*table.parts, context.broadcast(streams)))
+            size, streams = 0, []
+    if streams:
+        table = replace(table, parts=(*table.parts, context.broadcast(streams)))
+    return replace(table, rows=rows)
 
 
 def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Float32Array:
@@ -102,46 +147,106 @@ def matrix(features: pa.Array, *, width: int, unit_length: bool = False) -> Floa
     return np.ascontiguousarray(rows)
 
 
-def _by_id(rows: DataFrame) -> DataFrame:
-    """Rows in the order of their ids, by one task if Spark expects them to be few."""
-    expected_bytes: int = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()
-    return rows.orderBy("id") if expected_bytes > _BYTES_PER_SORT else rows.coalesce(1).sortWithinPartitions("id")
+def _sorted(rows: DataFrame, width: int, *, unit_length: bool) -> Iterator[tuple[int, bytes]]:
+    """The rows in the order of their ids, as Arrow streams of moderate size, with their numbers of rows."""
+    expected = expected_bytes(rows)
+    task = partial(_packed, width=width, unit_length=unit_length)
+    if expected is not None and expected <= _BYTES_IN_MEMORY and hasattr(rows, "toArrow"):  # since Spark 4
+        table = rows.toArrow().combine_chunks()
+        table = table.take(pc.sort_indices(table.column("id")))
+        packed: Iterable[Any] = (batch for batch in task(table.combine_chunks().to_batches()))
+        yield from ((batch.column("rows")[0].as_py(), batch.column("packed")[0].as_py()) for batch in packed)
+        return
+    is_large = expected is None or expected > _BYTES_PER_SORT
+    ordered = rows.orderBy("id") if is_large else rows.coalesce(1).sortWithinPartitions("id")
+    for row in ordered.mapInArrow(task, "rows int, packed binary").toLocalIterator():
+        yield row["rows"], bytes(row["packed"])
 
 
 def _packed(batches: Iterable[pa.RecordBatch], *, width: int, unit_length: bool) -> Iterator[pa.RecordBatch]:
-    """On an executor: rows as Arrow streams of moderate size, features as bytes."""
+    """Rows as Arrow streams of moderate size, features as bytes."""
     for batch in batches:
         for start in range(0, batch.num_rows, _ROWS_PER_BATCH):
             part = batch.slice(start, _ROWS_PER_BATCH)
             rows = matrix(part.column("features"), width=width, unit_length=unit_length)
             features = pa.Array.from_buffers(pa.binary(4 * width), len(rows), [None, pa.py_buffer(rows)])
             stream = as_stream(pa.record_batch([part.column("id"), features], names=["id", "features"]))
-            yield pa.record_batch([as_binary([stream])], names=["packed"])
+            counts = pa.array([len(rows)], pa.int32())
+            yield pa.record_batch([counts, as_binary([stream])], names=["rows", "packed"])
 
 
-def _write(streams: Iterable[Any], ids: Path, features: Path) -> int:
-    """Append the batches to the two files; the number of rows."""
-    rows, writer = 0, None
-    with features.open("wb") as file:
-        for stream in streams:
-            for batch in stream:
-                writer = writer or pa.ipc.new_file(str(ids), pa.schema([batch.schema.field("id")]))
-                writer.write_batch(batch.select(["id"]))
-                file.write(b"".join(batch.column("features").to_pylist()))
-                rows += batch.num_rows
-    if writer is not None:
-        writer.close()
-    return rows
+_open: OrderedDict[str, OpenItems] = OrderedDict()
 
 
-@lru_cache(maxsize=4)
 def _opened(table: ItemTable) -> OpenItems:
     if not table.rows:
         return OpenItems(pa.nulls(0), np.empty((0, table.width), dtype=np.float32))
-    with pa.memory_map(SparkFiles.get(f"{table.name}.arrow")) as file:
+    folder = _folder_of_files()
+    if folder is None or 4 * table.width * table.rows <= _BYTES_IN_MEMORY:
+        batches = list(_batches(table))
+        ids = pa.chunked_array([batch.column("id") for batch in batches])
+        features = np.concatenate([_features(batch, table.width) for batch in batches])
+        return OpenItems(_in_one_piece(ids), features)
+    files = folder / table.name
+    if not files.exists():
+        _write(table, files)
+    os.utime(files)  # it was used now
+    with pa.memory_map(str(files / "ids.arrow")) as file:
         ids = pa.ipc.open_file(file).read_all().column("id")
+    # Copy on write, and nothing is written: compiled loops know read-only arrays as another type.
+    features = np.memmap(files / "features.f32", dtype=np.float32, mode="c").view(np.ndarray)
+    return OpenItems(_in_one_piece(ids), features.reshape(table.rows, table.width))
+
+
+def _folder_of_files() -> Path | None:
+    """On an executor: a folder of its own for all of its workers; on the driver None."""
+    directories = os.environ.get("SPARK_LOCAL_DIRS", "") if TaskContext.get() is not None else ""
+    return Path(directories.split(",")[0]) / _FILES if directories else None
+
+
+def _batches(table: ItemTable) -> Iterator[pa.RecordBatch]:
+    for part in table.parts:
+        for stream in part.value:
+            yield from pa.ipc.open_stream(stream)
+        with suppress(AttributeError):
+            del part._value  # PySpark keeps it for the next task, which has the table
+
+
+def _features(batch: pa.RecordBatch, width: int) -> Float32Array:
+    column = batch.column("features")
+    numbers = np.frombuffer(column.buffers()[1], dtype=np.float32)
+    rows: Float32Array = numbers[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
+    return rows
+
+
+def _in_one_piece(ids: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_string(ids.type):
         ids = ids.cast(pa.large_string())  # all ids together may be more than 2 GiB
-    # Copy on write, and nothing is written: compiled loops know read-only arrays as another type.
-    features = np.memmap(SparkFiles.get(f"{table.name}.f32"), dtype=np.float32, mode="c")
-    return OpenItems(ids.combine_chunks(), features.reshape(table.rows, table.width))
+    return ids.combine_chunks()
+
+
+def _write(table: ItemTable, files: Path) -> None:
+    """Write the table for all workers of this machine, of which several may do so, and delete tables long unused."""
+    unfinished = files.with_name(f".{table.name}.{uuid.uuid4().hex}")
+    unfinished.mkdir(parents=True)
+    writer = None
+    with (unfinished / "features.f32").open("wb") as file:
+        for batch in _batches(table):
+            ids = batch.select(["id"])
+            writer = writer or pa.ipc.new_file(str(unfinished / "ids.arrow"), ids.schema)
+            writer.write_batch(ids)
+            file.write(_features(batch, table.width).tobytes())
+    assert writer is not None  # a table without rows is not written
+    writer.close()
+    with suppress(OSError):  # another worker was faster
+        unfinished.replace(files)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    others = (path for path in files.parent.glob("[!.]*") if path != files)
+    for path in sorted(others, key=lambda path: path.stat().st_mtime)[: 1 - _OPEN_TABLES]:
+        shutil.rmtree(path, ignore_errors=True)  # who has it mapped keeps it
+
+
+def _destroy(parts: list[Broadcast[list[bytes]]]) -> None:
+    while parts:
+        with suppress(Exception):  # Spark may have stopped
+            parts.pop().destroy()

@@ -87,9 +87,15 @@ class PreparedInteractions:
             return self._large[0]
 
 
+def is_plain(config: Config) -> bool:
+    """Whether a training needs nothing but its interactions: no held-out ones, no negatives, and no other model."""
+    train = config.train
+    return not (config.held_out.given or train.negatives.per_user or train.warm_start or train.align != "none")
+
+
 @contextmanager
 def prepared_interactions(raw: DataFrame, config: Config) -> Iterator[PreparedInteractions]:
-    """Check interactions, and build their blocks, which go at the end of the ``with``.
+    """Check interactions, and build their blocks, which go at the end of the ``with``; the settings are `is_plain`.
 
     Raises
     ------

@@ -18,11 +18,13 @@ from wals_spark.settings.recommend import Recommend, RecommendSettings
 from wals_spark.settings.tables import Input
 from wals_spark.spark.checking import check
 from wals_spark.spark.histories import beside, in_type_of, partitions
-from wals_spark.spark.item_table import item_table
+from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.model.exports import note_export
 from wals_spark.spark.model.open import ModelVersion, open_version
+from wals_spark.spark.plans import n_partitions
 from wals_spark.spark.reading import read, read_ids
-from wals_spark.spark.recommend_tasks import ExplanationTask, RankTask, rank_batches
+from wals_spark.spark.recommend_tasks import ExplanationTask, RankTask, rank_batches, rank_unseen
+from wals_spark.spark.seen_pairs import beside_seen
 from wals_spark.spark.session import arrow_batch_rows
 from wals_spark.spark.storage import Storage, new_folder
 
@@ -68,7 +70,8 @@ def run_recommend(spark: SparkSession, settings: RecommendSettings) -> None:
         pairs = None
         if settings.needs_interactions:
             pairs = known_interactions(model, read(spark, settings.input), settings.input, settings.recommend)
-        rows = recommend(model, Request(settings.recommend, interactions=pairs, **ids))
+        sent = SentTables()  # until all is written
+        rows = recommend(model, Request(settings.recommend, interactions=pairs, **ids), sent)
         write_recommendations(rows, model, folder.path())
         n_rows = spark.read.parquet(folder.path()).count()
     note_export(model, Storage(spark, settings.output.path).root, "recommendations")
@@ -98,8 +101,8 @@ def known_interactions(model: ModelVersion, raw: DataFrame, source: Input, optio
     return in_type_of(pairs, "item", model.item_factors, setting=f"input.item = {source.item}")
 
 
-def recommend(model: ModelVersion, request: Request) -> DataFrame:
-    """Rank candidates for the queries of a model.
+def recommend(model: ModelVersion, request: Request, sent: SentTables) -> DataFrame:
+    """Rank candidates for the queries of a model, with what executors have been ``sent`` of it, for as long as that is.
 
     Columns: the id of the query, ``rank`` from 1, the recommended id, ``score``; with explanations ``because``; with
     popular items for cold-start users ``source``.
@@ -121,14 +124,16 @@ def recommend(model: ModelVersion, request: Request) -> DataFrame:
 
     catalogue = candidates(factors[mode.result], allowed=request.allowed, blocked=request.blocked)
     width = int(model.manifest["rank"]) if mode.cosine else model.width
-    table = item_table(catalogue, width=width, unit_length=mode.cosine)
+    is_whole = request.allowed is None and request.blocked is None
+    key = f"{mode.result} {mode.cosine}" if is_whole else ""
+    table = sent.table(catalogue, width=width, unit_length=mode.cosine, key=key)
     refuse_small_catalogue(table.rows, options.k, mode.result)
-    explanations = explanation_task(model, options.because) if options.because else None
+    explanations = explanation_task(model, options.because, sent) if options.because else None
     task = RankTask(table, options.k, mode, options.exclude_seen, explanations)
     rows = rank(selected.queries, task, n_queries=selected.known, pairs=request.interactions)
     if not popular or request.interactions is None or request.queries is None:
         return rows
-    by_popularity = item_table(popularity(request.interactions, catalogue), width=1)
+    by_popularity = sent.table(popularity(request.interactions, catalogue), width=1)
     cold = without_factors(request.queries, factors[mode.query])
     task = replace(task, candidates=by_popularity, explanations=None)
     fallback = rank(cold, task, n_queries=selected.unknown, pairs=request.interactions)
@@ -191,7 +196,7 @@ def without_factors(ids: DataFrame, factors: DataFrame) -> DataFrame:
     return ids.join(factors, "id", "left_anti").select("id", one)
 
 
-def explanation_task(model: ModelVersion, n: int) -> ExplanationTask:
+def explanation_task(model: ModelVersion, n: int, sent: SentTables) -> ExplanationTask:
     """What tasks need of the model to explain a score by ``n`` items of the history.
 
     Raises
@@ -209,11 +214,13 @@ def explanation_task(model: ModelVersion, n: int) -> ExplanationTask:
         items = items.join(weights, "id").select("id", F.concat("features", weight).alias("features"))
         width += 1
     duplicates = model.config.input.duplicates
-    return ExplanationTask(item_table(items, width=width), n, objective, gramian, duplicates)
+    return ExplanationTask(sent.table(items, width=width), n, objective, gramian, duplicates)
 
 
 def rank(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: DataFrame | None = None) -> DataFrame:
     """The best candidates of each query: its id, ``rank`` from 1, the candidate's id, ``score``, and explanations.
+
+    Where the task asks for lists, a row per query with a list of candidates and scores.
 
     Parameters
     ----------
@@ -223,23 +230,37 @@ def rank(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: DataFrame
         Interactions: user, item and, for explanations, the columns that `check` returns. They are left out of the
         recommendations if the task says so. What is similar leaves out the query itself.
     """
-    mode = task.mode
+    mode, cores = task.mode, queries.sparkSession.sparkContext.defaultParallelism
     histories = None if mode.cosine else pairs
-    n = partitions(n_queries, task.candidates.rows, queries.sparkSession.sparkContext.defaultParallelism)
+    n = partitions(n_queries, task.candidates.rows, cores)
     rows = queries.select("id", "features")
+    id_type = queries.schema["id"].dataType
     if histories is None:
-        rows = rows.repartition(n, "id")
+        if (n_partitions(rows) or 0) < n:
+            rows = rows.repartition(n, "id")
+        batches = partial(rank_batches, task=task)
+    elif task.explanations:
+        rows = beside(rows, histories, by=mode.query, n_partitions=n)
+        batches = partial(rank_batches, task=task, histories=True)
     else:
-        used = histories if task.explanations else histories.select("user", "item")
-        rows = beside(rows, used, by=mode.query, n_partitions=n)
-    id_type = task.candidates.id_type
+        rows = beside_seen(rows, histories, by=mode.query, seen=mode.result, n_partitions=n)
+        batches = partial(rank_unseen, task=task)
+    return rows.mapInArrow(batches, _schema(task, id_type))
+
+
+def _schema(task: RankTask, id_type: T.DataType) -> T.StructType:
+    """The columns that tasks return for queries of a type."""
+    mode, candidate_type, names = task.mode, task.candidates.id_type, task.lists
+    if names is not None:
+        best = T.StructType([T.StructField(names.candidate, candidate_type), T.StructField(names.score, T.FloatType())])
+        return T.StructType([T.StructField(names.query, id_type), T.StructField(names.lists, T.ArrayType(best))])
     fields = [
-        T.StructField(mode.query, queries.schema["id"].dataType, False),
+        T.StructField(mode.query, id_type, False),
         T.StructField("rank", T.IntegerType(), False),
-        T.StructField(mode.column, id_type, False),
+        T.StructField(mode.column, candidate_type, False),
         T.StructField("score", T.FloatType(), False),
     ]
     if task.explanations:
-        contribution = [T.StructField("item", id_type, False), T.StructField("score", T.FloatType(), False)]
+        contribution = [T.StructField("item", candidate_type, False), T.StructField("score", T.FloatType(), False)]
         fields.append(T.StructField("because", T.ArrayType(T.StructType(contribution), False), False))
-    return rows.mapInArrow(partial(rank_batches, task=task, histories=histories is not None), T.StructType(fields))
+    return T.StructType(fields)

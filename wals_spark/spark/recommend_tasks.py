@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from wals_spark.ranking.modes import Mode
 from wals_spark.ranking.top_k import ItemLists, TopK, top_k
 from wals_spark.spark.histories import gathered_beside
 from wals_spark.spark.item_table import ItemTable, OpenItems, matrix
+from wals_spark.spark.seen_pairs import unpacked_seen
 
 _RESULTS_PER_BATCH = 200_000  # rows that go back to Spark together
 
@@ -36,15 +38,28 @@ class ExplanationTask:
     duplicates: str
 
 
+class ListNames(NamedTuple):
+    """Columns of a row per query: its id, and a list of structs of a candidate's id and its score."""
+
+    query: str
+    lists: str
+    candidate: str
+    score: str
+
+
 @dataclass(frozen=True)
 class RankTask:
-    """What a task needs besides its queries: the candidates, how many of them per query, and the mode."""
+    """What a task needs besides its queries: the candidates, how many of them per query, and the mode.
+
+    With ``lists``, a query is one row and its candidates are a list, and not a row each.
+    """
 
     candidates: ItemTable
     k: int
     mode: Mode
     exclude_seen: bool = True
     explanations: ExplanationTask | None = None
+    lists: ListNames | None = None
 
 
 def rank_batches(
@@ -52,16 +67,42 @@ def rank_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Rank candidates for queries (id, features), with ``histories`` of a partition of `histories.beside`."""
     items = task.candidates.opened()
-    step = max(1, _RESULTS_PER_BATCH // task.k)
     for batch in gathered_beside(batches) if histories else batches:
-        for start in range(0, batch.num_rows, step):
-            queries = batch.slice(start, step)
-            rows = matrix(queries.column("features"), width=task.candidates.width, unit_length=task.mode.cosine)
-            best = top_k(rows, items.features, task.k, excluded=_excluded(queries, items, task))
-            columns = _as_rows(queries.column("id"), best, items, task.mode)
-            if task.explanations:
-                columns["because"] = _because(queries, best, items, task.explanations)
-            yield pa.record_batch(list(columns.values()), names=list(columns))
+        for queries in _slices(batch, task):
+            yield _ranked(queries, _excluded(queries, items, task), items, task)
+
+
+def rank_unseen(batches: Iterable[pa.RecordBatch], *, task: RankTask) -> Iterator[pa.RecordBatch]:
+    """Rank candidates that queries have not seen, in a partition of `seen_pairs.beside_seen`."""
+    unpacked = unpacked_seen(batches)
+    if unpacked is None:
+        return
+    items = task.candidates.opened()
+    seen = unpacked.lists(items.positions) if task.exclude_seen else None
+    first = 0
+    for batch in unpacked.queries.to_batches():
+        for queries in _slices(batch, task):
+            end = first + len(queries)
+            yield _ranked(queries, None if seen is None else seen.batch(first, end), items, task)
+            first = end
+
+
+def _slices(batch: pa.RecordBatch, task: RankTask) -> Iterator[pa.RecordBatch]:
+    """So many queries of a batch that their results go back to Spark together."""
+    step = max(1, _RESULTS_PER_BATCH // task.k)
+    return (batch.slice(start, step) for start in range(0, batch.num_rows, step))
+
+
+def _ranked(queries: pa.RecordBatch, excluded: ItemLists | None, items: OpenItems, task: RankTask) -> pa.RecordBatch:
+    rows = matrix(queries.column("features"), width=task.candidates.width, unit_length=task.mode.cosine)
+    best = top_k(rows, items.features, task.k, excluded=excluded, longest_first=items.longest_first)
+    if task.lists is not None:
+        columns = _as_lists(queries.column("id"), best, items, task.lists)
+    else:
+        columns = _as_rows(queries.column("id"), best, items, task.mode)
+    if task.explanations:
+        columns["because"] = _because(queries, best, items, task.explanations)
+    return pa.record_batch(list(columns.values()), names=list(columns))
 
 
 def _excluded(queries: pa.RecordBatch, items: OpenItems, task: RankTask) -> ItemLists | None:
@@ -82,6 +123,15 @@ def _as_rows(ids: pa.Array, best: TopK, items: OpenItems, mode: Mode) -> dict[st
         mode.column: _ids_at(items, best.positions[query, rank]),
         "score": as_arrow(best.scores[query, rank]),
     }
+
+
+def _as_lists(ids: pa.Array, best: TopK, items: OpenItems, names: ListNames) -> dict[str, pa.Array]:
+    """One row per query, with a list of the candidates that there are."""
+    is_ranked = best.positions >= 0
+    offsets = np.concatenate([[0], np.cumsum(is_ranked.sum(axis=1))]).astype(np.int32)
+    candidates, scores = _ids_at(items, best.positions[is_ranked]), as_arrow(best.scores[is_ranked])
+    structs = pa.StructArray.from_arrays([candidates, scores], names=[names.candidate, names.score])
+    return {names.query: ids, names.lists: pa.ListArray.from_arrays(as_arrow(offsets), structs)}
 
 
 def _because(queries: pa.RecordBatch, best: TopK, candidates: OpenItems, task: ExplanationTask) -> pa.Array:

@@ -25,6 +25,7 @@ from wals_spark.run.schedule import last_solver, solver_of
 from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.train import Config
 from wals_spark.spark.checking import judged_rows
+from wals_spark.spark.plans import expected_bytes, n_partitions
 from wals_spark.spark.prepared import Prepared
 from wals_spark.spark.reading import unreadable_is_refused
 from wals_spark.spark.training.build import refuse_duplicates
@@ -40,7 +41,6 @@ MAX_ROWS = 1_000_000
 _MAX_NUMBERS = 64_000_000  # interactions times the rank
 _MAX_TABLE_BYTES = 64 * 2**20  # of both factor tables, which pass through the driver
 _BYTES_PER_ROW = 128  # of a source with more columns than the three that are read
-_UNKNOWN = 2**63 - 1  # Spark's size of what is in no file, such as rows from Python
 _MAX_PARTITIONS = 16  # of unknown size, each of which may send `MAX_ROWS`
 
 
@@ -52,16 +52,13 @@ def may_be_small(raw: DataFrame, config: Config) -> bool:
         or train.item_blocks not in (0, 1)
         or config.confidence.item_weight != "none"
         or config.confidence.half_life_days
-        or train.negatives.per_user
-        or train.warm_start
-        or train.align != "none"
     ):
         return False
-    execution = raw._jdf.queryExecution()
-    size = int(str(execution.optimizedPlan().stats().sizeInBytes()))
-    if size < _UNKNOWN:
+    size = expected_bytes(raw)
+    if size is not None:
         return size <= _BYTES_PER_ROW * MAX_ROWS
-    return "Exchange" not in execution.executedPlan().toString() and raw.rdd.getNumPartitions() <= _MAX_PARTITIONS
+    partitions = n_partitions(raw)
+    return partitions is not None and partitions <= _MAX_PARTITIONS
 
 
 @dataclass(frozen=True)

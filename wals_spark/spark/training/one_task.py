@@ -64,7 +64,7 @@ def build_both_sides(
         n_rows += batch.num_rows
         if n_rows > max_rows or pc.any(batch.column("is_odd")).as_py():
             return
-        parts.append(batch.drop_columns(["is_odd"]))
+        parts.append(batch.select([name for name in batch.schema.names if name != "is_odd"]))
     built = user_block_of(parts, items_to_blocks, duplicates)
     if built is None:
         return
