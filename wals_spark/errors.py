@@ -17,13 +17,13 @@ class WalsError(Exception):
         super().__init__(printable(redacted(" ".join(message.split("\n")))))
 
 
-class ConfigError(WalsError):
+class ConfigError(WalsError, ValueError):
     """A setting is unknown, of the wrong type, out of range, or contradicts another."""
 
     exit_code = 2
 
 
-class InputError(WalsError):
+class InputError(WalsError, ValueError):
     """The interactions, or a stored model, cannot be used as they are."""
 
     exit_code = 3

@@ -103,7 +103,8 @@ def test_every_other_iteration_is_evaluated_on_few_users(plays, held_out, caplog
 
 @pytest.mark.slow
 def test_evaluation_does_not_change_the_model(plays, held_out):
-    plain, evaluated = (wals_spark.fit(plays, {"train.max_iter": 2}, held_out=table) for table in (None, held_out))
+    settings = {"train.max_iter": 2, "train.user_blocks": 1, "train.item_blocks": 1}  # as small data alone has them
+    plain, evaluated = (wals_spark.fit(plays, settings, held_out=table) for table in (None, held_out))
     assert np.array_equal(by_id(plain.user_factors), by_id(evaluated.user_factors))
     assert "held_out" not in plain.manifest
 

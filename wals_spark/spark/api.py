@@ -20,6 +20,7 @@ from wals_spark.settings.train import Config
 from wals_spark.spark.evaluate import Tables, evaluate_version
 from wals_spark.spark.fold_in import FoldInTarget, fold_in_config, fold_in_version
 from wals_spark.spark.item_table import SentTables
+from wals_spark.spark.lifetime import keeping
 from wals_spark.spark.model.open import ModelVersion, open_version
 from wals_spark.spark.model.publish import copy_version
 from wals_spark.spark.predict import predict
@@ -78,8 +79,8 @@ def fit(
 class Model:
     """A trained model: a version on storage, with what can be done with it.
 
-    `fit` and `Model.open` make one. Tables of interactions have the columns that the model was trained on. Keep a model
-    in a temporary folder referenced as long as its tables are used: the folder is deleted with the last reference.
+    `fit` and `Model.open` make one. Tables of interactions have the columns that the model was trained on. A temporary
+    folder is deleted with the last reference to the model, and to tables that read from it.
     """
 
     def __init__(self, stored: ModelVersion, scratch: Scratch | None = None) -> None:
@@ -139,12 +140,12 @@ class Model:
     @property
     def user_factors(self) -> DataFrame:
         """Columns ``id`` and ``features``; with biases, the manifest says which feature is the bias."""
-        return self._holding(self._stored.user_factors)
+        return self._keeping(self._stored.user_factors)
 
     @property
     def item_factors(self) -> DataFrame:
         """Columns ``id`` and ``features``; with biases, the manifest says which feature is the bias."""
-        return self._holding(self._stored.item_factors)
+        return self._keeping(self._stored.item_factors)
 
     def recommend(
         self,
@@ -182,7 +183,7 @@ class Model:
             interactions=self._known(exclude, settings),
         )
         with session_of(self._stored.spark):
-            return self._holding(recommend(self._stored, request, self._sent))
+            return self._keeping(recommend(self._stored, request, self._sent))
 
     def similar(
         self, k: int = _DEFAULT_K, *, mode: ModeName = "similar-items", queries: DataFrame | None = None
@@ -207,7 +208,7 @@ class Model:
         """
         names = Pairs(user=self.config.input.user, item=self.config.input.item)
         with session_of(self._stored.spark):
-            return self._holding(predict(self._stored, pairs, names, unknown=unknown))
+            return self._keeping(predict(self._stored.tables, pairs, names, unknown=unknown))
 
     def evaluate(
         self,
@@ -279,10 +280,9 @@ class Model:
         copy_version(ours.storage, ours.folder, Storage(ours.spark, root), name, to_serve=serve)
         return Model(open_version(ours.spark, root, name))
 
-    def _holding(self, table: DataFrame) -> DataFrame:
-        """The table, which keeps a temporary folder as long as it is referenced itself: it reads from there."""
-        table._wals_spark_scratch = self._scratch  # type: ignore[attr-defined]
-        return table
+    def _keeping(self, table: DataFrame) -> DataFrame:
+        """The table, which reads from what this object owns, and may outlive it."""
+        return keeping(table, self._scratch, self._sent)
 
     def _known(self, interactions: DataFrame | None, settings: Recommend) -> DataFrame | None:
         """The interactions that a recommendation needs, with ids as the model's."""

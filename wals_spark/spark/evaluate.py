@@ -189,8 +189,7 @@ def evaluate(
         refuse_other_type(held_out.types[side], factors.schema["id"].dataType, setting=f"test.{side}")
     ids = with_plain_ids(item_factors, "id")
     sent = SentTables()  # until the evaluation is over
-    items = sent.table(ids, width=width)
-    longest = max(protocol.measures.ks)
+    items, longest = sent.table(ids, width=width), max(protocol.measures.ks)
     if longest > items.rows:
         raise ConfigError(f"evaluate.k = {longest}: the model has no more than {items.rows} items")
     counts = None if held_out.counts is None else sent.table(_with_counts(ids, held_out.counts), width=1)

@@ -14,8 +14,15 @@ from wals_spark.evaluation.rating_errors import RatingErrors
 from wals_spark.settings.predict import Pairs, PredictSettings, Unknown
 from wals_spark.spark.columns import id_column
 from wals_spark.spark.histories import refuse_other_type
-from wals_spark.spark.model.open import ModelVersion, open_version
-from wals_spark.spark.predict_tasks import ITEM_FEATURES, PREDICTION, USER_FEATURES, predict_pairs
+from wals_spark.spark.model.open import FactorTables, ModelVersion, open_version
+from wals_spark.spark.predict_tasks import (
+    DOUBLE,
+    ITEM_FEATURES,
+    PREDICTION,
+    USER_FEATURES,
+    Prediction,
+    predict_pairs,
+)
 from wals_spark.spark.reading import MALFORMED, read, unreadable_is_refused
 from wals_spark.spark.session import arrow_batch_rows
 from wals_spark.spark.storage import new_folder
@@ -31,7 +38,7 @@ def run_predict(spark: SparkSession, settings: PredictSettings) -> None:
     with new_folder(spark, settings.output.path) as folder:
         model = open_version(spark, settings.model.path, settings.model.version)
         pairs = read(spark, settings.pairs, section="pairs").drop(MALFORMED)
-        predicted = predict(model, pairs, settings.pairs, unknown=settings.predict.unknown)
+        predicted = predict(model.tables, pairs, settings.pairs, unknown=settings.predict.unknown)
         spark.sparkContext.setJobDescription("predict and write")
         batch_rows = max(1, _BATCH_BYTES // (8 * model.width))
         with unreadable_is_refused(settings.pairs, "pairs", writing=True), arrow_batch_rows(spark, batch_rows):
@@ -45,8 +52,15 @@ def run_predict(spark: SparkSession, settings: PredictSettings) -> None:
     )  # fmt: skip
 
 
-def predict(model: ModelVersion, pairs: DataFrame, names: Pairs, *, unknown: Unknown = "nan") -> DataFrame:
-    """The pairs with a column ``prediction``, a double: the global mean and the product of both rows of factors.
+def predict(
+    tables: FactorTables,
+    pairs: DataFrame,
+    names: Pairs,
+    *,
+    unknown: Unknown = "nan",
+    prediction: Prediction = DOUBLE,
+) -> DataFrame:
+    """The pairs with a column of predictions: the global mean and the product of both rows of factors.
 
     All columns and rows are kept, in any order; ``unknown`` says what happens to pairs that the model has no factors
     for, and to those without an id.
@@ -54,11 +68,11 @@ def predict(model: ModelVersion, pairs: DataFrame, names: Pairs, *, unknown: Unk
     Raises
     ------
     InputError
-        If a column of ids is missing or of another type than the model's, or a column is called ``prediction`` already.
+        If a column of ids is missing or of another type than the model's, or the prediction's column is there already.
     """
-    if PREDICTION in pairs.columns:
-        raise InputError(f"pairs: a column is called {PREDICTION} already; rename or drop it")
-    factors = {"user": (model.user_factors, USER_FEATURES), "item": (model.item_factors, ITEM_FEATURES)}
+    if prediction.name in pairs.columns:
+        raise InputError(f"pairs: a column is called {prediction.name} already; rename or drop it")
+    factors = {"user": (tables.user_factors, USER_FEATURES), "item": (tables.item_factors, ITEM_FEATURES)}
     joined = pairs
     for role in factors:
         joined = joined.withColumn(_IDS[role], id_column(pairs, f"pairs.{role}", getattr(names, role)))
@@ -70,10 +84,10 @@ def predict(model: ModelVersion, pairs: DataFrame, names: Pairs, *, unknown: Unk
             ids = ids.withColumn("_wals_id", F.col("_wals_id").cast("bigint"))
         joined = joined.join(ids, F.col(_IDS[role]) == F.col("_wals_id"), "left").drop("_wals_id")
     joined = joined.drop(*_IDS.values())
-    schema = T.StructType([*pairs.schema.fields, T.StructField(PREDICTION, T.DoubleType(), False)])
-    offset = float(model.manifest["score"]["global_mean"])
-    predicted = joined.mapInArrow(partial(predict_pairs, offset=offset), schema)
-    return predicted if unknown == "nan" else predicted.where(~F.isnan(PREDICTION))
+    number = T.FloatType() if prediction.is_float else T.DoubleType()
+    schema = T.StructType([*pairs.schema.fields, T.StructField(prediction.name, number, False)])
+    predicted = joined.mapInArrow(partial(predict_pairs, offset=tables.global_mean, prediction=prediction), schema)
+    return predicted if unknown == "nan" else predicted.where(~F.isnan(F.col(f"`{prediction.name}`")))
 
 
 def rating_errors(model: ModelVersion, test: DataFrame) -> RatingErrors:
@@ -87,7 +101,7 @@ def rating_errors(model: ModelVersion, test: DataFrame) -> RatingErrors:
     model.spark.sparkContext.setJobDescription("errors of predicted ratings")
     difference = F.col(PREDICTION) - F.col("rating")
     is_known = ~F.isnan(PREDICTION)
-    sums = predict(model, test.select("user", "item", "rating"), Pairs()).agg(
+    sums = predict(model.tables, test.select("user", "item", "rating"), Pairs()).agg(
         F.count_if(is_known).alias("known"),
         F.count_if(~is_known).alias("unknown"),
         F.sum(F.when(is_known, difference * difference)).alias("squared"),

@@ -90,7 +90,8 @@ class PreparedInteractions:
 def is_plain(config: Config) -> bool:
     """Whether a training needs nothing but its interactions: no held-out ones, no negatives, and no other model."""
     train = config.train
-    return not (config.held_out.given or train.negatives.per_user or train.warm_start or train.align != "none")
+    own = train.keep == "last" and train.evaluate_every == 1 and train.align == "none" and not train.warm_start
+    return own and not config.held_out.given and not train.negatives.per_user
 
 
 @contextmanager

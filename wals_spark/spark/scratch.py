@@ -20,13 +20,14 @@ from wals_spark.spark.storage import Storage
 class Scratch:
     """A folder that the driver and all executors can write to.
 
-    It is below the first of: the folder that the variable SPARKML_TEMP_DFS_PATH names, as for Spark ML; the checkpoint
-    folder of the SparkContext; this machine's temporary folder, with a local master; the user's home on the default
-    file system of the cluster. It is deleted when nothing refers to the object, and at the latest when Python exits.
+    It is below the first of: the ``base``, if there is one; the folder that the variable SPARKML_TEMP_DFS_PATH names,
+    as for Spark ML; the checkpoint folder of the SparkContext; this machine's temporary folder, with a local master;
+    the user's home on the default file system of the cluster. It is deleted when nothing refers to the object, and at
+    the latest when Python exits.
     """
 
-    def __init__(self, spark: SparkSession) -> None:
-        base = os.environ.get("SPARKML_TEMP_DFS_PATH") or _checkpoint_folder(spark)
+    def __init__(self, spark: SparkSession, base: str = "") -> None:
+        base = base or os.environ.get("SPARKML_TEMP_DFS_PATH") or _checkpoint_folder(spark)
         if not base and is_local(spark):
             folder = tempfile.mkdtemp(prefix=TEMPORARY)
             with ExitStack() as mark:

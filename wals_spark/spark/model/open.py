@@ -29,6 +29,20 @@ IdTypes = tuple[T.DataType, T.DataType]
 
 
 @dataclass(frozen=True)
+class FactorTables:
+    """What scores are computed from: factors (id, features) of ``width`` numbers, of which ``rank`` are no biases.
+
+    The score of a pair is ``global_mean`` and the dot product of both rows.
+    """
+
+    user_factors: DataFrame
+    item_factors: DataFrame
+    rank: int
+    width: int
+    global_mean: float = 0.0
+
+
+@dataclass(frozen=True)
 class ModelVersion:
     """A complete version: `user_factors` and `item_factors` have columns ``id`` and ``features``.
 
@@ -46,6 +60,12 @@ class ModelVersion:
     def spark(self) -> SparkSession:
         """The session that the tables belong to."""
         return self.user_factors.sparkSession
+
+    @property
+    def tables(self) -> FactorTables:
+        """What scores are computed from."""
+        mean = float(self.manifest["score"]["global_mean"])
+        return FactorTables(self.user_factors, self.item_factors, int(self.manifest["rank"]), self.width, mean)
 
     @property
     def manifest_path(self) -> str:
