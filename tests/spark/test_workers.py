@@ -10,6 +10,7 @@ from wals_spark.settings.train import Config
 from wals_spark.spark.checking import check
 from wals_spark.spark.evaluate import evaluate
 from wals_spark.spark.held_out import gathered
+from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.recommend import Request, recommend
 from wals_spark.spark.storage import Storage
 from wals_spark.spark.train import train_version
@@ -57,7 +58,8 @@ def test_no_worker_imports_pandas(spark, tmp_path):
     model = train_version(raw, config, Storage(spark, str(tmp_path)))
     pairs = check(raw, config.input).table
     request = Request(Recommend(k=3, because=2), interactions=pairs.where("item != '3'"))
-    assert recommend(model, request).count() > 0
+    sent = SentTables()
+    assert recommend(model, request, sent).count() > 0
     with gathered(pairs.where("item = '3'"), n_partitions=2) as held_out:
         protocol = make_protocol(make_measures(("recall",), (3,)), replicates=2)
         assert evaluate(held_out, model.user_factors, model.item_factors, width=4, protocol=protocol).metrics
