@@ -17,7 +17,7 @@ from wals_spark.settings.tables import Ids, Table
 from wals_spark.spark.causes import JAVA_ERRORS, NO_COLON, Causes
 from wals_spark.spark.columns import find_column, id_column
 from wals_spark.spark.histories import in_type_of
-from wals_spark.spark.session import runtime_conf
+from wals_spark.spark.lending import runtime_conf
 from wals_spark.spark.table_formats import FILE_FORMATS, refuse_table_formats
 
 MALFORMED = "_wals_malformed_line"

@@ -245,10 +245,10 @@ def rank(queries: DataFrame, task: RankTask, *, n_queries: int, pairs: DataFrame
     else:
         rows = beside_seen(rows, histories, by=mode.query, seen=mode.result, n_partitions=n)
         batches = partial(rank_unseen, task=task)
-    return rows.mapInArrow(batches, _schema(task, id_type))
+    return rows.mapInArrow(batches, schema_of(task, id_type))
 
 
-def _schema(task: RankTask, id_type: T.DataType) -> T.StructType:
+def schema_of(task: RankTask, id_type: T.DataType) -> T.StructType:
     """The columns that tasks return for queries of a type."""
     mode, candidate_type, names = task.mode, task.candidates.id_type, task.lists
     if names is not None:

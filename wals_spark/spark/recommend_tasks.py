@@ -87,6 +87,32 @@ def rank_unseen(batches: Iterable[pa.RecordBatch], *, task: RankTask) -> Iterato
             first = end
 
 
+def rank_group(queries: pa.Table, candidates: pa.Table, *, task: RankTask) -> pa.Table:
+    """Rank candidates (id, features) for queries (id, features), a group of each, all in memory.
+
+    With ``exclude_seen`` rows of queries without features have what a query has ``seen``.
+    """
+    candidates = candidates.take(pc.sort_indices(candidates.column("id"))).combine_chunks()
+    features = matrix(_in_one_piece(candidates, "features"), width=task.candidates.width, unit_length=task.mode.cosine)
+    items = OpenItems(_in_one_piece(candidates, "id"), features)
+    if task.exclude_seen:
+        of_group = queries.select(["id", "features", "seen"])
+        batches = list(gathered_beside(of_group.to_batches()))
+    else:
+        batches = queries.combine_chunks().to_batches()
+    ranked = []
+    for batch in batches:
+        for part in _slices(batch, task):
+            seen = items.lists(part.column("seen")) if task.exclude_seen else _excluded(part, items, task)
+            ranked.append(_ranked(part, seen, items, task))
+    return pa.Table.from_batches(ranked)
+
+
+def _in_one_piece(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _slices(batch: pa.RecordBatch, task: RankTask) -> Iterator[pa.RecordBatch]:
     """So many queries of a batch that their results go back to Spark together."""
     step = max(1, _RESULTS_PER_BATCH // task.k)

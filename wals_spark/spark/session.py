@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 import wals_spark
 from wals_spark.spark.archive import write_archive
 from wals_spark.spark.causes import JAVA_ERRORS
+from wals_spark.spark.lending import job_description_restored, runtime_conf, workers_of_this_python
 from wals_spark.spark.local_machine import TEMPORARY, local_conf, local_folders, set_by_user
 
 _BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"  # how many rows reach Python together
@@ -79,10 +80,11 @@ def open_session(app_name: str, *, local_master: str = "local[*]", hive: bool = 
 def session_of(spark: SparkSession) -> Iterator[SparkSession]:
     """Give any session what this package needs until the end of the ``with``.
 
-    Executors are sent the package, once per application; the session's settings of Arrow are restored at the end.
+    Executors are sent the package, once per application; what is changed of the session is restored at the end.
     """
     _send_package(spark)
-    with runtime_conf(spark, _RUNTIME_CONF):
+    python = workers_of_this_python(spark) if is_local(spark) else nullcontext()
+    with python, job_description_restored(spark), runtime_conf(spark, _RUNTIME_CONF):
         yield spark
 
 
@@ -91,29 +93,6 @@ def arrow_batch_rows(spark: SparkSession, rows: int) -> Iterator[None]:
     """Let so many rows reach Python together until the end of the ``with``."""
     with runtime_conf(spark, {_BATCH_ROWS: str(rows)}):
         yield
-
-
-@contextmanager
-def runtime_conf(spark: SparkSession, values: dict[str, str]) -> Iterator[None]:
-    """Give the session these settings until the end of the ``with``."""
-    before = {name: spark.conf.get(name, None) for name in values}
-    for name, value in values.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        with suppress(*JAVA_ERRORS, OSError):  # as above
-            _set(spark, before)
-
-
-def _set(spark: SparkSession, values: dict[str, str | None]) -> None:
-    """Give a session that still runs these settings; None: none."""
-    if not spark.sparkContext._jsc.sc().isStopped():
-        for name, value in values.items():
-            if value is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, value)
 
 
 def started_by_spark_submit() -> bool:

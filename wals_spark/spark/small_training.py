@@ -136,7 +136,7 @@ def small_data(raw: DataFrame, config: Config) -> Iterator[SmallData | None]:
         # One partition: Spark removes a limit, and its shuffle to one, where it knows that there are no more rows.
         records = rows.limit(MAX_ROWS + 1).coalesce(1).mapInArrow(build, SCHEMA).persist()
     try:
-        with unreadable_is_refused(source, "input"):
+        with unreadable_is_refused(source, "input", writing=True):
             stored = records.where(F.col("name") == "summary").select("kind", "payload").collect()
         summaries = {row["kind"].partition("/")[0]: [json.loads(bytes(row["payload"]))] for row in stored}
         if set(summaries) != {"users", "items"}:
