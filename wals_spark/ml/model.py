@@ -44,6 +44,10 @@ class WALSModel(MLModel, WALSModelParams, MLWritable, MLReadable["WALSModel"]):
         self._document: dict[str, Any] | None = None  # the manifest of one that was loaded
         self._sent = SentTables()
 
+    def __repr__(self) -> str:
+        rank = "" if self._tables is None else f", rank={self.rank}"
+        return f"WALSModel: uid={self.uid}{rank}"
+
     def setUserCol(self, value: str) -> WALSModel:
         """Sets the value of :py:attr:`userCol`."""
         return self._set(userCol=value)

@@ -28,6 +28,7 @@ from wals_spark.spark.checking import judged_rows
 from wals_spark.spark.plans import expected_bytes, n_partitions
 from wals_spark.spark.prepared import Prepared
 from wals_spark.spark.reading import unreadable_is_refused
+from wals_spark.spark.session import is_local
 from wals_spark.spark.training.build import refuse_duplicates
 from wals_spark.spark.training.one_task import RESULTS, TrainingTask, build_both_sides, train_blocks
 from wals_spark.spark.training.sides import SCHEMA
@@ -57,6 +58,8 @@ def may_be_small(raw: DataFrame, config: Config) -> bool:
     size = expected_bytes(raw)
     if size is not None:
         return size <= _BYTES_PER_ROW * MAX_ROWS
+    if is_local(raw.sparkSession):
+        return True  # at worst, this machine's rows are shuffled once for nothing
     partitions = n_partitions(raw)
     return partitions is not None and partitions <= _MAX_PARTITIONS
 
