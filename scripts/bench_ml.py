@@ -99,12 +99,7 @@ def ratings(spark: SparkSession, rows: int, users: int, items: int) -> DataFrame
         columns = {"user": of_users.astype(np.int32), "item": of_items.astype(np.int32), "rating": values}
         table = pa.table({column: array[order].astype(array.dtype) for column, array in columns.items()})
         pq.write_table(table, path, row_group_size=max(1, -(-rows // (2 * n_cores()))))
-    table = (
-        spark.read.parquet(str(path))
-        .withColumnRenamed("rating", "value")
-        .selectExpr("user", "item", "float(value) rating")
-        .cache()
-    )
+    table = spark.read.parquet(str(path)).selectExpr("user", "item", "float(rating) rating").cache()
     table.count()
     return table
 
@@ -120,7 +115,7 @@ def fit(spark: SparkSession, rows: int, users: int, items: int, rank: int) -> Ta
     return run
 
 
-def folds(spark: SparkSession, table: DataFrame) -> Task:
+def folds(table: DataFrame) -> Task:
     """A CrossValidator of six param maps and three folds."""
     table = table.cache()
     table.count()
@@ -147,8 +142,8 @@ def movielens(spark: SparkSession) -> DataFrame:
 TASKS: dict[str, Callable[[SparkSession], Task]] = {
     "fit-1k": lambda spark: fit(spark, 1_000, 200, 100, 10),
     "fit-100k": lambda spark: fit(spark, 100_000, 3_000, 1_500, 10),
-    "folds-100k": lambda spark: folds(spark, movielens(spark)),
-    "folds-1m": lambda spark: folds(spark, ratings(spark, 1_000_000, 6_000, 3_700)),
+    "folds-100k": lambda spark: folds(movielens(spark)),
+    "folds-1m": lambda spark: folds(ratings(spark, 1_000_000, 6_000, 3_700)),
     "fit-9.6m": lambda spark: fit(spark, 9_600_000, 70_000, 11_000, 64),
 }
 
