@@ -4,19 +4,20 @@
 # .venv-spark35). It makes what is missing, sets ROOT and VENV, and exports what Spark needs. A later call reads the
 # stamp that the first one wrote last, and costs well under a second. Written for bash 3.2, which macOS has.
 #
-# Three environments have no Spark: `use_environment lenskit` makes .venv-lenskit, for a peer that needs packages of its
-# own, `use_environment airflow` makes .venv-airflow, which parses a DAG, and `use_environment executor` makes .venv-executor, which has only what executors need. The latter needs the
-# Python of the environment that the driver runs in: set WALS_PYTHON_EXECUTOR to that.
+# Tests run four more beside these: `use_environment lenskit` makes .venv-lenskit, for a peer that needs packages of its
+# own; `airflow` .venv-airflow, which parses a DAG; `platforms` .venv-platforms, which has Spark Connect, MLflow and
+# Jupyter; and `executor` .venv-executor, which has only what executors need. The latter needs the Python of the
+# environment that the driver runs in: set WALS_PYTHON_EXECUTOR to that.
 #
-# You may set JAVA_HOME, WALS_PYTHON (the Python to build .venv with), WALS_PYTHON_SPARK35, WALS_PYTHON_LENSKIT and
-# WALS_PYTHON_AIRFLOW (the same for the others). Without them the first that fits is taken.
+# You may set JAVA_HOME, WALS_PYTHON (the Python to build .venv with), and WALS_PYTHON_SPARK35, WALS_PYTHON_LENSKIT,
+# WALS_PYTHON_AIRFLOW and WALS_PYTHON_PLATFORMS (the same for the others). Without them the first that fits is taken.
 # shellcheck shell=bash
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 LINES_OF_LOG_SHOWN=20
 
-use_environment() { # main | spark35 | lenskit | airflow | executor
+use_environment() { # main | spark35 | lenskit | airflow | platforms | executor
   WITH_SPARK=yes
   case $1 in
     main)
@@ -39,11 +40,15 @@ use_environment() { # main | spark35 | lenskit | airflow | executor
       VENV=$ROOT/.venv-airflow REQUIREMENTS=$ROOT/requirements/airflow.txt LOG=$ROOT/build/setup-airflow.log
       PYTHON_VARIABLE=WALS_PYTHON_AIRFLOW OLDEST_PYTHON=10 NEWEST_PYTHON=13 WITH_SPARK=no
       ;;
+    platforms)
+      VENV=$ROOT/.venv-platforms REQUIREMENTS=$ROOT/requirements/platforms.txt LOG=$ROOT/build/setup-platforms.log
+      PYTHON_VARIABLE=WALS_PYTHON_PLATFORMS OLDEST_PYTHON=11 NEWEST_PYTHON=13 WITH_SPARK=no
+      ;;
     executor)
       VENV=$ROOT/.venv-executor REQUIREMENTS=$ROOT/requirements/executor.txt LOG=$ROOT/build/setup-executor.log
       PYTHON_VARIABLE=WALS_PYTHON_EXECUTOR OLDEST_PYTHON=10 NEWEST_PYTHON=14 WITH_SPARK=no
       ;;
-    *) die "use_environment knows main, spark35, lenskit, airflow and executor, not $1" ;;
+    *) die "use_environment knows main, spark35, lenskit, airflow, platforms and executor, not $1" ;;
   esac
   WANTED_PYTHON=${!PYTHON_VARIABLE-}
   # Another Spark's home, modules and cluster settings, left in the user's shell, would mix with the Spark that pip

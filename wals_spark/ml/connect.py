@@ -29,7 +29,9 @@ def rank_in_groups(queries: DataFrame, candidates: DataFrame, task: RankTask, pa
         rows = rows.unionByName(seen, allowMissingColumns=True)
     grouped = rows.withColumn("group", F.pmod(F.xxhash64("id"), F.lit(n_groups)).cast("int")).groupBy("group")
     groups = queries.sparkSession.range(n_groups).select(F.col("id").cast("int").alias("group"))
-    of_group = candidates.select("id", "features").crossJoin(groups).groupBy("group")
+    # Under names of their own: where both sides come from one table, Spark takes columns of one for those of the other.
+    named = candidates.select(F.col("id").alias("candidate"), F.col("features").alias("candidate_features"))
+    of_group = named.crossJoin(groups).groupBy("group")
     together = grouped.cogroup(of_group)
     if not hasattr(together, "applyInArrow"):
         raise ConfigError("recommendations with Spark Connect need Spark 4 or newer")

@@ -13,6 +13,8 @@ def keeping(table: DataFrame, *resources: object) -> DataFrame:
     PySpark hands the session object of a table on to what is derived from it, and that is all it hands on. So the table
     is given a copy of that object, which stands for the same session in the JVM and has the references.
     """
+    if not hasattr(table, "_jdf"):
+        return table  # of Spark Connect, where nothing is temporary
     session = copy.copy(table.sparkSession)
     session._wals_spark_resources = resources  # type: ignore[attr-defined]
     table._session = session

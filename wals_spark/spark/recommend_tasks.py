@@ -88,13 +88,14 @@ def rank_unseen(batches: Iterable[pa.RecordBatch], *, task: RankTask) -> Iterato
 
 
 def rank_group(queries: pa.Table, candidates: pa.Table, *, task: RankTask) -> pa.Table:
-    """Rank candidates (id, features) for queries (id, features), a group of each, all in memory.
+    """Rank candidates (candidate, candidate_features) for queries (id, features), a group of each, all in memory.
 
     With ``exclude_seen`` rows of queries without features have what a query has ``seen``.
     """
-    candidates = candidates.take(pc.sort_indices(candidates.column("id"))).combine_chunks()
-    features = matrix(_in_one_piece(candidates, "features"), width=task.candidates.width, unit_length=task.mode.cosine)
-    items = OpenItems(_in_one_piece(candidates, "id"), features)
+    candidates = candidates.take(pc.sort_indices(candidates.column("candidate"))).combine_chunks()
+    ids, features = (_in_one_piece(candidates, name) for name in ("candidate", "candidate_features"))
+    vectors = matrix(features, width=task.candidates.width, unit_length=task.mode.cosine)
+    items = OpenItems(ids, vectors)
     if task.exclude_seen:
         of_group = queries.select(["id", "features", "seen"])
         batches = list(gathered_beside(of_group.to_batches()))
