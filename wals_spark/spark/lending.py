@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -18,34 +18,46 @@ from wals_spark.spark.causes import JAVA_ERRORS
 _DESCRIPTION = "spark.job.description"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Loan:
-    """What a setting was, and what those who have it on loan want it to be, the latest last."""
+    """What a borrower found a setting at, and gives back."""
 
-    original: Any
-    wanted: dict[object, Any] = field(default_factory=dict)
+    found: Any
 
 
-_loans: dict[tuple[int, str], _Loan] = {}
+_loans: dict[tuple[int, str], list[_Loan]] = {}  # of a setting, the latest last
 _lock = Lock()
 
 
 @contextmanager
 def lent(key: tuple[int, str], value: Any, get: Callable[[], Any], put: Callable[[Any], None]) -> Iterator[None]:
-    """Give a setting a value until the end of the ``with``; it is what it was when nobody has it on loan any more."""
-    borrower = object()
+    """Give a setting a value until the end of the ``with``, and then the value it was found at.
+
+    A borrower that ends before a later one leaves the value to it, and what was found with it.
+    """
     with _lock:
-        loan = _loans[key] = _loans.get(key) or _Loan(get())
-        loan.wanted[borrower] = value
+        loan = _Loan(get())
+        _loans.setdefault(key, []).append(loan)
         put(value)
     try:
         yield
     finally:
         with _lock, suppress(*JAVA_ERRORS, OSError):  # a JVM that was told to end may be gone
-            del loan.wanted[borrower]
-            put([*loan.wanted.values()][-1] if loan.wanted else loan.original)
-            if not loan.wanted:
-                del _loans[key]
+            later = _without(key, loan)
+            if later:
+                later.found = loan.found
+            else:
+                put(loan.found)
+
+
+def _without(key: tuple[int, str], loan: _Loan) -> _Loan | None:
+    """Take a loan from those of its setting; the one after it, if any."""
+    loans = _loans[key]
+    place = loans.index(loan)
+    del loans[place]
+    if not loans:
+        del _loans[key]
+    return loans[place] if place < len(loans) else None
 
 
 @contextmanager
