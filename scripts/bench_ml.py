@@ -64,10 +64,8 @@ def parse_options() -> argparse.Namespace:
 def measured(spark: SparkSession, name: str, rounds: int) -> dict[str, Any]:
     """Warm both systems up, choose MLlib's blocks, and time both in turn."""
     task = TASKS[name](spark)
-    trials = {}
-    for blocks in (n_cores(), 10):
-        timed(task, ALS, blocks)
-        trials[blocks] = timed(task, ALS, blocks)
+    timed(task, ALS, n_cores())
+    trials = {blocks: timed(task, ALS, blocks) for blocks in (n_cores(), 10)}
     best = min(trials, key=lambda blocks: trials[blocks])
     timed(task, WALS, 0)
     timed(task, WALS, 0)

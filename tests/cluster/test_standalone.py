@@ -49,6 +49,19 @@ def test_a_killed_executor_costs_time_and_nothing_else(cluster, interactions, lo
     assert [json.loads(line)["half_iteration"] for line in events] == list(range(1, 9))
 
 
+def test_small_data_trains_where_no_folder_is_shared(cluster):
+    program = Path(__file__).parent / "no_shared_folder.py"
+    conf = ["spark.driver.extraJavaOptions=-Duser.home=/proc/nowhere"]  # in which no folder can be made
+    code, log = cluster.finish(cluster.submit(program, str(cluster.folder / "no-shared"), conf=conf))
+    assert code == 0, log
+    found = json.loads(next(line for line in log.splitlines() if line.startswith('{"users"')))
+    assert found["users"] == 60
+    assert found["scores"][0] == pytest.approx(found["scores"][1])
+    for refused in ("large", "folded"):
+        assert found[refused].startswith("this needs a folder that driver and executors share"), found
+    assert "driver and executors share no folder, so the model is kept in memory" in log
+
+
 @pytest.mark.exhaustive
 def test_the_drivers_memory_does_not_grow_with_the_users(cluster):
     program = Path(__file__).parent / "driver_memory.py"

@@ -39,3 +39,8 @@ def test_the_notebook_runs(python, run, tmp_path):
         "print(sum(len(cell.get('outputs', [])) for cell in notebook.cells))\n"
     )
     assert int(run(execute, ROOT / "docs/mllib.ipynb").split()[-1]) > 4
+
+
+def test_a_notebook_shows_the_latest_half_iteration(run):
+    (shown,) = run(HERE / "progress_in_notebook.py").splitlines()
+    assert shown.startswith("half-iteration 4/4  ")

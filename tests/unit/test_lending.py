@@ -21,7 +21,7 @@ class Setting:
         return stack
 
 
-@pytest.mark.parametrize("order", itertools.permutations("abc"))
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
 def test_borrowers_may_end_in_any_order(order):
     setting = Setting("the user's")
     living = {value: setting.lend(value) for value in "abc"}

@@ -76,7 +76,8 @@ class SharedPreparation:
         with self._locks[key]:
             if key not in self._prepared:
                 stack = ExitStack()
-                prepared = stack.enter_context(prepared_interactions(self._dataset, config_of(estimator)))
+                config, work_dir = config_of(estimator), estimator.getWorkDir()
+                prepared = stack.enter_context(prepared_interactions(self._dataset, config, work_dir))
                 self._prepared[key] = prepared, stack
             return self._prepared[key][0]
 

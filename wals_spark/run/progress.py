@@ -1,4 +1,4 @@
-"""Progress of a training: a progress bar on a terminal, one log line per half-iteration elsewhere."""
+"""Progress of a training: a progress bar on a terminal, a line that changes in a notebook, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def describe_kept(kept: HalfIteration, last: HalfIteration, metric: str) -> str:
 def progress(planned: int) -> Iterator[Report]:
     """Yield a function to call after each half-iteration, of which ``planned`` is the number.
 
-    The bar needs `rich` (the extra ``terminal``) and a terminal on standard error; otherwise the lines go to
-    the logger ``wals_spark``.
+    The bar needs `rich` (the extra ``terminal``) and a terminal on standard error. A notebook shows the latest line;
+    elsewhere the lines go to the logger ``wals_spark``.
     """
     previous_loss: float | None = None
 
@@ -54,7 +54,8 @@ def progress(planned: int) -> Iterator[Report]:
 
     bar = _bar() if sys.stderr.isatty() else None
     if bar is None:
-        yield lambda event: logger.info("%s", line(event))
+        output = _notebook_output()
+        yield lambda event: output(line(event)) if output else logger.info("%s", line(event))
         return
     with bar:
         task = bar.add_task("training", total=planned)
@@ -73,3 +74,13 @@ def _bar() -> Progress | None:
     except ImportError:  # an optional dependency
         return None
     return Progress(console=Console(stderr=True), transient=True)
+
+
+def _notebook_output() -> Callable[[str], None] | None:
+    """In a notebook: shows a text below the cell, in place of the one before."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if ipython is None or not hasattr(shell, "kernel"):
+        return None
+    output = ipython.display.display({"text/plain": "training"}, raw=True, display_id=True)
+    return lambda text: output.update({"text/plain": text}, raw=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
@@ -84,10 +85,22 @@ def predict(
             ids = ids.withColumn("_wals_id", F.col("_wals_id").cast("bigint"))
         joined = joined.join(ids, F.col(_IDS[role]) == F.col("_wals_id"), "left").drop("_wals_id")
     joined = joined.drop(*_IDS.values())
-    number = T.FloatType() if prediction.is_float else T.DoubleType()
-    schema = T.StructType([*pairs.schema.fields, T.StructField(prediction.name, number, False)])
-    predicted = joined.mapInArrow(partial(predict_pairs, offset=tables.global_mean, prediction=prediction), schema)
+    predicted = _with_scores(joined, prediction, tables.global_mean, pairs.schema.fields)
     return predicted if unknown == "nan" else predicted.where(~F.isnan(F.col(f"`{prediction.name}`")))
+
+
+def _with_scores(joined: DataFrame, prediction: Prediction, offset: float, kept: Sequence[T.StructField]) -> DataFrame:
+    """The ``kept`` columns and the prediction, which is NaN where factors are missing.
+
+    Spark has a product of float arrays of its own since 4.3, in a third of the time that arrays take to Python.
+    """
+    if prediction.is_float and hasattr(F, "vector_inner_product"):
+        score = F.vector_inner_product(USER_FEATURES, ITEM_FEATURES) + F.lit(offset).cast("float")
+        column = F.coalesce(score, F.lit(float("nan")).cast("float")).alias(prediction.name)
+        return joined.select("*", column).drop(USER_FEATURES, ITEM_FEATURES)
+    number = T.FloatType() if prediction.is_float else T.DoubleType()
+    schema = T.StructType([*kept, T.StructField(prediction.name, number, False)])
+    return joined.mapInArrow(partial(predict_pairs, offset=offset, prediction=prediction), schema)
 
 
 def rating_errors(model: ModelVersion, test: DataFrame) -> RatingErrors:

@@ -16,6 +16,7 @@ from wals_spark.run.phases import Phases
 from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.train import Config
 from wals_spark.solvers.gramian import as_json
+from wals_spark.spark.model.in_memory import in_memory
 from wals_spark.spark.model.open import IdTypes, ModelVersion, unfinished_version
 from wals_spark.spark.model.publish import new_version, version_folder
 from wals_spark.spark.prepared import Prepared, build, check_input
@@ -31,8 +32,9 @@ logger = logging.getLogger("wals_spark")
 class PreparedInteractions:
     """Checked interactions and their blocks, which trainings share whose settings read the interactions alike."""
 
-    def __init__(self, raw: DataFrame, config: Config, small: SmallData | None) -> None:
+    def __init__(self, raw: DataFrame, config: Config, small: SmallData | None, work_dir: str) -> None:
         self._raw = raw
+        self._work_dir = work_dir
         self._config = config
         self._small = small
         self._lock = Lock()
@@ -49,14 +51,15 @@ class PreparedInteractions:
         TrainingError
             If the loss rises or a row has no finite solution.
         """
-        storage, phases = scratch.storage, Phases()
+        storage, phases = scratch.driver_storage, Phases()
         with opened_run(storage.spark, config, storage, exclusive=False) as run:
             with new_version(storage, run.version) as folder:
                 document = training_manifest(self._trained(run, phases))
                 # Without its files, their checksums and a report: nobody else reads it, and `copy_version` adds them.
                 storage.replace(sealed(document, []), folder, MANIFEST)
                 storage.delete_tree(folder, MARK)
-            return unfinished_version(storage, run.version, document, id_types=self._id_types)
+            version = unfinished_version(storage, run.version, document, id_types=self._id_types)
+            return version if scratch.is_shared else in_memory(version)
 
     def _trained(self, run: Run, phases: Phases) -> TrainingRun:
         if self._small is not None:
@@ -78,10 +81,11 @@ class PreparedInteractions:
         """The blocks on storage, built when they are first needed."""
         with self._lock:
             if self._large is None:
-                phases, work = Phases(), Scratch(self._raw.sparkSession)
+                phases, work = Phases(), Scratch(self._raw.sparkSession, self._work_dir)
+                folder = work.storage.path("blocks")
                 interactions = check_input(self._raw, self._config)
                 phases.end("read and check")
-                self._large = build(interactions, self._config, work.storage.path("blocks")), work
+                self._large = build(interactions, self._config, folder), work
                 phases.end("build blocks")
                 self.seconds = phases.seconds
             return self._large[0]
@@ -95,8 +99,10 @@ def is_plain(config: Config) -> bool:
 
 
 @contextmanager
-def prepared_interactions(raw: DataFrame, config: Config) -> Iterator[PreparedInteractions]:
+def prepared_interactions(raw: DataFrame, config: Config, work_dir: str = "") -> Iterator[PreparedInteractions]:
     """Check interactions, and build their blocks, which go at the end of the ``with``; the settings are `is_plain`.
+
+    Blocks that are too large for one task are in a folder below ``work_dir``, or where `Scratch` finds one.
 
     Raises
     ------
@@ -104,12 +110,12 @@ def prepared_interactions(raw: DataFrame, config: Config) -> Iterator[PreparedIn
         If the interactions cannot be used.
     """
     if not may_be_small(raw, config):
-        yield PreparedInteractions(raw, config, None)
+        yield PreparedInteractions(raw, config, None, work_dir)
         return
     phases = Phases()
     with small_data(raw, config) as small:
         phases.end("check and build blocks")
-        prepared = PreparedInteractions(raw, config, small)
+        prepared = PreparedInteractions(raw, config, small, work_dir)
         if small is not None:
             prepared.seconds = phases.seconds
         yield prepared

@@ -29,6 +29,7 @@ from wals_spark.spark.plans import expected_bytes, n_partitions
 from wals_spark.spark.prepared import Prepared
 from wals_spark.spark.reading import unreadable_is_refused
 from wals_spark.spark.session import is_local
+from wals_spark.spark.training.blas_threads import warn_of_blas_threads
 from wals_spark.spark.training.build import refuse_duplicates
 from wals_spark.spark.training.one_task import RESULTS, TrainingTask, build_both_sides, train_blocks
 from wals_spark.spark.training.sides import SCHEMA
@@ -112,6 +113,7 @@ class SmallData:
         for row in self._records.mapInArrow(partial(train_blocks, task=task), RESULTS).collect():
             results.setdefault(row["name"], []).append(bytes(row["payload"]))
         start = json.loads(results["start"][0])
+        warn_of_blas_threads(spark.sparkContext, start["blas_threads"])
         events = _events(results, config, start["constant"], time.perf_counter() - began)
         gramians = {side: _square(results[f"gramian/{side}"][0]) for side in ("users", "items")}
         tables = {side: results[f"table/{side}"] for side in ("users", "items")}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark import RDD
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
@@ -51,6 +53,18 @@ def write_factors(
     if written != side.rows:
         raise TrainingError(f"{path} holds {written} rows where {side.rows} were trained: the model is not published")
     return of_table
+
+
+def table_of_files(spark: SparkSession, files: Iterable[bytes], schema: T.StructType) -> DataFrame:
+    """A factor table whose Parquet files travel with the tasks that read them."""
+    contents = spark.createDataFrame([(file,) for file in files], "file binary")
+    return contents.mapInArrow(partial(_rows_of_files, columns=schema.names), schema)
+
+
+def _rows_of_files(batches: Iterable[pa.RecordBatch], *, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for file in batch.column("file"):
+            yield from pq.read_table(io.BytesIO(file.as_py()), columns=columns).to_batches()
 
 
 def write_item_weights(items: BlockedSide, objective: Objective, path: str) -> None:

@@ -20,6 +20,7 @@ from wals_spark.run.schedule import last_solver, solver_of
 from wals_spark.settings.training import ResolvedTrain
 from wals_spark.solvers.half_iteration import BlockSummary, Solver
 from wals_spark.spark.stopping import raise_if_stopped
+from wals_spark.spark.training.blas_threads import warn_of_blas_threads
 from wals_spark.spark.training.half_iteration import BlockSolver, Side, Solved, rows_of
 from wals_spark.spark.training.model_rows import stored_factors
 from wals_spark.spark.training.prepare import prepare_blocks
@@ -184,23 +185,11 @@ class Training:
             self.warm_rows[name] = sum(part.warm_rows for part in parts.values())
         if name == self.first:
             return
-        self._warn_of_threads(max(part.blas_threads for part in parts.values()))
+        warn_of_blas_threads(self.sc, max(part.blas_threads for part in parts.values()))
         weights = (part.weights for _, part in sorted(parts.items()) if part.weights is not None)
         self.constant = sum(part.constant for _, part in sorted(parts.items()))
         self.weights = Histogram.merged(weights)
         self.listeners.on_weights(self.weights)
-
-    def _warn_of_threads(self, n_threads: int) -> None:
-        cores = int(self.sc.getConf().get("spark.task.cpus", "1") or 1)
-        if n_threads > cores:
-            logger.warning(
-                "NumPy's BLAS runs %d threads in a task that has %d core(s), so tasks compete for cores. Set "
-                "OPENBLAS_NUM_THREADS (or MKL_NUM_THREADS) to %d in the driver's environment, or "
-                "spark.executorEnv.OPENBLAS_NUM_THREADS before Spark starts",
-                n_threads,
-                cores,
-                cores,
-            )
 
     def _half_iteration(self, number: int, solver: Solver | None = None) -> HalfIteration:
         began = time.perf_counter()
