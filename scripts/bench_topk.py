@@ -2,7 +2,7 @@
 
 Factors are random: normal, with long-tailed lengths of items; histories are long-tailed on both sides. Each system runs
 in a process of its own, warmed up on a tenth of the users four times, from factor tables to results that are computed
-and discarded (Spark's ``noop`` format). MLlib is an ALSModel of the same factors, in its memory before the clock
+and discarded (Spark's ``noop`` format): ``ours`` as a job ranks, ``face`` by WALSModel.recommendForAllUsers. MLlib is an ALSModel of the same factors, in its memory before the clock
 starts, with the best of three block sizes and a native BLAS limited to one thread, if the machine has one (Debian:
 apt-get install libopenblas0).
 """
@@ -26,6 +26,7 @@ from rich.table import Table
 
 from wals_spark.arrays.features import feature_column, feature_rows
 from wals_spark.local.synthetic import synthetic_ratings
+from wals_spark.ml import WALSModel
 from wals_spark.ranking.modes import MODES
 from wals_spark.spark.item_table import SentTables
 from wals_spark.spark.recommend import rank
@@ -129,6 +130,25 @@ def prepare_ours(
     return lambda: rank_for(users, options.users), {}
 
 
+def prepare_face(
+    spark: SparkSession, options: argparse.Namespace, *, exclude_seen: bool
+) -> tuple[Timed, dict[str, Any]]:
+    """WALSModel.recommendForAllUsers of a model that was loaded before the clock starts; executors have none of it."""
+    users, items, seen = (
+        spark.read.parquet(f"{data_folder(options)}/{name}.parquet") for name in ("users", "items", "seen")
+    )
+    path = FOLDER / "saved-model"
+    jvm: Any = spark.sparkContext._jvm
+    saved = jvm.org.apache.spark.ml.recommendation.ALSModel("als", options.rank, users._jdf, items._jdf)
+    saved.setUserCol("user").setItemCol("item").write().overwrite().save(str(path))
+    exclude = seen if exclude_seen else None
+    tenth = users.where("id % 10 = 0").selectExpr("id user")
+    for _ in range(1 + len(MLLIB_BLOCK_SIZES)):
+        compute(WALSModel.load(str(path)).recommendForUserSubset(tenth, options.k, exclude=exclude))
+    model = WALSModel.load(str(path))
+    return lambda: compute(model.recommendForAllUsers(options.k, exclude=exclude)), {}
+
+
 def prepare_implicit(
     spark: SparkSession,  # noqa: ARG001
     options: argparse.Namespace,
@@ -190,6 +210,8 @@ def compute(rows: DataFrame) -> None:
 SYSTEMS: dict[str, Callable[[SparkSession, argparse.Namespace], tuple[Timed, dict[str, Any]]]] = {
     "ours": partial(prepare_ours, exclude_seen=False),
     "ours-unseen": partial(prepare_ours, exclude_seen=True),
+    "face": partial(prepare_face, exclude_seen=False),
+    "face-unseen": partial(prepare_face, exclude_seen=True),
     "mllib": prepare_mllib,
     "implicit": partial(prepare_implicit, exclude_seen=False),
     "implicit-unseen": partial(prepare_implicit, exclude_seen=True),

@@ -22,7 +22,7 @@ COLUMNS = "user int, item int, rating float"
 MODELS = {ALS: ALSModel, WALS: WALSModel}
 
 
-@pytest.fixture(params=[pytest.param(ALS, marks=pytest.mark.slow, id="MLlib"), pytest.param(WALS, id="ours")])
+@pytest.fixture(params=[pytest.param(ALS, marks=pytest.mark.exhaustive, id="MLlib"), pytest.param(WALS, id="ours")])
 def als(request):
     """The class of the estimator; MLlib's is for its promises to be its own, and takes its time."""
     return request.param
