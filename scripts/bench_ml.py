@@ -1,9 +1,9 @@
 """Times what MLlib's users write, with WALS and with ALS in turn in one session: fits, cross-validation, predictions.
 
 Each task runs alternately with both, after warm-ups, on the same cached table; printed are the medians and their
-ratio. ALS has the best of several numbers of blocks (its default of 10 among them), and a native BLAS limited to one
-thread, if the machine has one (Debian: apt-get install libopenblas0). Data is made (`synthetic_ratings`); with
-WALS_SPARK_DATA, the cross-validation of ``folds-100k`` is on MovieLens 100k.
+ratio. ALS has the best of several numbers of blocks (``--blocks``; its default of 10 among them), and a native BLAS
+limited to one thread, if the machine has one (Debian: apt-get install libopenblas0). Data is made
+(`synthetic_ratings`); with WALS_SPARK_DATA, the cross-validation of ``folds-100k`` is on MovieLens 100k.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main() -> None:
     session = SparkSession.builder.master(f"local[{n_cores()}]").appName("bench ml")
     spark = session.config("spark.driver.memory", "8g").config("spark.ui.showConsoleProgress", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    records = [measured(spark, name, options.rounds) for name in options.tasks.split(",")]
+    blocks = [int(number) for number in options.blocks.split(",")]
+    records = [measured(spark, name, options.rounds, blocks) for name in options.tasks.split(",")]
     spark.stop()
     print_table(records)
     if options.json:
@@ -52,6 +53,9 @@ def parse_options() -> argparse.Namespace:
     """The command line, checked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma-separated, of: %(default)s")
+    parser.add_argument(
+        "--blocks", default=f"{n_cores()},10", help="numbers of blocks of ALS, comma-separated (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of each task with each system")
     parser.add_argument("--json", type=Path, help="file for the records, a list of objects")
     options = parser.parse_args()
@@ -61,12 +65,12 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
-def measured(spark: SparkSession, name: str, rounds: int) -> dict[str, Any]:
+def measured(spark: SparkSession, name: str, rounds: int, candidates: list[int]) -> dict[str, Any]:
     """Warm both systems up, choose MLlib's blocks, and time both in turn."""
     task = TASKS[name](spark)
-    timed(task, ALS, n_cores())
-    trials = {blocks: timed(task, ALS, blocks) for blocks in (n_cores(), 10)}
-    best = min(trials, key=lambda blocks: trials[blocks])
+    timed(task, ALS, candidates[0])
+    trials = {blocks: timed(task, ALS, blocks) for blocks in candidates} if len(candidates) > 1 else {}
+    best = min(candidates, key=lambda blocks: trials.get(blocks, 0.0))
     timed(task, WALS, 0)
     timed(task, WALS, 0)
     theirs, ours = [], []
@@ -75,7 +79,7 @@ def measured(spark: SparkSession, name: str, rounds: int) -> dict[str, Any]:
         ours.append(timed(task, WALS, 0))
     spark.catalog.clearCache()
     medians = {"mllib_seconds": statistics.median(theirs), "ours_seconds": statistics.median(ours)}
-    record = {"task": name, "cores": n_cores(), "mllib_blocks": best, **medians, "mllib_default_blocks": trials[10]}
+    record = {"task": name, "cores": n_cores(), "mllib_blocks": best, **medians, "mllib_trials": trials}
     print(record, flush=True)
     return record
 
@@ -149,13 +153,13 @@ TASKS: dict[str, Callable[[SparkSession], Task]] = {
 def print_table(records: list[dict[str, Any]]) -> None:
     """Print a row per task."""
     table = Table(title=f"seconds, {n_cores()} cores")
-    for name in ("task", "WALS", "ALS", "blocks of ALS", "WALS / ALS", "ALS with 10 blocks"):
+    for name in ("task", "WALS", "ALS", "blocks of ALS", "WALS / ALS", "ALS by blocks"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for record in records:
         ours, theirs = record["ours_seconds"], record["mllib_seconds"]
         table.add_row(
             record["task"], f"{ours:.2f}", f"{theirs:.2f}", str(record["mllib_blocks"]), f"{ours / theirs:.2f}",
-            f"{record['mllib_default_blocks']:.2f}",
+            ", ".join(f"{blocks}: {seconds:.1f}" for blocks, seconds in record["mllib_trials"].items()),
         )  # fmt: skip
     Console().print(table)
 

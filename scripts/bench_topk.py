@@ -2,9 +2,10 @@
 
 Factors are random: normal, with long-tailed lengths of items; histories are long-tailed on both sides. Each system runs
 in a process of its own, warmed up on a tenth of the users four times, from factor tables to results that are computed
-and discarded (Spark's ``noop`` format): ``ours`` as a job ranks, ``face`` by WALSModel.recommendForAllUsers. MLlib is an ALSModel of the same factors, in its memory before the clock
-starts, with the best of three block sizes and a native BLAS limited to one thread, if the machine has one (Debian:
-apt-get install libopenblas0).
+and discarded (Spark's ``noop`` format): ``ours`` as a job ranks, ``face`` by WALSModel.recommendForAllUsers. MLlib is
+an ALSModel of the same factors, in its memory before the clock starts, with the best of three block sizes and a native
+BLAS limited to one thread, if the machine has one (Debian: apt-get install libopenblas0). `implicit` has factors and
+pairs in its memory before the clock starts.
 """
 
 from __future__ import annotations
