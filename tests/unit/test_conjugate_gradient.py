@@ -132,6 +132,26 @@ def test_rows_that_float32_cannot_verify_are_solved_by_cholesky():
     assert exact.summary.observed == pytest.approx(by_cholesky.summary.observed, rel=1e-4)
 
 
+def test_rows_that_start_from_zero_are_verified():
+    """Their size, which ends the steps, is 0 at first; steps beyond float32 divide 0 by 0."""
+    pytest.importorskip("numba")
+    generator = np.random.default_rng(5)
+    n_rows, n_fixed, width = 500, 40_000, 64
+    received = generator.standard_normal((n_fixed, width)).astype(np.float32) / 8
+    indptr = np.arange(n_rows + 1) * 80
+    positions = generator.integers(0, n_fixed, indptr[-1]).astype(np.int32)
+    objective = make_objective(make_confidence("linear", 1.0), reg_param=8.0)
+    ratings = generator.integers(1, 5, indptr[-1]).astype(np.float32)
+    block = weight_observations(InBlock.of(indptr, positions, ratings, np.array([0, n_fixed])), objective)
+    problem = LeastSquares(block, received, received.T.astype(np.float64) @ received, objective)
+    converged = converge_rows(problem, None)
+    assert converged is not None
+    solution, unverified = converged
+    assert not len(unverified)
+    expected = solve_rows(problem, CHOLESKY).factors
+    np.testing.assert_allclose(solution.factors, expected, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("solver", [Solver("cg", 50), Solver("cg", 50, compiled=False), EXACT])
 def test_the_item_that_every_user_has_is_solved_with_the_others(solver):
     """A row of far more observations than the compiled loops gather at once, between short ones."""

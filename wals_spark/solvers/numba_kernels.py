@@ -100,11 +100,13 @@ def conjugate_gradient_rows(
                 verified[u] = positive and bound <= squared * x_lhs_x
                 if verified[u] or attempt == attempts:
                     break
-                enough = f32(0.25) * squared * f32(x_lhs_x)
+                enough = f32(0.25) * squared * f32(x_lhs_x)  # which is 0 at first where steps start from 0
             else:
                 size = x_b**2 / x_lhs_x if x_lhs_x > 0.0 else 0.0  # no more than bᵀ lhs⁻¹ b
                 enough = squared * max(f32(size), rz)
             for _ in range(steps):
+                if attempts:  # the solution is no smaller than the value is negative
+                    enough = max(enough, f32(0.25) * squared * f32(-row_value))
                 if bound <= enough or not positive:
                     break
                 for a in range(f):

@@ -13,6 +13,15 @@ def expected_bytes(table: DataFrame) -> int | None:
     return size if size < _UNKNOWN else None
 
 
+def counted_rows(table: DataFrame) -> int | None:
+    """The rows of a table whose columns are those of a cached one, which Spark has counted; None of any other."""
+    plan = table.select("*")._jdf.queryExecution().optimizedPlan()  # anew: a plan keeps what was known before
+    while str(plan.nodeName()) == "Project":
+        plan = plan.child()
+    rows = plan.stats().rowCount()
+    return int(str(rows.get())) if not plan.children().size() and rows.isDefined() else None
+
+
 def n_partitions(table: DataFrame) -> int | None:
     """The number of partitions, if Spark can tell without computing any: where nothing is shuffled."""
     if "Exchange" in table._jdf.queryExecution().executedPlan().toString():

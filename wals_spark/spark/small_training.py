@@ -25,7 +25,7 @@ from wals_spark.run.schedule import last_solver, solver_of
 from wals_spark.settings.resolved import ResolvedConfig
 from wals_spark.settings.train import Config
 from wals_spark.spark.checking import judged_rows
-from wals_spark.spark.plans import expected_bytes, n_partitions
+from wals_spark.spark.plans import counted_rows, expected_bytes, n_partitions
 from wals_spark.spark.prepared import Prepared
 from wals_spark.spark.reading import unreadable_is_refused
 from wals_spark.spark.session import is_local
@@ -56,6 +56,9 @@ def may_be_small(raw: DataFrame, config: Config) -> bool:
         or config.confidence.half_life_days
     ):
         return False
+    rows = counted_rows(raw)
+    if rows is not None:
+        return rows <= MAX_ROWS
     size = expected_bytes(raw)
     if size is not None:
         return size <= _BYTES_PER_ROW * MAX_ROWS
