@@ -96,6 +96,8 @@ def test_jobs_and_notebooks_share_versions(model, spark, tmp_path):
     assert (served.manifest["rank"], len(served.events)) == (3, 6)
     again = WALSModel.fromVersion(root)
     assert lists(again.recommendForAllUsers(2)) == lists(model.recommendForAllUsers(2))
+    stranger = again.transform(spark.createDataFrame([(10**6, 0)], "user int, item int"))
+    assert np.isnan(stranger.first()["prediction"])  # as coldStartStrategy is nan by default
 
 
 def test_models_of_mllib_load_and_ours_become_mllibs(model, spark, tmp_path):

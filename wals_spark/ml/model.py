@@ -37,6 +37,7 @@ class WALSModel(MLModel, WALSModelParams, MLWritable, MLReadable["WALSModel"]):
 
     def __init__(self, model: Model | None = None, training: DataFrame | None = None) -> None:
         super().__init__()
+        self._setDefault(userCol="user", itemCol="item", coldStartStrategy="nan")
         self._model = model
         self._training = training  # for `WALSEvaluator`, which leaves its pairs out
         self._tables: FactorTables | None = None if model is None else model._stored.tables
