@@ -45,10 +45,12 @@ def look_at_executors(modules: list[str]) -> list:
 
 def main(file: str, modules: list[str]) -> None:
     """Run the jobs that the file lists."""
-    outcomes: dict[str, object] = {"executors": look_at_executors(modules)}
+    codes = Path("codes.json")
+    outcomes: dict[str, object] = json.loads(codes.read_text()) if codes.exists() else {}  # of jobs that ran before
+    outcomes["executors"] = look_at_executors(modules)
     for name, job, *settings in json.loads(Path(file).read_text()):
         outcomes[name] = run_job(name, job, settings)
-    Path("codes.json").write_text(json.dumps(outcomes))
+    codes.write_text(json.dumps(outcomes))
 
 
 if __name__ == "__main__":

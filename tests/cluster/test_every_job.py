@@ -65,7 +65,7 @@ def nights(cluster):
 
 
 def run_in_turn(cluster, runs):
-    """Run jobs under one driver; the folder has each one's exit code in all-codes.json, its output in NAME.log."""
+    """Run jobs under one driver; the folder has each one's exit code in codes.json, its output in NAME.log."""
     folder = cluster.folder
     write_tables(folder)
     listed = [[name, str(JOBS / f"{name.split()[0]}.py"), *settings] for name, settings in runs.items()]
@@ -84,9 +84,6 @@ def run_in_turn(cluster, runs):
     ]
     code, log = cluster.finish(cluster.submit(Path(__file__).parent / "jobs_in_turn.py", "runs.json", *modules))
     assert code == 0, log
-    codes, all_codes = folder / "codes.json", folder / "all-codes.json"
-    earlier = json.loads(all_codes.read_text()) if all_codes.exists() else {}
-    all_codes.write_text(json.dumps({**earlier, **json.loads(codes.read_text())}))
     return folder
 
 
@@ -119,19 +116,19 @@ def recall_of(folder):
 
 def test_executors_have_only_numpy_pyarrow_and_numba(folder, executor_python):
     python = str(executor_python.parents[1])
-    executors = json.loads((folder / "all-codes.json").read_text())["executors"]
+    executors = json.loads((folder / "codes.json").read_text())["executors"]
     assert executors == [[python, ["numpy", "pyarrow", "numba", "wals_spark"]]]
 
 
 @pytest.mark.parametrize("name", list(RUNS))
 def test_the_job_runs(folder, name):
-    assert json.loads((folder / "all-codes.json").read_text())[name] == 0, (folder / f"{name}.log").read_text()
+    assert json.loads((folder / "codes.json").read_text())[name] == 0, (folder / f"{name}.log").read_text()
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", list(NIGHTS))
 def test_the_job_of_a_night_runs(nights, name):
-    assert json.loads((nights / "all-codes.json").read_text())[name] == 0, (nights / f"{name}.log").read_text()
+    assert json.loads((nights / "codes.json").read_text())[name] == 0, (nights / f"{name}.log").read_text()
 
 
 def test_split_and_train_account_for_every_row(folder):

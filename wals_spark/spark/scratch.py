@@ -44,8 +44,12 @@ class Scratch:
 
     def __init__(self, spark: SparkSession, base: str = "") -> None:
         base = base or os.environ.get("SPARKML_TEMP_DFS_PATH") or _checkpoint_folder(spark)
-        storage = Storage(spark, _name_below(base)) if base else None if is_local(spark) else _shared_home(spark)
-        self.is_shared = storage is not None or is_local(spark)
+        has_one_machine = is_local(spark)
+        if base:
+            storage: Storage | None = Storage(spark, _name_below(base))
+        else:
+            storage = None if has_one_machine else _shared_home(spark)
+        self.is_shared = storage is not None or has_one_machine
         if storage is not None:
             self.driver_storage = storage
             weakref.finalize(self, _delete, storage)
